@@ -1,1 +1,7 @@
+//! hostguard, as a pipeline.
+
+pub mod error;
+pub mod net;
+pub mod plan;
+pub mod resource;
 pub mod source;

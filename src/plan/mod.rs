@@ -1,0 +1,241 @@
+//! The plan as a person means it: valid, or nonexistent.
+//!
+//! `Draft` (what was typed) becomes [`Plan`] only through `Draft::check`, which returns all problems or one plan.
+//! Knows nothing of clusters: what a plan means for one is `compile`'s business.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::source::{Span, Spanned};
+
+/// A valid plan.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub(crate) name: String,
+    pub(crate) cluster: Cluster,
+    /// Values of all inputs after resolution, for display with provenance.
+    pub(crate) inputs: BTreeMap<String, Input>,
+    pub(crate) host_endpoints: Option<HostEndpoints>,
+    pub(crate) nodes: BTreeMap<String, NodeGroup>,
+    pub(crate) services: BTreeMap<String, Service>,
+    pub(crate) tiers: BTreeMap<String, Tier>,
+    pub(crate) network_sets: BTreeMap<String, NetworkSet>,
+    pub(crate) policies: BTreeMap<String, Policy>,
+    pub(crate) claims: Vec<Claim>,
+    /// Warnings found by `check`; shown, never fatal.
+    pub(crate) warnings: Vec<crate::error::Diagnostic>,
+}
+
+/// Which cluster the plan is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cluster {
+    pub platform: Platform,
+    /// A name for people; shown, not verified.
+    pub name: Option<String>,
+    /// The uid of namespace `kube-system`: guards against the wrong cluster.
+    pub uid: Option<Spanned<String>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Platform {
+    Eks,
+    Aks,
+    Gke,
+    Kubeadm,
+    Rke2,
+    Generic,
+}
+
+/// An input after resolution.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Input {
+    /// Canonical text: addresses as CIDRs or IPs, lists joined by a comma and a space.
+    pub value: InputValue,
+    pub provenance: Provenance,
+    pub span: Span,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InputValue {
+    Known(String),
+    /// Resolved from live state before compile; `check` alone never sees the value.
+    Lookup(Lookup),
+}
+
+/// Where the value of an input came from; shown in every answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Provenance {
+    /// `--set NAME=VALUE`
+    Set,
+    /// `--inputs FILE`
+    File(String),
+    /// `HOSTGUARD_INPUT_NAME`
+    Environment(String),
+    Lookup,
+    Default,
+}
+
+/// An address of a node, looked up in live state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lookup {
+    pub node: LookupNode,
+    pub address: AddressType,
+    pub family: crate::net::Family,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LookupNode {
+    /// A node by its name.
+    Name(String),
+    /// The only node of a group of this plan.
+    Group(String),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AddressType {
+    InternalIP,
+    ExternalIP,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostEndpoints {
+    pub auto_create: Option<bool>,
+    pub flow_logs: Option<FlowLogs>,
+    pub span: Span,
+}
+
+/// Host endpoint flow logs, which only the Enterprise and Cloud editions have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlowLogs {
+    Enabled,
+    Disabled,
+    /// Enabled where the edition has the field; else listed as not done.
+    IfSupported,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeGroup {
+    pub select: Select,
+    pub labels: BTreeMap<String, String>,
+    pub span: Span,
+}
+
+/// Which nodes a group holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Select {
+    /// `count` eligible nodes: Ready, schedulable, and with the address if one is named. Those picked earlier
+    /// stay while eligible, then by name.
+    Pick { address: Option<AddressType>, count: usize },
+    MatchLabels(BTreeMap<String, String>),
+    Names(Vec<Spanned<String>>),
+    All,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// A NodePort Service of ours in front of a workload.
+    Own(OwnService),
+    /// One that is there already; never written.
+    Existing { namespace: String, name: String, span: Span },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnService {
+    pub namespace: String,
+    pub workload: WorkloadKind,
+    pub workload_name: String,
+    pub ports: Vec<ServicePort>,
+    /// `Cluster` (the API's default) when not written.
+    pub external_traffic_policy: Option<TrafficPolicy>,
+    pub span: Span,
+    /// The place of `expose`.
+    pub expose_span: Span,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WorkloadKind {
+    Deployment,
+    StatefulSet,
+    DaemonSet,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrafficPolicy {
+    Cluster,
+    Local,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServicePort {
+    /// Required by the API when there are several ports.
+    pub name: Option<String>,
+    /// `TCP`, `UDP` or `SCTP`.
+    pub protocol: String,
+    pub port: u16,
+    pub target_port: TargetPort,
+    pub node_port: u16,
+    pub span: Span,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TargetPort {
+    Number(u16),
+    Name(String),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tier {
+    pub order: Option<f64>,
+    /// `Deny` or `Pass`.
+    pub default_action: Option<String>,
+    pub span: Span,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkSet {
+    pub labels: BTreeMap<String, String>,
+    /// Canonical CIDRs, in the order written, without repeats.
+    pub nets: Vec<String>,
+    pub span: Span,
+}
+
+/// A Calico GlobalNetworkPolicy, its spec as Calico's API has it. `spec.tier` and `spec.types` are always there.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Policy {
+    pub spec: Value,
+    pub span: Span,
+}
+
+/// Fields of an object that others own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Claim {
+    pub kind: crate::resource::Kind,
+    pub name: String,
+    /// Below `spec`: dotted path to value.
+    pub set: BTreeMap<String, Value>,
+    pub span: Span,
+}
+
+impl Plan {
+    /// The plan that wants nothing: what `destroy` compares with the inventory of `name`.
+    pub fn nothing(name: &str) -> Plan {
+        Plan {
+            name: name.to_string(),
+            cluster: Cluster { platform: Platform::Generic, name: None, uid: None },
+            inputs: BTreeMap::new(),
+            host_endpoints: None,
+            nodes: BTreeMap::new(),
+            services: BTreeMap::new(),
+            tiers: BTreeMap::new(),
+            network_sets: BTreeMap::new(),
+            policies: BTreeMap::new(),
+            claims: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}

@@ -1,0 +1,320 @@
+//! What one object should be: kinds, keys, fields, wants.
+//!
+//! Kinds are a closed list, so that an exhaustive `match` names every place a new kind must be handled.
+//! Knows nothing of plans, of what is there, or of how it is written.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde_json::{Map, Value};
+
+use crate::source::Span;
+
+/// Every kind that hostguard reads or writes. The order of the list is the order of output and of ties.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    Namespace,
+    ClusterInformation,
+    KubeControllersConfiguration,
+    FelixConfiguration,
+    Tier,
+    GlobalNetworkSet,
+    GlobalNetworkPolicy,
+    HostEndpoint,
+    Deployment,
+    StatefulSet,
+    DaemonSet,
+    Service,
+    Node,
+    /// Read only in the inventory namespace: the inventories of all plans.
+    ConfigMap,
+}
+
+/// How a kind is served by a Kubernetes API server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Api {
+    pub group: &'static str,
+    pub version: &'static str,
+    pub kind: &'static str,
+    pub plural: &'static str,
+    pub namespaced: bool,
+}
+
+impl Api {
+    /// `v1` or `group/version`, as in `apiVersion`.
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() {
+            self.version.to_string()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        }
+    }
+}
+
+/// Calico's API group in the version hostguard uses, aggregated or native.
+pub const CALICO_GROUP: &str = "projectcalico.org";
+
+const fn calico(kind: &'static str, plural: &'static str) -> Api {
+    Api { group: CALICO_GROUP, version: "v3", kind, plural, namespaced: false }
+}
+
+const fn core(kind: &'static str, plural: &'static str, namespaced: bool) -> Api {
+    Api { group: "", version: "v1", kind, plural, namespaced }
+}
+
+const fn apps(kind: &'static str, plural: &'static str) -> Api {
+    Api { group: "apps", version: "v1", kind, plural, namespaced: true }
+}
+
+impl Kind {
+    pub const ALL: [Kind; 14] = [
+        Kind::Namespace,
+        Kind::ClusterInformation,
+        Kind::KubeControllersConfiguration,
+        Kind::FelixConfiguration,
+        Kind::Tier,
+        Kind::GlobalNetworkSet,
+        Kind::GlobalNetworkPolicy,
+        Kind::HostEndpoint,
+        Kind::Deployment,
+        Kind::StatefulSet,
+        Kind::DaemonSet,
+        Kind::Service,
+        Kind::Node,
+        Kind::ConfigMap,
+    ];
+
+    pub const fn api(self) -> Api {
+        match self {
+            Kind::Namespace => core("Namespace", "namespaces", false),
+            Kind::ClusterInformation => calico("ClusterInformation", "clusterinformations"),
+            Kind::KubeControllersConfiguration => {
+                calico("KubeControllersConfiguration", "kubecontrollersconfigurations")
+            }
+            Kind::FelixConfiguration => calico("FelixConfiguration", "felixconfigurations"),
+            Kind::Tier => calico("Tier", "tiers"),
+            Kind::GlobalNetworkSet => calico("GlobalNetworkSet", "globalnetworksets"),
+            Kind::GlobalNetworkPolicy => calico("GlobalNetworkPolicy", "globalnetworkpolicies"),
+            Kind::HostEndpoint => calico("HostEndpoint", "hostendpoints"),
+            Kind::Deployment => apps("Deployment", "deployments"),
+            Kind::StatefulSet => apps("StatefulSet", "statefulsets"),
+            Kind::DaemonSet => apps("DaemonSet", "daemonsets"),
+            Kind::Service => core("Service", "services", true),
+            Kind::Node => core("Node", "nodes", false),
+            Kind::ConfigMap => core("ConfigMap", "configmaps", true),
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        self.api().kind
+    }
+
+    pub fn parse(name: &str) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Which object: `Kind/name` or `Kind/namespace/name`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key {
+    pub kind: Kind,
+    /// Empty for cluster-scoped kinds.
+    pub namespace: String,
+    pub name: String,
+}
+
+impl Key {
+    pub fn cluster(kind: Kind, name: impl Into<String>) -> Key {
+        Key { kind, namespace: String::new(), name: name.into() }
+    }
+
+    pub fn namespaced(kind: Kind, namespace: impl Into<String>, name: impl Into<String>) -> Key {
+        Key { kind, namespace: namespace.into(), name: name.into() }
+    }
+
+    /// The inverse of `Display`.
+    pub fn parse(text: &str) -> Option<Key> {
+        let parts: Vec<&str> = text.split('/').collect();
+        let kind = Kind::parse(parts[0])?;
+        match (kind.api().namespaced, parts.as_slice()) {
+            (false, [_, name]) => Some(Key::cluster(kind, *name)),
+            (true, [_, namespace, name]) => Some(Key::namespaced(kind, *namespace, *name)),
+            _ => None,
+        }
+    }
+
+    /// The key of an object in API shape.
+    pub fn of(kind: Kind, object: &Value) -> Option<Key> {
+        let metadata = object.get("metadata")?;
+        let name = metadata.get("name")?.as_str()?;
+        if kind.api().namespaced {
+            Some(Key::namespaced(kind, metadata.get("namespace")?.as_str()?, name))
+        } else {
+            Some(Key::cluster(kind, name))
+        }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.namespace.is_empty() {
+            write!(f, "{}/{}", self.kind, self.name)
+        } else {
+            write!(f, "{}/{}/{}", self.kind, self.namespace, self.name)
+        }
+    }
+}
+
+/// The path of a field from the object's root, map keys only: lists are compared and written whole.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FieldPath(pub Vec<String>);
+
+impl FieldPath {
+    /// From keys joined by dots; no key may contain one.
+    pub fn dotted(text: &str) -> FieldPath {
+        FieldPath(text.split('.').map(str::to_string).collect())
+    }
+
+    pub fn label(name: &str) -> FieldPath {
+        FieldPath(vec!["metadata".into(), "labels".into(), name.into()])
+    }
+
+    /// RFC 6901, for the inventory.
+    pub fn pointer(&self) -> String {
+        self.0.iter().map(|key| format!("/{}", key.replace('~', "~0").replace('/', "~1"))).collect()
+    }
+
+    pub fn from_pointer(text: &str) -> Option<FieldPath> {
+        let keys = text.strip_prefix('/')?;
+        Some(FieldPath(keys.split('/').map(|key| key.replace("~1", "/").replace("~0", "~")).collect()))
+    }
+
+    pub fn get<'a>(&self, object: &'a Value) -> Option<&'a Value> {
+        self.0.iter().try_fold(object, |value, key| value.get(key)).filter(|value| !value.is_null())
+    }
+
+    /// Sets the field, making the maps on the way.
+    pub fn set(&self, object: &mut Value, value: Value) {
+        let mut at = object;
+        for key in &self.0 {
+            if !at.is_object() {
+                *at = Value::Object(Map::new());
+            }
+            at = at.as_object_mut().expect("made a map above").entry(key.clone()).or_insert(Value::Null);
+        }
+        *at = value;
+    }
+}
+
+impl fmt::Display for FieldPath {
+    /// `spec.order`; keys that hold a dot or a slash stand in brackets: `metadata.labels[a.b/c]`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, key) in self.0.iter().enumerate() {
+            match (key.contains(['.', '/']), i) {
+                (true, _) => write!(f, "[{key}]")?,
+                (false, 0) => f.write_str(key)?,
+                (false, _) => write!(f, ".{key}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Splits a body into its fields: maps are followed, everything else (lists too) is one field.
+pub fn fields_of(body: &Value) -> BTreeMap<FieldPath, Value> {
+    fn walk(value: &Value, at: &mut Vec<String>, fields: &mut BTreeMap<FieldPath, Value>) {
+        match value {
+            Value::Object(map) if !map.is_empty() => {
+                for (key, value) in map {
+                    at.push(key.clone());
+                    walk(value, at, fields);
+                    at.pop();
+                }
+            }
+            Value::Null => {}
+            _ => {
+                fields.insert(FieldPath(at.clone()), value.clone());
+            }
+        }
+    }
+    let mut fields = BTreeMap::new();
+    walk(body, &mut Vec::new(), &mut fields);
+    fields
+}
+
+/// Which part of the plan asks for something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// `tiers.security`, `inventory` for what comes back from the record.
+    pub section: String,
+    pub span: Option<Span>,
+}
+
+/// What a field should hold.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Target {
+    Value(Value),
+    /// The value found before hostguard changed it (`None`: there was none); it goes back only if live still
+    /// equals `wrote`.
+    Before { before: Option<Value>, wrote: Value },
+}
+
+/// What an object should be.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Want {
+    /// The object exists with these fields; created when absent.
+    Object(BTreeMap<FieldPath, Target>),
+    /// These fields of an object that others own; never created.
+    Fields(BTreeMap<FieldPath, Target>),
+    /// The object, which hostguard created, is gone.
+    Absent,
+}
+
+/// One node of the graph.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resource {
+    pub key: Key,
+    pub want: Want,
+    pub origin: Origin,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn keys_read_back_what_they_print() {
+        for key in [Key::cluster(Kind::Node, "n1"), Key::namespaced(Kind::Service, "shop", "web")] {
+            assert_eq!(Key::parse(&key.to_string()), Some(key));
+        }
+        assert_eq!(Key::parse("Service/web"), None, "a Service has a namespace");
+        assert_eq!(Key::parse("Pod/a/b"), None);
+    }
+
+    #[test]
+    fn pointers_read_back_what_they_print() {
+        let path = FieldPath::label("example.com/a~b");
+        assert_eq!(path.pointer(), "/metadata/labels/example.com~1a~0b");
+        assert_eq!(FieldPath::from_pointer(&path.pointer()), Some(path.clone()));
+        assert_eq!(path.to_string(), "metadata.labels[example.com/a~b]");
+    }
+
+    #[test]
+    fn a_body_splits_into_fields_and_lists_stay_whole() {
+        let fields = fields_of(&json!({"spec": {"order": 1, "types": ["Ingress"], "x": null}, "metadata": {"labels": {"a": "b"}}}));
+        let names: Vec<String> = fields.keys().map(FieldPath::to_string).collect();
+        assert_eq!(names, ["metadata.labels.a", "spec.order", "spec.types"]);
+    }
+
+    #[test]
+    fn a_null_field_is_absent() {
+        assert_eq!(FieldPath::dotted("a.b").get(&json!({"a": {"b": null}})), None);
+    }
+}
