@@ -4,6 +4,7 @@
 //! Calico's controllers make of it). Those two are the only meaning of a change and of a controller: the snapshot
 //! provider, the prediction and the tests all use them. Knows nothing of plans or of providers.
 
+mod redact;
 mod settled;
 
 use std::collections::{BTreeMap, BTreeSet};
