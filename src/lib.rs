@@ -1,1 +1,3 @@
+pub mod net;
+pub mod selector;
 pub mod source;
