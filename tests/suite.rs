@@ -1,3 +1,6 @@
-//! Tests that read files or see the crate from outside; one binary, so that it links once.
+//! Everything that needs no server.
 
 mod corpora;
+mod golden;
+mod layers;
+mod support;

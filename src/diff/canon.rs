@@ -7,7 +7,6 @@ use serde_json::{Map, Value, json};
 
 use crate::net::Cidr;
 use crate::resource::{FieldPath, Kind};
-use crate::selector::Selector;
 
 /// The canonical form of `value` at `path` of an object of that kind.
 pub fn canonical(kind: Kind, path: &FieldPath, value: &Value) -> Value {
@@ -54,7 +53,7 @@ fn number(value: &Value) -> Value {
 
 fn selector(value: &Value) -> Value {
     match value.as_str() {
-        Some(text) => json!(Selector::normalise(text)),
+        Some(text) => json!(crate::selector::normalise(text)),
         None => value.clone(),
     }
 }

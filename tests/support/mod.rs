@@ -1,0 +1,3 @@
+//! A world built for each test: an empty environment, a folder of its own, the binary under test.
+
+pub mod command;
