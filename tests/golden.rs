@@ -77,6 +77,7 @@ fn run_case(case: &Path) -> String {
         let path = entry.expect("a folder can be read").path();
         std::fs::copy(&path, folder.path().join(path.file_name().expect("a file"))).expect("a file can be copied");
     }
+    copy_plans(folder.path());
     prepare_live(case, folder.path());
     let args = std::fs::read_to_string(case.join("args")).unwrap_or_else(|e| panic!("{}: {e}", case.display()));
     let mut out = String::new();
@@ -91,6 +92,16 @@ fn run_case(case: &Path) -> String {
         }
     }
     out
+}
+
+/// `plans/` stands beside every case.
+fn copy_plans(folder: &Path) {
+    let plans = folder.join("plans");
+    std::fs::create_dir(&plans).expect("a folder can be made");
+    for entry in std::fs::read_dir(root().join("plans")).expect("plans/ can be read") {
+        let path = entry.expect("plans/ can be read").path();
+        std::fs::copy(&path, plans.join(path.file_name().expect("a file"))).expect("a file can be copied");
+    }
 }
 
 fn prepare_live(case: &Path, folder: &Path) {
