@@ -92,7 +92,23 @@ codes! {
         "Each step of the walk that is printed has to come after the next, and the last after the first. No order exists; split the plan."
     INVENTORY_TOO_LARGE "HG0524" "the inventory does not fit"
         "The record of a plan is one ConfigMap, which can hold one megabyte. The plan claims more fields than that; split it into several plans."
-    // 06: reading the cluster
+    // 06: the cluster
+    KUBECONFIG "HG0601" "no usable kubeconfig"
+        "hostguard looks where kubectl looks: --kubeconfig, then the files in KUBECONFIG (those that exist are merged, the first to name a thing wins), then ~/.kube/config, then the service account of the pod it runs in. What it found there does not say which server to ask or as whom. `kubectl config get-contexts` shows what a kubeconfig holds; --context picks one."
+    CREDENTIALS "HG0602" "the credentials cannot be had"
+        "The kubeconfig names a credential plugin, a token file or a client certificate that gave nothing usable. What a plugin prints is never repeated here, because that is where tokens are: run the plugin's command by hand to see it. A plugin that is still running when the time is up is given up."
+    UNREACHABLE "HG0603" "the API server cannot be reached"
+        "No connection to the API server came about, or each one broke before an answer. Nothing was read and nothing was written. Check the server's address in the kubeconfig, the proxy (proxy-url, HTTPS_PROXY, NO_PROXY), the VPN, and whether the server's certificate is signed by the authority that the kubeconfig names."
+    UNANSWERED "HG0604" "the API server does not answer in time"
+        "A connection to the API server came about, but no complete answer within the time of --request-timeout. Nothing was written. A server that is slow but alive is given more time with a larger --request-timeout."
+    UNAUTHORIZED "HG0605" "the API server does not accept the credentials"
+        "The server answered 401: it does not know who is asking. Tokens and client certificates expire; log in again, or choose another context. This is not about missing rights: those are reported kind by kind."
+    NOT_API_SERVER "HG0606" "the answer is not one of an API server"
+        "What answered speaks HTTP but is no Kubernetes API server: a load balancer's error page, a login page, or a proxy. Nothing of it is used, because a page must never be taken for an empty list."
+    DISCOVERY "HG0607" "the served API groups cannot be read"
+        "Which groups the server serves decides how Calico's objects are written: by Calico's API server, as native resources, or not at all. Without that list hostguard would have to guess, and a wrong guess is a policy that nothing validates. Every authenticated user normally has this right, by the ClusterRole system:discovery."
+    ACCESS_REVIEW "HG0608" "permissions cannot be checked"
+        "Before the first write hostguard asks the server whether it may make every one of them (SelfSubjectAccessReview), so that it does not stop halfway for a missing right. The server did not answer that question. Every authenticated user may normally ask it, by the ClusterRole system:basic-user. Nothing was written."
     V1_ONLY "HG0680" "Calico's v3 API is not served"
         "Only the group crd.projectcalico.org is served: its objects are Calico's storage. Nothing validates or defaults what is written there, and Felix fails open on what it cannot read. Install Calico's API server (with the operator: an APIServer resource named default) or native v3 CRDs."
     NOT_INSTALLED "HG0681" "Calico is not installed"
@@ -159,7 +175,11 @@ mod tests {
         }
         for row in ALL {
             assert!(row.code.0.len() == 6 && row.code.0.starts_with("HG"));
-            assert!(row.text.len() > 40 && row.text.ends_with('.'), "{} needs a sentence", row.code);
+            assert!(
+                row.text.len() > 40 && row.text.ends_with('.'),
+                "{} needs a sentence",
+                row.code
+            );
         }
     }
 }

@@ -1,0 +1,212 @@
+//! From a kubeconfig to a client: which cluster, as whom, and how long that may take.
+//!
+//! Looks where kubectl looks. Credential plugins run here, in a thread of their own and under a deadline.
+//! Sends nothing.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use kube::config::{ExecInteractiveMode, KubeConfigOptions, Kubeconfig};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use super::call::{Limits, seconds};
+use super::credentials;
+use crate::error::{Error, codes};
+
+/// How to find the cluster.
+#[derive(Clone, Debug)]
+pub struct Connect {
+    /// Instead of `KUBECONFIG` and `~/.kube/config`.
+    pub kubeconfig: Option<PathBuf>,
+    /// Instead of the kubeconfig's current context.
+    pub context: Option<String>,
+    /// For one request with its repetitions; a whole read may take four times as long.
+    pub request_timeout: Duration,
+}
+
+/// Thirty seconds: above what a large LIST takes, below a person's patience.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+impl Default for Connect {
+    fn default() -> Connect {
+        Connect {
+            kubeconfig: None,
+            context: None,
+            request_timeout: REQUEST_TIMEOUT,
+        }
+    }
+}
+
+/// A client, and what it is for in words.
+pub(super) struct Connected {
+    pub client: kube::Client,
+    /// The kubeconfig's name of the cluster.
+    pub name: String,
+    /// The server's URL, without credentials.
+    pub server: String,
+}
+
+/// Builds the client. No request is sent, but a credential plugin may run.
+pub(super) async fn connect(connect: &Connect, limits: &Limits) -> Result<Connected, Error> {
+    let (mut config, name) = load(connect).await?;
+    config.connect_timeout = Some(limits.connect);
+    config.read_timeout = None; // the deadline of a call covers it, answer included
+    config.write_timeout = None;
+    config.default_retry = false; // kube's would repeat writes
+    let server = without_credentials(&config.cluster_url);
+    let patience = if may_ask_a_person(&mut config) {
+        limits.read
+    } else {
+        limits.call
+    };
+    let client = build(config, &server, patience).await?;
+    Ok(Connected { client, name, server })
+}
+
+/// Whether a credential plugin may talk to a person. One that may, but need not, does so only at a terminal: it
+/// would swallow a plan that comes on standard input.
+fn may_ask_a_person(config: &mut kube::Config) -> bool {
+    let Some(exec) = &mut config.auth_info.exec else {
+        return false;
+    };
+    let terminal = std::io::stdin().is_terminal();
+    match exec.interactive_mode {
+        Some(ExecInteractiveMode::Never) => false,
+        Some(ExecInteractiveMode::Always) => true,
+        Some(ExecInteractiveMode::IfAvailable) | None => {
+            if !terminal {
+                exec.interactive_mode = Some(ExecInteractiveMode::Never);
+            }
+            terminal
+        }
+    }
+}
+
+/// kube runs credential plugins synchronously and without end. A thread of our own, not the runtime's: the
+/// runtime would wait for it when it ends.
+async fn build(config: kube::Config, server: &str, patience: Duration) -> Result<kube::Client, Error> {
+    let runtime = tokio::runtime::Handle::current();
+    let (sender, receiver) = oneshot::channel();
+    std::thread::spawn(move || {
+        let _context = runtime.enter();
+        let _ = sender.send(kube::Client::try_from(config)); // nobody waits any more: nothing to do
+    });
+    match timeout(patience, receiver).await {
+        Ok(Ok(Ok(client))) => Ok(client),
+        Ok(Ok(Err(error))) => Err(credentials::client(server, &error)),
+        Ok(Err(_)) => Err(credentials::unusable(
+            server,
+            "the client could not be made".to_string(),
+        )),
+        Err(_) => {
+            let what = format!("the credential plugin did not end within {}", seconds(patience));
+            Err(credentials::unusable(server, what))
+        }
+    }
+}
+
+/// The configuration and the name of the cluster.
+async fn load(connect: &Connect) -> Result<(kube::Config, String), Error> {
+    let Some((kubeconfig, from)) = find(connect)? else {
+        let config = kube::Config::incluster().map_err(|_| {
+            Error::failed(
+                codes::KUBECONFIG,
+                "the pod's service account (token, ca.crt, namespace) cannot be read",
+            )
+        })?;
+        return Ok((config, "in-cluster".to_string()));
+    };
+    let wanted = connect.context.clone().or_else(|| kubeconfig.current_context.clone());
+    let wanted = wanted.filter(|name| !name.is_empty());
+    let names: Vec<&str> = kubeconfig
+        .contexts
+        .iter()
+        .map(|context| context.name.as_str())
+        .collect();
+    let Some(wanted) = wanted else {
+        return Err(Error::failed(codes::KUBECONFIG, format!("{from}: no current context is set")).fix(choose(&names)));
+    };
+    let Some(context) = kubeconfig.contexts.iter().find(|context| context.name == wanted) else {
+        let message = format!("{from}: there is no context `{wanted}`");
+        return Err(Error::failed(codes::KUBECONFIG, message).fix(choose(&names)));
+    };
+    let name = context
+        .context
+        .as_ref()
+        .map(|context| context.cluster.clone())
+        .unwrap_or_default();
+    let options = KubeConfigOptions {
+        context: Some(wanted),
+        cluster: None,
+        user: None,
+    };
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await;
+    Ok((config.map_err(|e| credentials::kubeconfig(&from, &e))?, name))
+}
+
+fn choose(contexts: &[&str]) -> String {
+    match contexts {
+        [] => "name another file with --kubeconfig: this one has no contexts".to_string(),
+        _ => format!("choose one with --context: {}", contexts.join(", ")),
+    }
+}
+
+/// The kubeconfig and where it is from; `None`: there is none, and this is a pod.
+fn find(connect: &Connect) -> Result<Option<(Kubeconfig, String)>, Error> {
+    if let Some(path) = &connect.kubeconfig {
+        return read(std::slice::from_ref(path)).map(Some);
+    }
+    let listed = std::env::var_os("KUBECONFIG").unwrap_or_default();
+    let listed: Vec<PathBuf> = std::env::split_paths(&listed)
+        .filter(|path| !path.as_os_str().is_empty())
+        .collect();
+    if !listed.is_empty() {
+        let there: Vec<PathBuf> = listed.iter().filter(|path| path.exists()).cloned().collect();
+        if there.is_empty() {
+            let message = format!(
+                "no kubeconfig: none of the files in KUBECONFIG exists ({})",
+                names(&listed)
+            );
+            return Err(Error::failed(codes::KUBECONFIG, message));
+        }
+        return read(&there).map(Some);
+    }
+    match std::env::home_dir().map(|home| home.join(".kube").join("config")) {
+        Some(path) if path.exists() => read(&[path]).map(Some),
+        _ if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() => Ok(None),
+        _ => Err(Error::failed(
+            codes::KUBECONFIG,
+            "no kubeconfig: KUBECONFIG is not set, there is no ~/.kube/config",
+        )
+        .fix("name a file with --kubeconfig, or plan against a snapshot with --live FILE")),
+    }
+}
+
+/// The files merged: the first to name a thing wins.
+fn read(paths: &[PathBuf]) -> Result<(Kubeconfig, String), Error> {
+    let from = names(paths);
+    let mut merged = Kubeconfig::default();
+    for path in paths {
+        let next = Kubeconfig::read_from(path).map_err(|e| credentials::kubeconfig(&path.display().to_string(), &e))?;
+        merged = merged.merge(next).map_err(|e| credentials::kubeconfig(&from, &e))?;
+    }
+    Ok((merged, from))
+}
+
+fn names(paths: &[PathBuf]) -> String {
+    let names: Vec<String> = paths.iter().map(|path| Path::display(path).to_string()).collect();
+    names.join(", ")
+}
+
+/// `https://host:port/prefix`, without a user name and password.
+fn without_credentials(url: &http::Uri) -> String {
+    let authority = url.authority().map(http::uri::Authority::as_str).unwrap_or_default();
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    format!(
+        "{}://{host}{}",
+        url.scheme_str().unwrap_or("https"),
+        url.path().trim_end_matches('/')
+    )
+}
