@@ -21,5 +21,6 @@ mod live {
     mod admission;
     mod controller;
     mod crds;
+    mod refusals;
     mod server;
 }

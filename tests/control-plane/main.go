@@ -207,7 +207,11 @@ func load(cfg *rest.Config, rc rest.Interface, objects []*unstructured.Unstructu
 
 func main() {
 	loads := flag.String("load", "", "comma-separated directories of manifests to create; later ones are laid over earlier ones")
-	extra := flag.String("args", "", "more kube-apiserver flags, space-separated")
+	var extra []string
+	flag.Func("arg", "one more kube-apiserver flag, such as --v=2; may be repeated", func(a string) error {
+		extra = append(extra, a)
+		return nil
+	})
 	remove := flag.Bool("rm", false, "remove the state directory at exit")
 	flag.StringVar(&dir, "dir", "", "state directory (default: a new temporary one, removed at exit)")
 	flag.Parse()
@@ -262,7 +266,7 @@ func main() {
 		"--requestheader-client-ca-file=ca.crt", "--requestheader-allowed-names=front-proxy",
 		"--requestheader-username-headers=X-Remote-User", "--requestheader-group-headers=X-Remote-Group",
 		"--requestheader-extra-headers-prefix=X-Remote-Extra-",
-	}, strings.Fields(*extra)...))
+	}, extra...))
 	done := make(chan error, 1)
 	go func() { done <- cmd.Execute() }()
 	go func() { io.Copy(io.Discard, os.Stdin); genericapiserver.RequestShutdown() }()

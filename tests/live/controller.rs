@@ -270,3 +270,47 @@ fn a_removed_configuration_comes_back_with_its_defaults() {
         }
     });
 }
+
+#[test]
+fn without_a_node_controller_nothing_is_made_and_nothing_cleaned_up() {
+    let Some(server) = live!() else { return };
+    world::fresh_calico(&server);
+    Node::named("n1").internal_ip("10.0.0.11").create(&server);
+    let _controller = HostEndpointController::start(&server, Environment::default());
+    world::auto_create(&server, "Enabled");
+    expect_names(&server, "a host endpoint for the node", &["n1-auto-hep"]);
+    let none = json!({ "spec": { "controllers": { "node": null } } });
+    server
+        .rest()
+        .merge(&calico("kubecontrollersconfigurations", "default"), &none)
+        .ok();
+    eventually("a running configuration without node controller", SOON, || {
+        let node = running(&server)["runningConfig"]["controllers"]["node"].take();
+        if node.is_null() { Ok(()) } else { Err(node.to_string()) }
+    });
+    Node::named("n2").internal_ip("10.0.0.12").create(&server);
+    server.rest().delete("/api/v1/nodes/n1").ok();
+    sleep(Duration::from_millis(300));
+    assert_eq!(names(&server), ["n1-auto-hep"]);
+}
+
+#[test]
+fn the_label_alone_makes_a_host_endpoint_the_controllers_own() {
+    let Some(server) = live!() else { return };
+    world::fresh_calico(&server);
+    let mut stray = world::object(
+        "HostEndpoint",
+        "stray",
+        json!({ "node": "n1", "interfaceName": "eth0" }),
+    );
+    stray["metadata"]["labels"] = json!({ "projectcalico.org/created-by": "calico-kube-controllers" });
+    server.rest().create(&stray);
+    world::create(
+        &server,
+        "HostEndpoint",
+        "by-hand",
+        json!({ "node": "n1", "interfaceName": "eth1" }),
+    );
+    let _controller = HostEndpointController::start(&server, Environment::default());
+    expect_names(&server, "the labelled one goes, though a person made it", &["by-hand"]);
+}

@@ -144,9 +144,19 @@ fn only_the_enterprise_variant_knows_the_host_endpoint_flow_log_switch() {
 }
 
 #[test]
-fn a_cluster_without_calico_serves_none_of_its_kinds() {
-    let Some(server) = live!(Crds::None) else { return };
-    assert_eq!(server.rest().get(&calico("tiers", "")).status, 404);
-    let groups = server.rest().get("/apis").ok();
-    assert!(!groups.to_string().contains("projectcalico"), "{groups}");
+fn the_ways_a_cluster_serves_calico_are_told_apart_by_its_groups() {
+    for (crds, expected) in [(Crds::None, vec![]), (Crds::V1Only, vec!["crd.projectcalico.org"])] {
+        let Some(server) = live!(crds) else { return };
+        let groups = server.rest().get("/apis").ok();
+        let names = groups["groups"]
+            .as_array()
+            .expect("groups")
+            .iter()
+            .filter_map(|g| g["name"].as_str());
+        assert_eq!(
+            names.filter(|n| n.ends_with("projectcalico.org")).collect::<Vec<_>>(),
+            expected
+        );
+        assert_eq!(server.rest().get(&calico("tiers", "")).status, 404);
+    }
 }

@@ -23,6 +23,8 @@ pub enum Crds {
     None,
     V3,
     Enterprise,
+    /// The storage group alone, as where Calico's API server is not installed.
+    V1Only,
 }
 
 /// Who asks. The reader has no right until a test grants one; nobody has none.
@@ -73,17 +75,19 @@ impl Identity {
 impl Crds {
     fn folders(self) -> Vec<PathBuf> {
         let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/control-plane");
-        let (v3, admission) = match std::env::var("HOSTGUARD_LIVE_CRDS").as_deref() {
-            Err(_) | Ok("own") => (ours.join("crds"), ours.join("admission")),
+        let (v3, admission, v1) = match std::env::var("HOSTGUARD_LIVE_CRDS").as_deref() {
+            Err(_) | Ok("own") => (ours.join("crds"), ours.join("admission"), ours.join("v1-only")),
             Ok("calico") => {
                 let theirs = std::env::var_os("CALICO_CRDS").expect("HOSTGUARD_LIVE_CRDS=calico needs CALICO_CRDS");
-                (Path::new(&theirs).join("v3"), Path::new(&theirs).join("admission"))
+                let theirs = Path::new(&theirs);
+                (theirs.join("v3"), theirs.join("admission"), theirs.join("v1"))
             }
             Ok(other) => panic!("HOSTGUARD_LIVE_CRDS is own or calico, not {other}"),
         };
         match self {
             Crds::None => vec![],
             Crds::V3 => vec![v3, admission],
+            Crds::V1Only => vec![v1],
             Crds::Enterprise => vec![v3, ours.join("enterprise"), admission],
         }
     }
@@ -104,15 +108,14 @@ impl ControlPlane {
         }
         let log = File::create(home.join("server.log")).expect("the server's log");
         let policy = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/control-plane/audit.yaml");
-        let audit = format!(
-            "--audit-policy-file={} --audit-log-path={}",
-            policy.display(),
-            audit_log(&home).display()
-        );
+        let policy = format!("--audit-policy-file={}", policy.display());
+        let audit = format!("--audit-log-path={}", audit_log(&home).display());
         let folders: Vec<String> = crds.folders().iter().map(|f| f.display().to_string()).collect();
         let mut command = Command::new(&binary);
         command.arg("-dir").arg(&home).arg("-load").arg(folders.join(","));
-        command.arg("-args").arg([&[audit.as_str()], args].concat().join(" "));
+        for arg in [&[policy.as_str(), audit.as_str()], args].concat() {
+            command.arg("-arg").arg(arg);
+        }
         if !keep {
             command.arg("-rm");
         }

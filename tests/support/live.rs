@@ -6,6 +6,7 @@
 
 use std::io::Write;
 use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -72,8 +73,14 @@ pub fn own(here: &str, crds: Crds) -> Option<Turn> {
 }
 
 fn start(crds: Crds) -> Arc<Shared> {
+    static BROKEN: AtomicBool = AtomicBool::new(false);
+    assert!(
+        !BROKEN.swap(true, Ordering::Relaxed),
+        "the server did not start for an earlier test: see there"
+    );
     let server = ControlPlane::start(crds, &[]);
     let baseline = Baseline::of(server.rest());
+    BROKEN.store(false, Ordering::Relaxed);
     Arc::new(Shared { server, baseline })
 }
 
@@ -89,7 +96,8 @@ fn asked_for(here: &str) -> Option<String> {
 
 /// Says past the test harness's capture that a test did not run.
 pub fn not_run(test: &str, why: &str) {
-    let _ = writeln!(std::io::stderr(), "not run: {test} ({why})");
+    let line = format!("not run: {test} ({why})\n");
+    let _ = std::io::stderr().write_all(line.as_bytes()); // in one piece: tests end at the same time
 }
 
 impl Turn {
