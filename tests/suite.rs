@@ -2,5 +2,13 @@
 
 mod corpora;
 mod golden;
+mod laws;
 mod layers;
-mod support;
+
+#[path = "support"]
+mod support {
+    pub mod command;
+    pub mod pipeline;
+    pub mod plans;
+    pub mod random;
+}
