@@ -113,7 +113,13 @@ impl Change {
         for field in &fields {
             field.path.set(&mut patch, field.after.clone().unwrap_or(Value::Null));
         }
-        Change { key, op: Op::Update { before, patch }, fields, origin, needs: Vec::new() }
+        Change {
+            key,
+            op: Op::Update { before, patch },
+            fields,
+            origin,
+            needs: Vec::new(),
+        }
     }
 
     /// What makes this the same step when it is computed again: key, operation, fields, and the object's uid.
@@ -153,7 +159,13 @@ impl Change {
                 return Change::update(self.key.clone(), after, fields, self.origin.clone());
             }
         };
-        Change { key: self.key.clone(), op, fields, origin: self.origin.clone(), needs: Vec::new() }
+        Change {
+            key: self.key.clone(),
+            op,
+            fields,
+            origin: self.origin.clone(),
+            needs: Vec::new(),
+        }
     }
 }
 
@@ -189,11 +201,19 @@ mod tests {
     use crate::resource::Kind;
 
     fn origin() -> Origin {
-        Origin { section: "test".into(), span: None }
+        Origin {
+            section: "test".into(),
+            span: None,
+        }
     }
 
     fn field(path: &str, before: Option<Value>, after: Option<Value>) -> FieldChange {
-        FieldChange { path: FieldPath::dotted(path), before, after, taken_from: None }
+        FieldChange {
+            path: FieldPath::dotted(path),
+            before,
+            after,
+            taken_from: None,
+        }
     }
 
     #[test]
@@ -209,7 +229,11 @@ mod tests {
             let before = json!({"metadata": {"resourceVersion": version, "uid": uid}, "spec": {"order": 1}});
             let fields = vec![field("spec.order", Some(json!(1)), Some(json!(2)))];
             let step = Change::update(Key::cluster(Kind::Tier, "t"), before, fields, origin());
-            ChangeSet { steps: vec![step], ..ChangeSet::default() }.digest()
+            ChangeSet {
+                steps: vec![step],
+                ..ChangeSet::default()
+            }
+            .digest()
         };
         assert_eq!(at("1", "u"), at("2", "u"));
         assert_ne!(at("1", "u"), at("1", "v"));
@@ -218,9 +242,19 @@ mod tests {
     #[test]
     fn an_update_is_undone_by_its_inverse() {
         let before = json!({"spec": {"order": 1}});
-        let fields = vec![field("spec.order", Some(json!(1)), Some(json!(2))), field("spec.x", None, Some(json!(3)))];
+        let fields = vec![
+            field("spec.order", Some(json!(1)), Some(json!(2))),
+            field("spec.x", None, Some(json!(3))),
+        ];
         let step = Change::update(Key::cluster(Kind::Tier, "t"), before.clone(), fields, origin());
-        let (Op::Update { patch, .. }, Op::Update { before: after, patch: back }) = (&step.op, &step.inverse().op) else {
+        let (
+            Op::Update { patch, .. },
+            Op::Update {
+                before: after,
+                patch: back,
+            },
+        ) = (&step.op, &step.inverse().op)
+        else {
             panic!("an update and its inverse are updates");
         };
         let mut object = before.clone();

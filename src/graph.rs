@@ -50,8 +50,10 @@ impl Graph {
         let by_key: BTreeMap<Key, Resource> = resources.into_iter().map(|r| (r.key.clone(), r)).collect();
         let edges: BTreeSet<Edge> = edges.into_iter().collect();
         let mut graph = DiGraph::new();
-        let index: BTreeMap<Key, NodeIndex> =
-            by_key.into_iter().map(|(key, resource)| (key, graph.add_node(resource))).collect();
+        let index: BTreeMap<Key, NodeIndex> = by_key
+            .into_iter()
+            .map(|(key, resource)| (key, graph.add_node(resource)))
+            .collect();
         for edge in edges {
             if let (Some(&on), Some(&dependent)) = (index.get(&edge.on), index.get(&edge.dependent)) {
                 graph.add_edge(on, dependent, edge.reason);
@@ -74,11 +76,16 @@ impl Graph {
 
     /// What `key` needs, by key.
     pub fn needs(&self, key: &Key) -> Vec<Need> {
-        let Some(&at) = self.index.get(key) else { return Vec::new() };
+        let Some(&at) = self.index.get(key) else {
+            return Vec::new();
+        };
         let mut needs: Vec<Need> = self
             .graph
             .edges_directed(at, petgraph::Direction::Incoming)
-            .map(|edge| Need { key: self.graph[edge.source()].key.clone(), reason: edge.weight().clone() })
+            .map(|edge| Need {
+                key: self.graph[edge.source()].key.clone(),
+                reason: edge.weight().clone(),
+            })
             .collect();
         needs.sort();
         needs
@@ -95,15 +102,24 @@ fn tie(resource: &Resource) -> (bool, Option<Key>, Option<Reverse<Key>>) {
         }
     };
     let key = resource.key.clone();
-    if backwards { (true, None, Some(Reverse(key))) } else { (false, Some(key), None) }
+    if backwards {
+        (true, None, Some(Reverse(key)))
+    } else {
+        (false, Some(key), None)
+    }
 }
 
 /// Kahn's algorithm with an ordered ready set.
 fn order(graph: &DiGraph<Resource, String>) -> Option<Vec<NodeIndex>> {
-    let mut open: Vec<usize> =
-        graph.node_indices().map(|at| graph.edges_directed(at, petgraph::Direction::Incoming).count()).collect();
-    let mut ready: BTreeSet<_> =
-        graph.node_indices().filter(|at| open[at.index()] == 0).map(|at| (tie(&graph[at]), at)).collect();
+    let mut open: Vec<usize> = graph
+        .node_indices()
+        .map(|at| graph.edges_directed(at, petgraph::Direction::Incoming).count())
+        .collect();
+    let mut ready: BTreeSet<_> = graph
+        .node_indices()
+        .filter(|at| open[at.index()] == 0)
+        .map(|at| (tie(&graph[at]), at))
+        .collect();
     let mut order = Vec::with_capacity(graph.node_count());
     while let Some((_, at)) = ready.pop_first() {
         order.push(at);
@@ -174,7 +190,14 @@ mod tests {
     }
 
     fn resource(name: &str, want: Want) -> Resource {
-        Resource { key: tier(name), want, origin: Origin { section: name.into(), span: None } }
+        Resource {
+            key: tier(name),
+            want,
+            origin: Origin {
+                section: name.into(),
+                span: None,
+            },
+        }
     }
 
     fn present(name: &str) -> Resource {
@@ -182,7 +205,11 @@ mod tests {
     }
 
     fn edge(dependent: &str, on: &str) -> Edge {
-        Edge { dependent: tier(dependent), on: tier(on), reason: format!("{dependent} uses {on}") }
+        Edge {
+            dependent: tier(dependent),
+            on: tier(on),
+            reason: format!("{dependent} uses {on}"),
+        }
     }
 
     fn names(graph: &Graph) -> Vec<String> {
@@ -193,8 +220,11 @@ mod tests {
     fn the_order_does_not_depend_on_insertion() {
         let edges = vec![edge("a", "z"), edge("b", "a")];
         let forward = Graph::build(["a", "b", "c", "z"].map(present).into(), edges.clone()).unwrap();
-        let backward =
-            Graph::build(["z", "c", "b", "a"].map(present).into(), edges.into_iter().rev().collect()).unwrap();
+        let backward = Graph::build(
+            ["z", "c", "b", "a"].map(present).into(),
+            edges.into_iter().rev().collect(),
+        )
+        .unwrap();
         assert_eq!(names(&forward), ["c", "z", "a", "b"]);
         assert_eq!(names(&forward), names(&backward));
     }
@@ -210,9 +240,18 @@ mod tests {
 
     #[test]
     fn a_cycle_is_the_shortest_walk_that_closes_it() {
-        let edges = vec![edge("a", "b"), edge("b", "c"), edge("c", "a"), edge("b", "a"), edge("c", "d")];
+        let edges = vec![
+            edge("a", "b"),
+            edge("b", "c"),
+            edge("c", "a"),
+            edge("b", "a"),
+            edge("c", "d"),
+        ];
         let cycle = Graph::build(["d", "c", "b", "a"].map(present).into(), edges).unwrap_err();
-        assert_eq!(cycle.to_string(), "Tier/a -> (a uses b) -> Tier/b -> (b uses a) -> Tier/a");
+        assert_eq!(
+            cycle.to_string(),
+            "Tier/a -> (a uses b) -> Tier/b -> (b uses a) -> Tier/a"
+        );
     }
 
     #[test]
@@ -224,6 +263,12 @@ mod tests {
     #[test]
     fn needs_carry_their_reasons() {
         let graph = Graph::build(["a", "b"].map(present).into(), vec![edge("a", "b"), edge("a", "gone")]).unwrap();
-        assert_eq!(graph.needs(&tier("a")), [Need { key: tier("b"), reason: "a uses b".into() }]);
+        assert_eq!(
+            graph.needs(&tier("a")),
+            [Need {
+                key: tier("b"),
+                reason: "a uses b".into()
+            }]
+        );
     }
 }

@@ -61,7 +61,11 @@ pub enum Unusable {
 
 impl Inventory {
     pub fn new(plan: &str) -> Inventory {
-        Inventory { format: FORMAT, plan: plan.to_string(), ..Inventory::default() }
+        Inventory {
+            format: FORMAT,
+            plan: plan.to_string(),
+            ..Inventory::default()
+        }
     }
 
     pub fn key(namespace: &str, plan: &str) -> Key {
@@ -114,7 +118,10 @@ impl Inventory {
             format: u32,
         }
         let broken = |e: String| Unusable::Broken(e);
-        let text = object.get("data").and_then(|data| data.get(DATA_KEY)).and_then(Value::as_str);
+        let text = object
+            .get("data")
+            .and_then(|data| data.get(DATA_KEY))
+            .and_then(Value::as_str);
         let text = text.ok_or_else(|| broken(format!("no `data` entry `{DATA_KEY}`")))?;
         let head: Head = serde_json::from_str(text).map_err(|e| broken(e.to_string()))?;
         if head.format > FORMAT {
@@ -133,8 +140,14 @@ mod tests {
     #[test]
     fn an_inventory_reads_back_what_it_wrote() {
         let mut inventory = Inventory::new("shop");
-        let recorded = Recorded { before: Some(json!("Disabled")), wrote: "sha256:0".into() };
-        let entry = Entry { created: false, fields: [("/spec/x".to_string(), recorded)].into() };
+        let recorded = Recorded {
+            before: Some(json!("Disabled")),
+            wrote: "sha256:0".into(),
+        };
+        let entry = Entry {
+            created: false,
+            fields: [("/spec/x".to_string(), recorded)].into(),
+        };
         inventory.entries.insert("Tier/security".into(), entry);
         let object = inventory.object("hostguard");
         assert_eq!(Inventory::read(&object), Some(Ok(inventory)));
@@ -148,7 +161,10 @@ mod tests {
             object["data"][DATA_KEY] = json!(text);
             Inventory::read(&object).expect("labelled")
         };
-        assert_eq!(with(r#"{"format": 2, "future": []}"#), Err(Unusable::Newer { found: 2 }));
+        assert_eq!(
+            with(r#"{"format": 2, "future": []}"#),
+            Err(Unusable::Newer { found: 2 })
+        );
         assert!(matches!(with("{"), Err(Unusable::Broken(_))));
         assert!(matches!(
             with(r#"{"format":1,"plan":"a","entries":{"Pod/a/b":{"fields":{}}}}"#),

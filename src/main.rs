@@ -17,7 +17,11 @@ fn main() -> ExitCode {
         }
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    ExitCode::from(runtime.expect("a runtime needs only memory").block_on(cmd::run(cli, &mut Terminal)))
+    ExitCode::from(
+        runtime
+            .expect("a runtime needs only memory")
+            .block_on(cmd::run(cli, &mut Terminal)),
+    )
 }
 
 /// Standard streams. A reader that went away (`| head`) is no error.

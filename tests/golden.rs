@@ -19,7 +19,10 @@ fn root() -> PathBuf {
 fn cases() -> Vec<PathBuf> {
     let folders = |at: PathBuf| -> Vec<PathBuf> {
         let entries = std::fs::read_dir(&at).unwrap_or_else(|e| panic!("{}: {e}", at.display()));
-        entries.map(|entry| entry.expect("a folder can be read").path()).filter(|path| path.is_dir()).collect()
+        entries
+            .map(|entry| entry.expect("a folder can be read").path())
+            .filter(|path| path.is_dir())
+            .collect()
     };
     let mut cases = folders(root().join("examples"));
     cases.extend(folders(root().join("tests/golden")).into_iter().flat_map(folders));
@@ -41,10 +44,20 @@ fn every_case_prints_what_is_expected() {
             std::fs::write(&file, got).expect("the case's folder can be written");
         } else if got != expected {
             let diff = similar::TextDiff::from_lines(&expected, &got);
-            wrong.push(format!("{}\n{}", case.display(), diff.unified_diff().header("expected", "got")));
+            wrong.push(format!(
+                "{}\n{}",
+                case.display(),
+                diff.unified_diff().header("expected", "got")
+            ));
         }
     }
-    assert!(wrong.is_empty(), "{} of {} cases differ\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {} cases differ\n{}",
+        wrong.len(),
+        cases.len(),
+        wrong.join("\n")
+    );
 }
 
 /// Every code that can be printed stands in some case's expected output.
@@ -64,7 +77,10 @@ fn every_code_has_a_case() {
         .collect();
     assert!(missing.is_empty(), "no golden case shows {missing:?}");
     for (code, _) in ELSEWHERE {
-        assert!(!seen.contains(*code), "{code} has a golden case now: take it off the list");
+        assert!(
+            !seen.contains(*code),
+            "{code} has a golden case now: take it off the list"
+        );
     }
 }
 
@@ -81,7 +97,10 @@ fn run_case(case: &Path) -> String {
     prepare_live(case, folder.path());
     let args = std::fs::read_to_string(case.join("args")).unwrap_or_else(|e| panic!("{}: {e}", case.display()));
     let mut out = String::new();
-    for line in args.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#')) {
+    for line in args
+        .lines()
+        .filter(|line| !line.trim().is_empty() && !line.starts_with('#'))
+    {
         if !out.is_empty() {
             out.push('\n');
         }
@@ -115,17 +134,29 @@ fn prepare_live(case: &Path, folder: &Path) {
         let patch = serde_json::from_str(&patch).unwrap_or_else(|e| panic!("{}/live.patch: {e}", case.display()));
         hostguard::changes::merge(&mut value, &patch);
     }
-    std::fs::write(&live, serde_json::to_string_pretty(&value).expect("a value is printable")).expect("can be written");
+    std::fs::write(
+        &live,
+        serde_json::to_string_pretty(&value).expect("a value is printable"),
+    )
+    .expect("can be written");
 }
 
 fn run_line(folder: &Path, line: &str) -> String {
     let mut command = hostguard(folder);
     let mut words = split(line).into_iter().peekable();
-    while let Some((name, value)) = words.peek().and_then(|word| word.split_once('=')).filter(|(n, _)| n.chars().all(|c| c.is_ascii_uppercase() || c == '_')) {
+    while let Some((name, value)) = words
+        .peek()
+        .and_then(|word| word.split_once('='))
+        .filter(|(n, _)| n.chars().all(|c| c.is_ascii_uppercase() || c == '_'))
+    {
         command.env(name, value);
         words.next();
     }
-    assert_eq!(words.next().as_deref(), Some("hostguard"), "a line is a command of hostguard: {line}");
+    assert_eq!(
+        words.next().as_deref(),
+        Some("hostguard"),
+        "a line is a command of hostguard: {line}"
+    );
     let words: Vec<String> = words.collect();
     if let Some(at) = words.iter().position(|word| word == "<") {
         let file = std::fs::File::open(folder.join(&words[at + 1])).expect("the file after `<`");
@@ -162,7 +193,10 @@ fn part_of(folder: &Path, look: &str) -> String {
     let text = std::fs::read_to_string(folder.join(file)).expect("the file to look at");
     let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
     match value.pointer(pointer) {
-        Some(part) => format!("{}\n", serde_json::to_string_pretty(part).expect("a value is printable")),
+        Some(part) => format!(
+            "{}\n",
+            serde_json::to_string_pretty(part).expect("a value is printable")
+        ),
         None => "(absent)\n".to_string(),
     }
 }

@@ -18,14 +18,23 @@ const LAYERS: &[(&str, &str)] = &[
     ("inventory", "resource"),
     ("state", "resource changes inventory net selector calico"),
     ("plan", "source net selector resource calico error"),
-    ("compile", "plan resource graph state changes inventory calico net selector error source"),
-    ("diff", "compile resource graph state changes inventory calico net selector error"),
+    (
+        "compile",
+        "plan resource graph state changes inventory calico net selector error source",
+    ),
+    (
+        "diff",
+        "compile resource graph state changes inventory calico net selector error",
+    ),
     ("sequence", "changes"),
     ("provider", "resource state changes inventory net error"),
     ("apply", "resource state changes inventory sequence provider error"),
     ("render", "source error changes plan resource state sequence apply"),
     ("cli", ""),
-    ("cmd", "apply calico changes cli compile diff error inventory plan provider render resource sequence source state"),
+    (
+        "cmd",
+        "apply calico changes cli compile diff error inventory plan provider render resource sequence source state",
+    ),
     ("main", "cli cmd error"),
     ("lib", ""),
 ];
@@ -68,8 +77,15 @@ fn source_files() -> BTreeMap<String, String> {
             if path.is_dir() {
                 walk(&path, root, files);
             } else if path.extension().is_some_and(|ending| ending == "rs") {
-                let name = path.strip_prefix(root).expect("below src").to_string_lossy().into_owned();
-                files.insert(name, production(&std::fs::read_to_string(&path).expect("a source file is text")));
+                let name = path
+                    .strip_prefix(root)
+                    .expect("below src")
+                    .to_string_lossy()
+                    .into_owned();
+                files.insert(
+                    name,
+                    production(&std::fs::read_to_string(&path).expect("a source file is text")),
+                );
             }
         }
     }
@@ -84,7 +100,13 @@ fn source_files() -> BTreeMap<String, String> {
 /// Without the trailing test module and without comments.
 fn production(text: &str) -> String {
     let text = text.split("\n#[cfg(test)]\nmod tests {").next().unwrap_or_default();
-    let without = |line: &str| if line.trim_start().starts_with("//") { String::new() } else { line.to_string() };
+    let without = |line: &str| {
+        if line.trim_start().starts_with("//") {
+            String::new()
+        } else {
+            line.to_string()
+        }
+    };
     text.lines().map(without).collect::<Vec<_>>().join("\n")
 }
 
@@ -98,9 +120,15 @@ fn used(text: &str) -> BTreeSet<String> {
     for prefix in ["crate::", "hostguard::"] {
         for (at, _) in text.match_indices(prefix) {
             let rest = &text[at + prefix.len()..];
-            let group = rest.strip_prefix('{').map(|inner| inner.split('}').next().unwrap_or_default());
+            let group = rest
+                .strip_prefix('{')
+                .map(|inner| inner.split('}').next().unwrap_or_default());
             for part in group.unwrap_or(rest).split(',') {
-                let name: String = part.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                let name: String = part
+                    .trim()
+                    .chars()
+                    .take_while(|c| c.is_alphanumeric() || *c == '_')
+                    .collect();
                 names.insert(name);
                 if group.is_none() {
                     break;
@@ -113,8 +141,10 @@ fn used(text: &str) -> BTreeSet<String> {
 
 #[test]
 fn modules_use_only_what_their_layer_may() {
-    let table: BTreeMap<&str, BTreeSet<&str>> =
-        LAYERS.iter().map(|(module, may)| (*module, may.split(' ').collect())).collect();
+    let table: BTreeMap<&str, BTreeSet<&str>> = LAYERS
+        .iter()
+        .map(|(module, may)| (*module, may.split(' ').collect()))
+        .collect();
     let mut wrong = Vec::new();
     for (file, text) in source_files() {
         let module = module_of(&file);
@@ -137,7 +167,10 @@ fn the_layers_have_no_cycle() {
         for name in may.split(' ').filter(|name| !name.is_empty()) {
             let below = LAYERS[..at].iter().any(|(earlier, _)| *earlier == name);
             // error explains calico's rules by their codes, and calico knows nothing of error
-            assert!(below || (*module, name) == ("error", "calico"), "{module} uses {name}, which is not below it");
+            assert!(
+                below || (*module, name) == ("error", "calico"),
+                "{module} uses {name}, which is not below it"
+            );
         }
     }
 }
@@ -148,13 +181,19 @@ fn words_stand_only_where_they_may() {
     for (file, text) in source_files() {
         for (word, places) in WORDS {
             for (at, _) in text.match_indices(word) {
-                let joined = text[..at].chars().next_back().is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':');
+                let joined = text[..at]
+                    .chars()
+                    .next_back()
+                    .is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':');
                 if !joined && !places.iter().any(|place| file.starts_with(place)) {
                     wrong.push(format!("{file}: names {word}"));
                 }
             }
         }
-        if file.split('/').any(|part| ["util", "common", "helpers", "misc"].contains(&part.trim_end_matches(".rs"))) {
+        if file
+            .split('/')
+            .any(|part| ["util", "common", "helpers", "misc"].contains(&part.trim_end_matches(".rs")))
+        {
             wrong.push(format!("{file}: is no name for a concept"));
         }
     }

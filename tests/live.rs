@@ -7,11 +7,15 @@ mod support {
     pub mod audit;
     pub mod automatic_host_endpoint;
     pub mod baseline;
+    pub mod cluster;
+    pub mod command;
     pub mod control_plane;
     pub mod host_endpoint_controller;
     pub mod kinds;
     pub mod kubectl;
     pub mod live;
+    pub mod pipeline;
+    pub mod plans;
     pub mod rest;
     pub mod world;
 }
@@ -21,6 +25,11 @@ mod live {
     mod admission;
     mod controller;
     mod crds;
+    mod looking;
+    mod moving;
+    mod owners;
+    mod racing;
     mod refusals;
     mod server;
+    mod workshop;
 }

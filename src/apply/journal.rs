@@ -27,12 +27,22 @@ impl Journal {
         write_first: bool,
         settle: impl Fn(&BTreeSet<Key>) -> Inventory + Send + Sync + 'static,
     ) -> Journal {
-        Journal { key, held, intended, write_first, settle: Box::new(settle) }
+        Journal {
+            key,
+            held,
+            intended,
+            write_first,
+            settle: Box::new(settle),
+        }
     }
 
     /// What will be written, for the check of permissions.
     pub fn first_change(&self) -> Option<Change> {
-        if self.write_first { Some(self.change(&self.intended)) } else { self.change_to(&(self.settle)(&BTreeSet::new())) }
+        if self.write_first {
+            Some(self.change(&self.intended))
+        } else {
+            self.change_to(&(self.settle)(&BTreeSet::new()))
+        }
     }
 
     /// Writes every before-value and every intent.
@@ -56,7 +66,11 @@ impl Journal {
             let before = self.held.clone()?;
             return Some(self.step(Op::Delete { before }));
         }
-        let same = self.held.as_ref().and_then(Inventory::read).is_some_and(|held| held.as_ref() == Ok(inventory));
+        let same = self
+            .held
+            .as_ref()
+            .and_then(Inventory::read)
+            .is_some_and(|held| held.as_ref() == Ok(inventory));
         (!same).then(|| self.change(inventory))
     }
 
@@ -66,13 +80,25 @@ impl Journal {
             None => self.step(Op::Create { object }),
             Some(before) => {
                 let patch = json!({"metadata": {"labels": object["metadata"]["labels"]}, "data": object["data"]});
-                self.step(Op::Update { before: before.clone(), patch })
+                self.step(Op::Update {
+                    before: before.clone(),
+                    patch,
+                })
             }
         }
     }
 
     fn step(&self, op: Op) -> Change {
-        let origin = Origin { section: "inventory".into(), span: None };
-        Change { key: self.key.clone(), op, fields: Vec::new(), origin, needs: Vec::new() }
+        let origin = Origin {
+            section: "inventory".into(),
+            span: None,
+        };
+        Change {
+            key: self.key.clone(),
+            op,
+            fields: Vec::new(),
+            origin,
+            needs: Vec::new(),
+        }
     }
 }

@@ -56,12 +56,19 @@ pub async fn run(
         }
     }
     report.interrupted = stopped(&run);
-    let labelled = report.steps.iter().any(|(key, _, outcome)| key.kind == Kind::Node && *outcome == Outcome::Done);
+    let labelled = report
+        .steps
+        .iter()
+        .any(|(key, _, outcome)| key.kind == Kind::Node && *outcome == Outcome::Done);
     if (labelled || !report.unsettled.is_empty()) && !report.interrupted {
         report.unsettled = settle(&run, events).await?;
     }
-    let not_done: BTreeSet<Key> =
-        report.steps.iter().filter(|(_, _, outcome)| *outcome != Outcome::Done).map(|(key, _, _)| key.clone()).collect();
+    let not_done: BTreeSet<Key> = report
+        .steps
+        .iter()
+        .filter(|(_, _, outcome)| *outcome != Outcome::Done)
+        .map(|(key, _, _)| key.clone())
+        .collect();
     report.record_behind = journal.settle(run.provider, &not_done).await.err();
     Ok(report)
 }
@@ -79,7 +86,10 @@ fn stopped(run: &Run) -> bool {
 }
 
 fn last_is_done(report: &Report) -> bool {
-    report.steps.last().is_some_and(|(_, _, outcome)| *outcome == Outcome::Done)
+    report
+        .steps
+        .last()
+        .is_some_and(|(_, _, outcome)| *outcome == Outcome::Done)
 }
 
 fn skip(change: &Change, why: &str, report: &mut Report, events: &mut (dyn FnMut(Event) + Send)) {
@@ -93,7 +103,10 @@ async fn step(change: &Change, run: &Run<'_>, report: &mut Report, events: &mut 
         return skip(change, "interrupted", report, events);
     }
     let unmet = change.needs.iter().find(|need| {
-        report.steps.iter().any(|(key, _, outcome)| *key == need.key && *outcome != Outcome::Done)
+        report
+            .steps
+            .iter()
+            .any(|(key, _, outcome)| *key == need.key && *outcome != Outcome::Done)
     });
     if let Some(need) = unmet {
         return skip(change, &format!("it needs {}", need.key), report, events);
@@ -120,15 +133,29 @@ async fn perform(change: &Change, run: &Run<'_>, events: &mut (dyn FnMut(Event) 
         if !again || attempt == TRIES {
             return Err(refusal);
         }
-        let state = run.provider.read(run.scope).await.map_err(|e| Refusal { message: e.message, ..refusal.clone() })?;
+        let state = run.provider.read(run.scope).await.map_err(|e| Refusal {
+            message: e.message,
+            ..refusal.clone()
+        })?;
         match (run.recompute)(&state, &change.key) {
             Ok(None) => return Ok(()),
             Ok(Some(same)) if same.same_as(change) => current = same,
             Ok(Some(_)) => {
-                let message = format!("stale: the object changed, and the step would be another one now ({})", refusal.message);
-                return Err(Refusal { why: Why::Changed, message });
+                let message = format!(
+                    "stale: the object changed, and the step would be another one now ({})",
+                    refusal.message
+                );
+                return Err(Refusal {
+                    why: Why::Changed,
+                    message,
+                });
             }
-            Err(why) => return Err(Refusal { why: Why::Changed, message: format!("stale: {why}") }),
+            Err(why) => {
+                return Err(Refusal {
+                    why: Why::Changed,
+                    message: format!("stale: {why}"),
+                });
+            }
         }
         events(Event::Again(&change.key));
     }

@@ -26,10 +26,17 @@ pub fn unsettled(state: &State) -> Vec<String> {
     let config = Key::cluster(Kind::KubeControllersConfiguration, "default");
     let at = "/controllers/node/hostEndpoint/autoCreate";
     if let Some(object) = state.present(&config) {
-        let spec = object.pointer(&format!("/spec{at}")).and_then(Value::as_str).unwrap_or("Disabled");
-        let running = object.pointer(&format!("/status/runningConfig{at}")).and_then(Value::as_str);
+        let spec = object
+            .pointer(&format!("/spec{at}"))
+            .and_then(Value::as_str)
+            .unwrap_or("Disabled");
+        let running = object
+            .pointer(&format!("/status/runningConfig{at}"))
+            .and_then(Value::as_str);
         if object.pointer("/status/runningConfig").is_none() {
-            left.push(format!("{config}: kube-controllers has not reported status.runningConfig; is it running?"));
+            left.push(format!(
+                "{config}: kube-controllers has not reported status.runningConfig; is it running?"
+            ));
         } else if running.unwrap_or("Disabled") != spec {
             let seen = running.unwrap_or("none");
             let mut text = format!("{config}: runningConfig has autoCreate {seen}, the spec {spec}");
@@ -40,7 +47,9 @@ pub fn unsettled(state: &State) -> Vec<String> {
         }
     }
     let keys = |state: &State| -> BTreeSet<Key> {
-        state.list(Kind::HostEndpoint).map_or_else(|_| BTreeSet::new(), |all| all.map(|(key, _)| key.clone()).collect())
+        state
+            .list(Kind::HostEndpoint)
+            .map_or_else(|_| BTreeSet::new(), |all| all.map(|(key, _)| key.clone()).collect())
     };
     let (there, wanted) = (keys(state), keys(&settled));
     for key in wanted.difference(&there) {
@@ -68,8 +77,16 @@ pub async fn wait_until_settled(
     wait: Wait,
     events: &mut (dyn FnMut(Event) + Send),
 ) -> Result<Vec<String>, Error> {
-    let kinds = [Kind::KubeControllersConfiguration, Kind::HostEndpoint, Kind::Node, Kind::Namespace];
-    let scope = Scope { kinds: kinds.into_iter().collect(), inventory_namespace: scope.inventory_namespace.clone() };
+    let kinds = [
+        Kind::KubeControllersConfiguration,
+        Kind::HostEndpoint,
+        Kind::Node,
+        Kind::Namespace,
+    ];
+    let scope = Scope {
+        kinds: kinds.into_iter().collect(),
+        inventory_namespace: scope.inventory_namespace.clone(),
+    };
     let end = Instant::now() + wait.deadline;
     let mut told = Vec::new();
     loop {

@@ -23,7 +23,9 @@ pub(super) async fn run(args: &Apply, console: &mut dyn Console) -> Result<u8, F
     let deletions = shown.prepared.difference.set.counts().delete;
     if deletions > FREE_DELETIONS && args.allow_delete != Some(deletions) {
         let error = Error::failed(codes::DELETES_MANY, format!("{deletions} objects would be deleted"));
-        return Err(Failure::from(error.fix(format!("if that is meant, say --allow-delete {deletions}"))));
+        return Err(Failure::from(
+            error.fix(format!("if that is meant, say --allow-delete {deletions}")),
+        ));
     }
     carry_out(shown, "apply", &args.doing, args.plan.output.format, console).await
 }
@@ -52,7 +54,10 @@ pub(super) async fn carry_out(
         let state = shown.provider.read(&shown.scope).await?;
         let prepared = shown.intent.prepare(&state, &shown.options)?;
         if prepared.difference.set.digest() != digest || !prepared.difference.conflicts.is_empty() {
-            return Err(Failure::from(stale(&shown.prepared.difference.set, &prepared.difference.set)));
+            return Err(Failure::from(stale(
+                &shown.prepared.difference.set,
+                &prepared.difference.set,
+            )));
         }
         shown.prepared = prepared;
         shown.state = state;
@@ -66,35 +71,62 @@ pub(super) async fn carry_out(
 /// Calico loses what is written during a migration of its datastore.
 fn datastore_ready(state: &State) -> Result<(), Failure> {
     let key = Key::cluster(ObjectKind::ClusterInformation, "default");
-    let ready = state.present(&key).and_then(|object| object.pointer("/spec/datastoreReady")?.as_bool());
+    let ready = state
+        .present(&key)
+        .and_then(|object| object.pointer("/spec/datastoreReady")?.as_bool());
     if ready == Some(false) {
-        let error = Error::failed(codes::NOT_READY, format!("{key}: datastoreReady is false, Calico's datastore is locked"));
-        return Err(Failure::from(error.fix("wait until the migration is over, then try again")));
+        let error = Error::failed(
+            codes::NOT_READY,
+            format!("{key}: datastoreReady is false, Calico's datastore is locked"),
+        );
+        return Err(Failure::from(
+            error.fix("wait until the migration is over, then try again"),
+        ));
     }
     Ok(())
 }
 
 fn ask(verb: &str, set: &ChangeSet, console: &mut dyn Console) -> Result<(), Failure> {
     if !console.can_ask() {
-        let error = Error::new(Kind::Usage, codes::NEEDS_YES, "standard input is not a terminal, so nobody can be asked");
+        let error = Error::new(
+            Kind::Usage,
+            codes::NEEDS_YES,
+            "standard input is not a terminal, so nobody can be asked",
+        );
         return Err(Failure::from(error.fix(format!("add --yes to {verb} without asking"))));
     }
     let steps = set.steps.len();
-    let question = format!("Do {} on this cluster? Only `yes` is a yes: ", if steps == 1 { "this 1 step".into() } else { format!("these {steps} steps") });
+    let question = format!(
+        "Do {} on this cluster? Only `yes` is a yes: ",
+        if steps == 1 {
+            "this 1 step".into()
+        } else {
+            format!("these {steps} steps")
+        }
+    );
     if console.ask(&question).trim() == "yes" {
         return Ok(());
     }
-    Err(Failure::from(Error::failed(codes::DECLINED, "the answer was not yes; nothing was written")))
+    Err(Failure::from(Error::failed(
+        codes::DECLINED,
+        "the answer was not yes; nothing was written",
+    )))
 }
 
 /// What is new, other or gone since it was shown.
 fn stale(shown: &ChangeSet, now: &ChangeSet) -> Error {
-    let mut error = Error::new(Kind::Stale, codes::STALE, "the cluster moved after the changes were shown; nothing was written");
+    let mut error = Error::new(
+        Kind::Stale,
+        codes::STALE,
+        "the cluster moved after the changes were shown; nothing was written",
+    );
     let find = |set: &ChangeSet, key: &Key| set.steps.iter().find(|step| step.key == *key).cloned();
     for step in &now.steps {
         match find(shown, &step.key) {
             None => error = error.cause(format!("new: {} {}", step.op.verb(), step.key)),
-            Some(old) if !old.same_as(step) => error = error.cause(format!("now another change: {} {}", step.op.verb(), step.key)),
+            Some(old) if !old.same_as(step) => {
+                error = error.cause(format!("now another change: {} {}", step.op.verb(), step.key))
+            }
             Some(_) => {}
         }
     }
@@ -127,7 +159,10 @@ async fn make(shown: &Shown, approved: &Approved, doing: &Doing, console: &mut d
         provider: shown.provider.as_ref(),
         scope: &shown.scope,
         recompute: &recompute,
-        wait: Wait { deadline: Duration::from_secs(doing.wait), interval: Duration::from_millis(250) },
+        wait: Wait {
+            deadline: Duration::from_secs(doing.wait),
+            interval: Duration::from_millis(250),
+        },
         stop: &stop,
     };
     let mut tell = |event: engine::Event| {
@@ -152,18 +187,32 @@ async fn listen(stop: Arc<AtomicBool>) {
 fn refused_error(refused: Refused) -> Error {
     match refused {
         Refused::Denied(denied) => {
-            let mut error = Error::failed(codes::NOT_ALLOWED, format!("{} rights are missing; nothing was written", denied.len()));
+            let mut error = Error::failed(
+                codes::NOT_ALLOWED,
+                format!("{} rights are missing; nothing was written", denied.len()),
+            );
             for right in &denied {
                 let api = right.kind.api();
-                let group = if api.group.is_empty() { String::new() } else { format!(".{}", api.group) };
-                let place = if right.namespace.is_empty() { String::new() } else { format!(" in namespace {}", right.namespace) };
+                let group = if api.group.is_empty() {
+                    String::new()
+                } else {
+                    format!(".{}", api.group)
+                };
+                let place = if right.namespace.is_empty() {
+                    String::new()
+                } else {
+                    format!(" in namespace {}", right.namespace)
+                };
                 error = error.cause(format!("{} {}{group}{place}", right.verb, api.plural));
             }
             error.fix("add these verbs to the role of this identity")
         }
-        Refused::Record(refusal) => Error::failed(codes::RECORD_FAILED, "the record could not be written, so no change was made")
-            .cause(refusal.message)
-            .fix("see why the ConfigMap in the inventory namespace cannot be written, then try again"),
+        Refused::Record(refusal) => Error::failed(
+            codes::RECORD_FAILED,
+            "the record could not be written, so no change was made",
+        )
+        .cause(refusal.message)
+        .fix("see why the ConfigMap in the inventory namespace cannot be written, then try again"),
         Refused::Failed(error) => error,
     }
 }
@@ -183,7 +232,11 @@ async fn finish(
     if errors.is_empty() {
         errors.extend(verify(shown).await?);
     }
-    if errors.is_empty() { Ok(0) } else { Err(Failure::World(None, errors)) }
+    if errors.is_empty() {
+        Ok(0)
+    } else {
+        Err(Failure::World(None, errors))
+    }
 }
 
 fn finish_json(shown: &Shown, verb: &'static str, report: Option<&Report>, format: Format, console: &mut dyn Console) {
@@ -202,7 +255,11 @@ fn outcome_errors(report: &Report) -> Vec<Error> {
     }
     if report.failed() > 0 {
         let kind = if report.done() > 0 { Kind::Partial } else { Kind::Failed };
-        let mut error = Error::new(kind, codes::STEP_FAILED, format!("{} of {} steps failed", report.failed(), report.steps.len()));
+        let mut error = Error::new(
+            kind,
+            codes::STEP_FAILED,
+            format!("{} of {} steps failed", report.failed(), report.steps.len()),
+        );
         for (key, _, outcome) in &report.steps {
             if let Outcome::Failed(refusal) = outcome {
                 error = error.cause(format!("{key}: {}", refusal.message));
@@ -211,15 +268,26 @@ fn outcome_errors(report: &Report) -> Vec<Error> {
         errors.push(error.fix("mend the cause and apply again: it goes on from here"));
     }
     if !report.unsettled.is_empty() {
-        let mut error = Error::new(Kind::Unverified, codes::UNVERIFIED, "Calico's controllers had not caught up when the deadline came");
+        let mut error = Error::new(
+            Kind::Unverified,
+            codes::UNVERIFIED,
+            "Calico's controllers had not caught up when the deadline came",
+        );
         for left in report.unsettled.iter().take(5) {
             error = error.cause(left.clone());
         }
         errors.push(error.fix("see whether kube-controllers runs (it waits for DaemonSet calico-node on first start), or wait longer with --wait"));
     }
     if let Some(refusal) = &report.record_behind {
-        let error = Error::failed(codes::RECORD_BEHIND, "the steps were made, the record is one form behind");
-        errors.push(error.cause(refusal.message.clone()).fix("apply again to bring it up to date"));
+        let error = Error::failed(
+            codes::RECORD_BEHIND,
+            "the steps were made, the record is one form behind",
+        );
+        errors.push(
+            error
+                .cause(refusal.message.clone())
+                .fix("apply again to bring it up to date"),
+        );
     }
     errors
 }
@@ -232,12 +300,18 @@ async fn verify(shown: &Shown) -> Result<Vec<Error>, Failure> {
     if left.is_empty() && now.difference.conflicts.is_empty() {
         return Ok(Vec::new());
     }
-    let mut error = Error::new(Kind::Unverified, codes::UNVERIFIED, "every step was made, and the state read afterwards still differs");
+    let mut error = Error::new(
+        Kind::Unverified,
+        codes::UNVERIFIED,
+        "every step was made, and the state read afterwards still differs",
+    );
     for step in left {
         error = error.cause(format!("still to {} {}", step.op.verb(), step.key));
     }
     for conflict in &now.difference.conflicts {
         error = error.cause(conflict.message.clone());
     }
-    Ok(vec![error.fix("somebody changed it meanwhile: run `hostguard plan` to see what")])
+    Ok(vec![error.fix(
+        "somebody changed it meanwhile: run `hostguard plan` to see what",
+    )])
 }

@@ -12,7 +12,10 @@ use crate::plan::Plan;
 pub(super) async fn run(args: &Destroy, console: &mut dyn Console) -> Result<u8, Failure> {
     let intent = match (&args.plan, &args.name) {
         (Some(file), _) => files::nothing_of(file)?,
-        (None, name) => Intent::Nothing { plan: Plan::nothing(name.as_deref().unwrap_or_default()), source: None },
+        (None, name) => Intent::Nothing {
+            plan: Plan::nothing(name.as_deref().unwrap_or_default()),
+            source: None,
+        },
     };
     let plan = intent.offline()?;
     let provider = world::open(&args.world, plan.name()).await?;

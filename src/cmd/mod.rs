@@ -71,7 +71,9 @@ fn fail(failure: Failure, console: &mut dyn Console) -> u8 {
             for error in &errors {
                 console.story(&show_error(source.as_ref(), error, Style::default()));
             }
-            worst(errors.iter().map(|error| error.kind)).unwrap_or(Kind::Failed).exit_code()
+            worst(errors.iter().map(|error| error.kind))
+                .unwrap_or(Kind::Failed)
+                .exit_code()
         }
         Failure::Said(kind) => kind.exit_code(),
     }

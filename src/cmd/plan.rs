@@ -68,7 +68,18 @@ pub(super) async fn show_intent(
     for error in &unreadable {
         console.story(&show_error(None, error, Style::default()));
     }
-    let kinds = unreadable.iter().chain(&prepared.difference.conflicts).map(|error| error.kind);
+    let kinds = unreadable
+        .iter()
+        .chain(&prepared.difference.conflicts)
+        .map(|error| error.kind);
     let blocked = kinds.collect();
-    Ok(Shown { intent, provider, scope, options, state, prepared, blocked })
+    Ok(Shown {
+        intent,
+        provider,
+        scope,
+        options,
+        state,
+        prepared,
+        blocked,
+    })
 }

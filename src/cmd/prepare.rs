@@ -55,22 +55,39 @@ impl Intent {
         let compiled = compile::compile(&plan, state).map_err(world)?;
         if matches!(self, Intent::Plan(_)) && compiled.graph.in_order().all(|r| r.origin.section == "inventory") {
             let error = Error::failed(codes::EMPTY_PLAN, format!("plan {} wants nothing", plan.name()));
-            let fix = format!("add what it should want, or take it back with `hostguard destroy --name {}`", plan.name());
+            let fix = format!(
+                "add what it should want, or take it back with `hostguard destroy --name {}`",
+                plan.name()
+            );
             return Err(world(vec![error.fix(fix)]));
         }
         let difference = diff::diff(&compiled, state, options);
         if let Some(size) = difference.record.too_large() {
-            let message = format!("the record of plan {} would be {size} bytes, a ConfigMap holds one million", plan.name());
-            return Err(world(vec![Error::failed(codes::INVENTORY_TOO_LARGE, message).fix("split the plan in two")]));
+            let message = format!(
+                "the record of plan {} would be {size} bytes, a ConfigMap holds one million",
+                plan.name()
+            );
+            return Err(world(vec![
+                Error::failed(codes::INVENTORY_TOO_LARGE, message).fix("split the plan in two"),
+            ]));
         }
-        Ok(Prepared { plan, lookups, compiled, difference })
+        Ok(Prepared {
+            plan,
+            lookups,
+            compiled,
+            difference,
+        })
     }
 }
 
 impl Prepared {
     pub fn answer<'a>(&'a self, verb: &'static str, intent: &'a Intent, state: &'a State) -> Answer<'a> {
         let with_plan = matches!(intent, Intent::Plan(_));
-        let record = self.difference.record.changes().then(|| self.difference.record.key.to_string());
+        let record = self
+            .difference
+            .record
+            .changes()
+            .then(|| self.difference.record.key.to_string());
         Answer {
             verb,
             plan: self.plan.name(),

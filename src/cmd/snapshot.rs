@@ -11,8 +11,10 @@ use crate::state::Scope;
 
 pub(super) async fn run(args: &Snapshot, console: &mut dyn Console) -> Result<u8, Failure> {
     let provider = world::open(&args.world, "snapshot").await?;
-    let scope =
-        Scope { kinds: Kind::ALL.into_iter().collect(), inventory_namespace: args.world.inventory_namespace.clone() };
+    let scope = Scope {
+        kinds: Kind::ALL.into_iter().collect(),
+        inventory_namespace: args.world.inventory_namespace.clone(),
+    };
     let state = provider.read(&scope).await?.redacted();
     let now = jiff::Timestamp::now();
     let seconds = jiff::Timestamp::from_second(now.as_second()).unwrap_or(now);
@@ -23,7 +25,12 @@ pub(super) async fn run(args: &Snapshot, console: &mut dyn Console) -> Result<u8
         write_atomically(Path::new(&args.out), &bytes).map_err(|e| {
             Error::failed(codes::FILE_UNWRITABLE, format!("{} cannot be written", args.out)).cause(e.to_string())
         })?;
-        console.story(&format!("{}: {} objects of cluster {}", args.out, state.objects().len(), state.facts.name));
+        console.story(&format!(
+            "{}: {} objects of cluster {}",
+            args.out,
+            state.objects().len(),
+            state.facts.name
+        ));
     }
     for (kind, why) in state.coverage() {
         if let Some(why) = why {

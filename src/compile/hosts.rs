@@ -28,7 +28,13 @@ pub(super) fn compile(builder: &mut Builder) {
         for node in &nodes {
             for (label, value) in &group.labels {
                 let key = Key::cluster(Kind::Node, node.clone());
-                builder.claim(key, FieldPath::label(label), json!(value), format!("nodes.{name}"), group.span);
+                builder.claim(
+                    key,
+                    FieldPath::label(label),
+                    json!(value),
+                    format!("nodes.{name}"),
+                    group.span,
+                );
             }
         }
         builder.groups.insert(name, nodes);
@@ -38,7 +44,13 @@ pub(super) fn compile(builder: &mut Builder) {
 fn auto_create(builder: &mut Builder, wanted: &HostEndpoints) {
     let Some(on) = wanted.auto_create else { return };
     let key = Key::cluster(Kind::KubeControllersConfiguration, "default");
-    must_exist(builder, &key, "hostEndpoints.autoCreate", wanted.span, "is kube-controllers running?");
+    must_exist(
+        builder,
+        &key,
+        "hostEndpoints.autoCreate",
+        wanted.span,
+        "is kube-controllers running?",
+    );
     if let Some(value) = builder.state.auto_create_override()
         && value.eq_ignore_ascii_case("enabled") != on
     {
@@ -63,26 +75,47 @@ fn flow_logs(builder: &mut Builder, wanted: &HostEndpoints) {
     let about = "hostEndpoints.flowLogs";
     let key = Key::cluster(Kind::FelixConfiguration, "default");
     let on = flow_logs != FlowLogs::Disabled;
-    match builder.state.facts.felix_fields.as_ref().map(|fields| fields.contains(FLOW_LOGS)) {
+    match builder
+        .state
+        .facts
+        .felix_fields
+        .as_ref()
+        .map(|fields| fields.contains(FLOW_LOGS))
+    {
         Some(true) => {
             must_exist(builder, &key, about, wanted.span, "is calico-node running?");
             let path = FieldPath(vec!["spec".into(), FLOW_LOGS.into()]);
             builder.claim(key, path, json!(on), about.into(), wanted.span);
-            builder.note(about, "a change of FelixConfiguration restarts Felix on every node; rules stay in the kernel meanwhile");
+            builder.note(
+                about,
+                "a change of FelixConfiguration restarts Felix on every node; rules stay in the kernel meanwhile",
+            );
         }
         Some(false) if flow_logs == FlowLogs::Enabled => builder.error(
-            Error::failed(codes::FLOW_LOGS_UNSUPPORTED, format!("{key}: this edition of Calico has no field {FLOW_LOGS}"))
-                .at(wanted.span)
-                .consequence("host endpoint flow logs by switch exist only in Calico Enterprise and Calico Cloud")
-                .fix("write `flowLogs: IfSupported` to go on without it"),
+            Error::failed(
+                codes::FLOW_LOGS_UNSUPPORTED,
+                format!("{key}: this edition of Calico has no field {FLOW_LOGS}"),
+            )
+            .at(wanted.span)
+            .consequence("host endpoint flow logs by switch exist only in Calico Enterprise and Calico Cloud")
+            .fix("write `flowLogs: IfSupported` to go on without it"),
         ),
-        Some(false) => builder.note(about, format!("not done: this edition of Calico has no field {FLOW_LOGS}")),
+        Some(false) => builder.note(
+            about,
+            format!("not done: this edition of Calico has no field {FLOW_LOGS}"),
+        ),
         None if flow_logs == FlowLogs::Enabled => builder.error(
-            Error::failed(codes::FLOW_LOGS_UNSUPPORTED, format!("{key}: whether this edition has {FLOW_LOGS} could not be read"))
-                .at(wanted.span)
-                .fix("allow get of /openapi/v3, or write `flowLogs: IfSupported`"),
+            Error::failed(
+                codes::FLOW_LOGS_UNSUPPORTED,
+                format!("{key}: whether this edition has {FLOW_LOGS} could not be read"),
+            )
+            .at(wanted.span)
+            .fix("allow get of /openapi/v3, or write `flowLogs: IfSupported`"),
         ),
-        None => builder.note(about, "not done: the served schema could not be read, so the edition is unknown"),
+        None => builder.note(
+            about,
+            "not done: the served schema could not be read, so the edition is unknown",
+        ),
     }
 }
 
@@ -90,44 +123,59 @@ fn flow_logs(builder: &mut Builder, wanted: &HostEndpoints) {
 pub(super) fn must_exist(builder: &mut Builder, key: &Key, section: &str, span: Span, hint: &str) {
     if builder.state.get(key) == Observed::Absent {
         builder.error(
-            Error::failed(codes::NO_SUCH_OBJECT, format!("{key} does not exist; {section} claims a field of it"))
-                .at(span)
-                .fix(hint),
+            Error::failed(
+                codes::NO_SUCH_OBJECT,
+                format!("{key} does not exist; {section} claims a field of it"),
+            )
+            .at(span)
+            .fix(hint),
         );
     }
 }
 
 /// The nodes of a group, by name. Groups that hold no node are errors: they would protect nothing.
 fn nodes_of(builder: &mut Builder, group_name: &str, group: &NodeGroup) -> Vec<String> {
-    let Ok(nodes) = builder.state.list(Kind::Node) else { return unreadable_nodes(builder, group_name, group) };
+    let Ok(nodes) = builder.state.list(Kind::Node) else {
+        return unreadable_nodes(builder, group_name, group);
+    };
     let nodes: BTreeMap<String, Value> = nodes.map(|(key, node)| (key.name.clone(), node.clone())).collect();
     match &group.select {
         Select::All => nodes.into_keys().collect(),
         Select::MatchLabels(labels) => {
-            let found: Vec<String> =
-                nodes.iter().filter(|(_, node)| has_labels(node, labels)).map(|(name, _)| name.clone()).collect();
+            let found: Vec<String> = nodes
+                .iter()
+                .filter(|(_, node)| has_labels(node, labels))
+                .map(|(name, _)| name.clone())
+                .collect();
             if found.is_empty() {
                 let text: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
                 let message = format!("nodes.{group_name}: no node has the labels {}", text.join(", "));
-                builder.error(
-                    Error::failed(codes::EMPTY_GROUP, message)
-                        .at(group.span)
-                        .fix(format!("look at `kubectl get nodes --show-labels`; {} nodes were seen", nodes.len())),
-                );
+                builder.error(Error::failed(codes::EMPTY_GROUP, message).at(group.span).fix(format!(
+                    "look at `kubectl get nodes --show-labels`; {} nodes were seen",
+                    nodes.len()
+                )));
             }
             found
         }
         Select::Names(names) => {
             for name in names {
                 if !nodes.contains_key(&name.value) {
-                    let mut error = Error::failed(codes::NO_SUCH_NODE, format!("nodes.{group_name}: there is no node `{}`", name.value)).at(name.span);
+                    let mut error = Error::failed(
+                        codes::NO_SUCH_NODE,
+                        format!("nodes.{group_name}: there is no node `{}`", name.value),
+                    )
+                    .at(name.span);
                     if let Some(near) = nearest(&name.value, nodes.keys()) {
                         error = error.fix(format!("did you mean `{near}`?"));
                     }
                     builder.error(error);
                 }
             }
-            names.iter().map(|name| name.value.clone()).filter(|name| nodes.contains_key(name)).collect()
+            names
+                .iter()
+                .map(|name| name.value.clone())
+                .filter(|name| nodes.contains_key(name))
+                .collect()
         }
         Select::Pick { address, count } => pick(builder, group_name, group, &nodes, *address, *count),
     }
@@ -138,11 +186,19 @@ fn unreadable_nodes(builder: &mut Builder, group_name: &str, group: &NodeGroup) 
     if let Select::Names(names) = &group.select {
         return names.iter().map(|name| name.value.clone()).collect();
     }
-    let why = builder.state.list(Kind::Node).err().map(ToString::to_string).unwrap_or_default();
+    let why = builder
+        .state
+        .list(Kind::Node)
+        .err()
+        .map(ToString::to_string)
+        .unwrap_or_default();
     builder.error(
-        Error::failed(codes::UNREADABLE, format!("nodes.{group_name}: nodes could not be read ({why}), so the group is unknown"))
-            .at(group.span)
-            .fix("allow get and list of nodes"),
+        Error::failed(
+            codes::UNREADABLE,
+            format!("nodes.{group_name}: nodes could not be read ({why}), so the group is unknown"),
+        )
+        .at(group.span)
+        .fix("allow get and list of nodes"),
     );
     Vec::new()
 }
@@ -155,8 +211,11 @@ fn pick(
     address: Option<AddressType>,
     count: usize,
 ) -> Vec<String> {
-    let eligible: Vec<&String> =
-        nodes.iter().filter(|(_, node)| ineligible(node, address).is_none()).map(|(name, _)| name).collect();
+    let eligible: Vec<&String> = nodes
+        .iter()
+        .filter(|(_, node)| ineligible(node, address).is_none())
+        .map(|(name, _)| name)
+        .collect();
     let earlier = builder.mine.picks.get(group_name).cloned().unwrap_or_default();
     let stay = earlier.iter().filter(|name| eligible.contains(name));
     let others = eligible.iter().filter(|name| !earlier.contains(name)).copied();
@@ -166,7 +225,10 @@ fn pick(
             None => "it is gone".to_string(),
             Some(node) => ineligible(node, address).unwrap_or_else(|| format!("the count is now {count}")),
         };
-        builder.note(format!("nodes.{group_name}"), format!("the pick moves: {gone} is no longer picked, {why}"));
+        builder.note(
+            format!("nodes.{group_name}"),
+            format!("the pick moves: {gone} is no longer picked, {why}"),
+        );
     }
     picked.sort();
     if picked.len() < count {
@@ -174,8 +236,11 @@ fn pick(
             .iter()
             .filter_map(|(name, node)| ineligible(node, address).map(|why| format!("{name}: {why}")))
             .collect();
-        let message =
-            format!("nodes.{group_name}: {count} wanted, {} of {} nodes are eligible", eligible.len(), nodes.len());
+        let message = format!(
+            "nodes.{group_name}: {count} wanted, {} of {} nodes are eligible",
+            eligible.len(),
+            nodes.len()
+        );
         let mut error = Error::failed(codes::PICK_SHORT, message).at(group.span);
         for reason in reasons.iter().take(5) {
             error = error.cause(reason.clone());
@@ -218,12 +283,19 @@ pub(super) fn address_name(address: AddressType) -> &'static str {
 pub(super) fn addresses_of(node: &Value, address: AddressType) -> impl Iterator<Item = &str> {
     let wanted = address_name(address);
     let all = node.pointer("/status/addresses").and_then(Value::as_array);
-    all.into_iter().flatten().filter(move |a| a["type"] == wanted).filter_map(|a| a["address"].as_str())
+    all.into_iter()
+        .flatten()
+        .filter(move |a| a["type"] == wanted)
+        .filter_map(|a| a["address"].as_str())
 }
 
 fn has_labels(node: &Value, wanted: &BTreeMap<String, String>) -> bool {
     let labels = node.pointer("/metadata/labels");
-    wanted.iter().all(|(key, value)| labels.and_then(|map| map.get(key)).is_some_and(|found| found == value.as_str()))
+    wanted.iter().all(|(key, value)| {
+        labels
+            .and_then(|map| map.get(key))
+            .is_some_and(|found| found == value.as_str())
+    })
 }
 
 /// The name a person may have meant.

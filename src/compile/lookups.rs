@@ -17,7 +17,9 @@ pub fn resolve(plan: &Plan, state: &State) -> Result<BTreeMap<String, String>, V
     let mut errors = Vec::new();
     let mut groups = None;
     for (name, input) in &plan.inputs {
-        let InputValue::Lookup(lookup) = &input.value else { continue };
+        let InputValue::Lookup(lookup) = &input.value else {
+            continue;
+        };
         let node = match &lookup.node {
             LookupNode::Name(node) => Ok(node.clone()),
             LookupNode::Group(group) => {
@@ -25,16 +27,18 @@ pub fn resolve(plan: &Plan, state: &State) -> Result<BTreeMap<String, String>, V
                 only_node(group, groups.get(group).map_or(&[], Vec::as_slice))
             }
         };
-        let value = node
-            .and_then(|node| node_address(state, &node, lookup.address, lookup.family == Family::V4));
+        let value = node.and_then(|node| node_address(state, &node, lookup.address, lookup.family == Family::V4));
         match value {
             Ok(value) => {
                 values.insert(name.clone(), value);
             }
             Err(why) => errors.push(
-                Error::failed(codes::LOOKUP_FAILED, format!("input `{name}` could not be looked up: {why}"))
-                    .at(input.span)
-                    .fix(format!("give it with --set {name}=ADDRESS")),
+                Error::failed(
+                    codes::LOOKUP_FAILED,
+                    format!("input `{name}` could not be looked up: {why}"),
+                )
+                .at(input.span)
+                .fix(format!("give it with --set {name}=ADDRESS")),
             ),
         }
     }
@@ -51,6 +55,9 @@ fn groups_of(plan: &Plan, state: &State) -> BTreeMap<String, Vec<String>> {
 fn only_node(group: &str, nodes: &[String]) -> Result<String, String> {
     match nodes {
         [node] => Ok(node.clone()),
-        nodes => Err(format!("group `{group}` holds {} nodes, a lookup needs exactly one", nodes.len())),
+        nodes => Err(format!(
+            "group `{group}` holds {} nodes, a lookup needs exactly one",
+            nodes.len()
+        )),
     }
 }

@@ -39,17 +39,30 @@ pub struct Compiled {
 
 /// What must be read for this plan. `deep` adds what an existing inventory names.
 pub fn scope(plan: &Plan, inventory_namespace: &str) -> Scope {
-    let mut kinds: BTreeSet<Kind> =
-        [Kind::Namespace, Kind::ClusterInformation, Kind::ConfigMap, Kind::Node].into_iter().collect();
+    let mut kinds: BTreeSet<Kind> = [Kind::Namespace, Kind::ClusterInformation, Kind::ConfigMap, Kind::Node]
+        .into_iter()
+        .collect();
     // Host endpoints and their controller are context of every answer, the rest is what a plan or a record can name.
-    kinds.extend([Kind::KubeControllersConfiguration, Kind::HostEndpoint, Kind::FelixConfiguration]);
-    kinds.extend([Kind::Tier, Kind::GlobalNetworkSet, Kind::GlobalNetworkPolicy, Kind::Service]);
+    kinds.extend([
+        Kind::KubeControllersConfiguration,
+        Kind::HostEndpoint,
+        Kind::FelixConfiguration,
+    ]);
+    kinds.extend([
+        Kind::Tier,
+        Kind::GlobalNetworkSet,
+        Kind::GlobalNetworkPolicy,
+        Kind::Service,
+    ]);
     for service in plan.services.values() {
         if let crate::plan::Service::Own(own) = service {
             kinds.insert(objects::workload_kind(own.workload));
         }
     }
-    Scope { kinds, inventory_namespace: inventory_namespace.to_string() }
+    Scope {
+        kinds,
+        inventory_namespace: inventory_namespace.to_string(),
+    }
 }
 
 /// The graph of what the plan and its inventory want of this state, or every conflict with the world.
@@ -100,14 +113,20 @@ impl<'a> Builder<'a> {
             && found != wanted.value
         {
             self.errors.push(
-                Error::failed(codes::WRONG_CLUSTER, format!("this is cluster {found}, the plan is for {}", wanted.value))
-                    .at(wanted.span)
-                    .fix("choose the cluster with --context or --kubeconfig, or correct spec.cluster.uid"),
+                Error::failed(
+                    codes::WRONG_CLUSTER,
+                    format!("this is cluster {found}, the plan is for {}", wanted.value),
+                )
+                .at(wanted.span)
+                .fix("choose the cluster with --context or --kubeconfig, or correct spec.cluster.uid"),
             );
         } else if let Some(wanted) = &self.plan.cluster.uid
             && self.state.cluster_uid().is_none()
         {
-            let message = format!("the plan is for cluster {}, and which cluster this is could not be read", wanted.value);
+            let message = format!(
+                "the plan is for cluster {}, and which cluster this is could not be read",
+                wanted.value
+            );
             self.errors.push(
                 Error::failed(codes::WRONG_CLUSTER, message)
                     .at(wanted.span)
@@ -117,9 +136,14 @@ impl<'a> Builder<'a> {
         match self.state.facts.serving {
             Serving::Aggregated | Serving::Native => {}
             Serving::V1Only => self.errors.push(
-                Error::failed(codes::V1_ONLY, "Calico's v3 API is not served here, only crd.projectcalico.org/v1")
-                    .consequence("what is written to the v1 group is neither validated nor defaulted, and a bad policy fails open")
-                    .fix("install Calico's API server: with the operator, create the APIServer resource named `default`"),
+                Error::failed(
+                    codes::V1_ONLY,
+                    "Calico's v3 API is not served here, only crd.projectcalico.org/v1",
+                )
+                .consequence(
+                    "what is written to the v1 group is neither validated nor defaulted, and a bad policy fails open",
+                )
+                .fix("install Calico's API server: with the operator, create the APIServer resource named `default`"),
             ),
             Serving::NotInstalled => self.errors.push(
                 Error::failed(codes::NOT_INSTALLED, "Calico is not installed in this cluster")
@@ -129,7 +153,9 @@ impl<'a> Builder<'a> {
     }
 
     fn read_inventories(&mut self) {
-        let Ok(inventories) = self.state.inventories() else { return }; // `diff` marks it unreadable
+        let Ok(inventories) = self.state.inventories() else {
+            return;
+        }; // `diff` marks it unreadable
         for (plan, inventory) in inventories {
             match inventory {
                 Ok(inventory) if plan == self.plan.name() => self.mine = inventory,
@@ -146,33 +172,53 @@ impl<'a> Builder<'a> {
     }
 
     fn note(&mut self, about: impl Into<String>, text: impl Into<String>) {
-        self.notes.push(Note { about: about.into(), text: text.into() });
+        self.notes.push(Note {
+            about: about.into(),
+            text: text.into(),
+        });
     }
 
     fn edge(&mut self, dependent: &Key, on: &Key, reason: impl Into<String>) {
-        self.edges.push(Edge { dependent: dependent.clone(), on: on.clone(), reason: reason.into() });
+        self.edges.push(Edge {
+            dependent: dependent.clone(),
+            on: on.clone(),
+            reason: reason.into(),
+        });
     }
 
     /// An object that should exist with the fields of `body`.
     fn object(&mut self, key: Key, body: &Value, section: String, span: Span) {
-        let fields = crate::resource::fields_of(body).into_iter().map(|(path, value)| (path, Target::Value(value)));
+        let fields = crate::resource::fields_of(body)
+            .into_iter()
+            .map(|(path, value)| (path, Target::Value(value)));
         let want = Want::Object(fields.collect());
-        let origin = Origin { section, span: Some(span) };
+        let origin = Origin {
+            section,
+            span: Some(span),
+        };
         self.resources.insert(key.clone(), Resource { key, want, origin });
     }
 
     /// A field of an object that others own. Two parts of a plan may want the same value, not two values.
     fn claim(&mut self, key: Key, path: FieldPath, value: Value, section: String, span: Span) {
-        let origin = Origin { section, span: Some(span) };
+        let origin = Origin {
+            section,
+            span: Some(span),
+        };
         let resource = self.resources.entry(key.clone()).or_insert_with(|| Resource {
             key: key.clone(),
             want: Want::Fields(BTreeMap::new()),
             origin: origin.clone(),
         });
-        let Want::Fields(fields) = &mut resource.want else { return };
+        let Want::Fields(fields) = &mut resource.want else {
+            return;
+        };
         match fields.get(&path) {
             Some(Target::Value(other)) if other != &value => {
-                let message = format!("{key}: {path} is wanted as {other} by {} and as {value} by {}", resource.origin.section, origin.section);
+                let message = format!(
+                    "{key}: {path} is wanted as {other} by {} and as {value} by {}",
+                    resource.origin.section, origin.section
+                );
                 self.errors.push(
                     Error::failed(codes::TWO_VALUES, message)
                         .at(span)
@@ -189,7 +235,8 @@ impl<'a> Builder<'a> {
         self.notes.sort();
         self.notes.dedup();
         if !self.errors.is_empty() {
-            self.errors.sort_by(|a, b| (a.span, a.code, &a.message).cmp(&(b.span, b.code, &b.message)));
+            self.errors
+                .sort_by(|a, b| (a.span, a.code, &a.message).cmp(&(b.span, b.code, &b.message)));
             self.errors.dedup();
             return Err(self.errors);
         }

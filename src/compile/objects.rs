@@ -16,7 +16,11 @@ pub(super) fn compile(builder: &mut Builder) {
     for (name, service) in builder.plan.services.clone() {
         match service {
             Service::Own(own) => own_service(builder, &name, &own),
-            Service::Existing { namespace, name: service, span } => existing(builder, &name, &namespace, &service, span),
+            Service::Existing {
+                namespace,
+                name: service,
+                span,
+            } => existing(builder, &name, &namespace, &service, span),
         }
     }
     for (name, tier) in builder.plan.tiers.clone() {
@@ -53,7 +57,9 @@ fn own_service(builder: &mut Builder, name: &str, own: &OwnService) {
     let section = format!("services.{name}");
     let key = Key::namespaced(Kind::Service, own.namespace.clone(), name);
     node_port_clashes(builder, &key, own);
-    let Some(selector) = workload_selector(builder, &section, own) else { return };
+    let Some(selector) = workload_selector(builder, &section, own) else {
+        return;
+    };
     let ports: Vec<Value> = own
         .ports
         .iter()
@@ -87,9 +93,12 @@ fn workload_selector(builder: &mut Builder, section: &str, own: &OwnService) -> 
     let namespace = Key::cluster(Kind::Namespace, own.namespace.clone());
     if builder.state.get(&namespace) == Observed::Absent {
         builder.error(
-            Error::failed(codes::NO_SUCH_NAMESPACE, format!("{section}: there is no namespace `{}`", own.namespace))
-                .at(own.span)
-                .fix("create it, or correct `namespace`: hostguard creates no workload namespaces"),
+            Error::failed(
+                codes::NO_SUCH_NAMESPACE,
+                format!("{section}: there is no namespace `{}`", own.namespace),
+            )
+            .at(own.span)
+            .fix("create it, or correct `namespace`: hostguard creates no workload namespaces"),
         );
         return None;
     }
@@ -101,7 +110,11 @@ fn workload_selector(builder: &mut Builder, section: &str, own: &OwnService) -> 
                 Error::failed(codes::NO_SUCH_WORKLOAD, format!("{section}: there is no {key}")).at(own.expose_span);
             let there: Vec<String> = builder.state.list(kind).map_or_else(
                 |_| Vec::new(),
-                |all| all.filter(|(k, _)| k.namespace == own.namespace).map(|(k, _)| k.name.clone()).collect(),
+                |all| {
+                    all.filter(|(k, _)| k.namespace == own.namespace)
+                        .map(|(k, _)| k.name.clone())
+                        .collect()
+                },
             );
             if let Some(near) = nearest(&own.workload_name, there.iter()) {
                 error = error.fix(format!("did you mean `{near}`?"));
@@ -117,12 +130,17 @@ fn workload_selector(builder: &mut Builder, section: &str, own: &OwnService) -> 
         }
     };
     let selector = workload.pointer("/spec/selector");
-    let labels = selector.and_then(|s| s.get("matchLabels")).filter(|map| map.as_object().is_some_and(|m| !m.is_empty()));
-    let expressions = selector.and_then(|s| s.get("matchExpressions")).and_then(Value::as_array);
+    let labels = selector
+        .and_then(|s| s.get("matchLabels"))
+        .filter(|map| map.as_object().is_some_and(|m| !m.is_empty()));
+    let expressions = selector
+        .and_then(|s| s.get("matchExpressions"))
+        .and_then(Value::as_array);
     match labels {
         Some(labels) if expressions.is_none_or(Vec::is_empty) => Some(labels.clone()),
         _ => {
-            let message = format!("{section}: {key} selects its pods by expressions, a Service can only select by labels");
+            let message =
+                format!("{section}: {key} selects its pods by expressions, a Service can only select by labels");
             builder.error(
                 Error::failed(codes::SELECTOR_NOT_LABELS, message)
                     .at(own.expose_span)
@@ -135,10 +153,16 @@ fn workload_selector(builder: &mut Builder, section: &str, own: &OwnService) -> 
 
 /// The API server refuses a node port that any Service has, whatever its protocol.
 fn node_port_clashes(builder: &mut Builder, key: &Key, own: &OwnService) {
-    let Ok(services) = builder.state.list(Kind::Service) else { return };
+    let Ok(services) = builder.state.list(Kind::Service) else {
+        return;
+    };
     let mut clashes = Vec::new();
     for (other, service) in services.filter(|(other, _)| *other != key) {
-        let ports = service.pointer("/spec/ports").and_then(Value::as_array).into_iter().flatten();
+        let ports = service
+            .pointer("/spec/ports")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten();
         let taken = ports
             .filter_map(|port| port.get("nodePort")?.as_u64())
             .chain(service.pointer("/spec/healthCheckNodePort").and_then(Value::as_u64));
@@ -150,9 +174,12 @@ fn node_port_clashes(builder: &mut Builder, key: &Key, own: &OwnService) {
     }
     for (span, port, other) in clashes {
         builder.error(
-            Error::failed(codes::NODE_PORT_TAKEN, format!("{key}: node port {port} is taken by {other}"))
-                .at(span)
-                .fix("choose another nodePort, or guard that Service with `existing`"),
+            Error::failed(
+                codes::NODE_PORT_TAKEN,
+                format!("{key}: node port {port} is taken by {other}"),
+            )
+            .at(span)
+            .fix("choose another nodePort, or guard that Service with `existing`"),
         );
     }
 }
@@ -170,20 +197,34 @@ fn existing(builder: &mut Builder, name: &str, namespace: &str, service: &str, s
 
 fn own_policy(builder: &mut Builder, name: &str, policy: &Policy) {
     let key = Key::cluster(Kind::GlobalNetworkPolicy, name);
-    builder.object(key.clone(), &json!({"spec": policy.spec}), format!("policies.{name}"), policy.span);
+    builder.object(
+        key.clone(),
+        &json!({"spec": policy.spec}),
+        format!("policies.{name}"),
+        policy.span,
+    );
     let tier = policy.spec.get("tier").and_then(Value::as_str).unwrap_or("default");
     let tier_key = Key::cluster(Kind::Tier, tier);
     builder.edge(&key, &tier_key, format!("it is in tier {tier}"));
     let in_plan = builder.plan.tiers.contains_key(tier);
     if !in_plan && tier != "default" && builder.state.get(&tier_key) == Observed::Absent {
         builder.error(
-            Error::failed(codes::NO_SUCH_TIER, format!("policies.{name}: there is no tier `{tier}`, in the plan or in the cluster"))
-                .at(policy.span)
-                .consequence("Felix would enforce the policy after all other tiers, with a deny at its end")
-                .fix(format!("add `tiers: {{ {tier}: {{ order: 500 }} }}`")),
+            Error::failed(
+                codes::NO_SUCH_TIER,
+                format!("policies.{name}: there is no tier `{tier}`, in the plan or in the cluster"),
+            )
+            .at(policy.span)
+            .consequence("Felix would enforce the policy after all other tiers, with a deny at its end")
+            .fix(format!("add `tiers: {{ {tier}: {{ order: 500 }} }}`")),
         );
     }
-    for (set, labels) in builder.plan.network_sets.iter().map(|(n, s)| (n.clone(), s.labels.clone())).collect::<Vec<_>>() {
+    for (set, labels) in builder
+        .plan
+        .network_sets
+        .iter()
+        .map(|(n, s)| (n.clone(), s.labels.clone()))
+        .collect::<Vec<_>>()
+    {
         if let Some(rule) = rule_that_selects(&policy.spec, &labels) {
             let set_key = Key::cluster(Kind::GlobalNetworkSet, set.clone());
             builder.edge(&key, &set_key, format!("its {rule} selects network set {set}"));
@@ -194,9 +235,18 @@ fn own_policy(builder: &mut Builder, name: &str, policy: &Policy) {
 /// The first rule with a side whose selector matches a network set's labels.
 pub(super) fn rule_that_selects(spec: &Value, labels: &BTreeMap<String, String>) -> Option<String> {
     for direction in ["ingress", "egress"] {
-        for (i, rule) in spec.get(direction).and_then(Value::as_array).into_iter().flatten().enumerate() {
+        for (i, rule) in spec
+            .get(direction)
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .enumerate()
+        {
             for side in ["source", "destination"] {
-                let selector = rule.get(side).and_then(|side| side.get("selector")).and_then(Value::as_str);
+                let selector = rule
+                    .get(side)
+                    .and_then(|side| side.get("selector"))
+                    .and_then(Value::as_str);
                 if selector.is_some_and(|selector| selects(selector, labels)) {
                     return Some(format!("{direction} rule {} ({side})", i + 1));
                 }
@@ -210,14 +260,23 @@ fn claims(builder: &mut Builder) {
     for (at, claim) in builder.plan.claims.clone().into_iter().enumerate() {
         let section = format!("claims[{at}]");
         let key = Key::cluster(claim.kind, claim.name.clone());
-        must_exist(builder, &key, &section, claim.span, "correct `name`: hostguard changes fields of this kind, it does not create the object");
+        must_exist(
+            builder,
+            &key,
+            &section,
+            claim.span,
+            "correct `name`: hostguard changes fields of this kind, it does not create the object",
+        );
         for (path, value) in &claim.set {
             let mut keys = vec!["spec".to_string()];
             keys.extend(path.split('.').map(str::to_string));
             builder.claim(key.clone(), FieldPath(keys), value.clone(), section.clone(), claim.span);
         }
         if claim.kind == Kind::FelixConfiguration {
-            builder.note(&section, "a change of FelixConfiguration restarts Felix on every node; rules stay in the kernel meanwhile");
+            builder.note(
+                &section,
+                "a change of FelixConfiguration restarts Felix on every node; rules stay in the kernel meanwhile",
+            );
         }
     }
 }

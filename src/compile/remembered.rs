@@ -37,12 +37,21 @@ pub(super) fn compile(builder: &mut Builder) {
 }
 
 fn resource(key: &Key, want: Want) -> Resource {
-    Resource { key: key.clone(), want, origin: Origin { section: "inventory".into(), span: None } }
+    Resource {
+        key: key.clone(),
+        want,
+        origin: Origin {
+            section: "inventory".into(),
+            span: None,
+        },
+    }
 }
 
 fn other_plans(builder: &Builder, key: &Key) -> Vec<(String, Entry)> {
     let others = builder.others.iter();
-    others.filter_map(|(plan, inventory)| Some((plan.clone(), inventory.entry(key)?.clone()))).collect()
+    others
+        .filter_map(|(plan, inventory)| Some((plan.clone(), inventory.entry(key)?.clone())))
+        .collect()
 }
 
 /// Adds to a resource the recorded fields that nothing wants now.
@@ -53,14 +62,19 @@ fn add_forgotten_fields(resource: &mut Resource, entry: &Entry, claimed_by: &[(S
         Want::Absent => return,
     };
     for (pointer, recorded) in &entry.fields {
-        let Some(path) = FieldPath::from_pointer(pointer) else { continue };
+        let Some(path) = FieldPath::from_pointer(pointer) else {
+            continue;
+        };
         if fields.contains_key(&path) || claimed_by.iter().any(|(_, other)| other.fields.contains_key(pointer)) {
             continue;
         }
         let target = if object && path.is_closed(resource.key.kind) {
             Target::Value(Value::Null)
         } else {
-            Target::Before { before: recorded.before.clone(), wrote: recorded.wrote.clone() }
+            Target::Before {
+                before: recorded.before.clone(),
+                wrote: recorded.wrote.clone(),
+            }
         };
         fields.insert(path, target);
     }
@@ -70,14 +84,23 @@ fn add_forgotten_fields(resource: &mut Resource, entry: &Entry, claimed_by: &[(S
 fn deletions_come_after_their_users(builder: &mut Builder) {
     let going = |builder: &Builder, kind: Kind| -> Vec<Key> {
         let all = builder.resources.values();
-        all.filter(|r| r.key.kind == kind && r.want == Want::Absent).map(|r| r.key.clone()).collect()
+        all.filter(|r| r.key.kind == kind && r.want == Want::Absent)
+            .map(|r| r.key.clone())
+            .collect()
     };
-    let Ok(policies) = builder.state.list(Kind::GlobalNetworkPolicy) else { return };
+    let Ok(policies) = builder.state.list(Kind::GlobalNetworkPolicy) else {
+        return;
+    };
     let policies: Vec<(Key, Value)> = policies.map(|(key, policy)| (key.clone(), policy.clone())).collect();
     for tier in going(builder, Kind::Tier) {
         let mut users = Vec::new();
         for (key, policy) in &policies {
-            if policy.pointer("/spec/tier").and_then(Value::as_str).unwrap_or("default") != tier.name {
+            if policy
+                .pointer("/spec/tier")
+                .and_then(Value::as_str)
+                .unwrap_or("default")
+                != tier.name
+            {
                 continue;
             }
             if builder.resources.get(key).is_some_and(|r| r.want == Want::Absent) {
@@ -88,9 +111,12 @@ fn deletions_come_after_their_users(builder: &mut Builder) {
         }
         if !users.is_empty() {
             builder.error(
-                Error::failed(codes::TIER_IN_USE, format!("{tier} cannot go: {} is in it", users.join(", ")))
-                    .consequence("Calico keeps a tier until the last policy in it is gone")
-                    .fix("delete those policies or move them to another tier, then try again"),
+                Error::failed(
+                    codes::TIER_IN_USE,
+                    format!("{tier} cannot go: {} is in it", users.join(", ")),
+                )
+                .consequence("Calico keeps a tier until the last policy in it is gone")
+                .fix("delete those policies or move them to another tier, then try again"),
             );
         }
     }
@@ -108,7 +134,11 @@ fn deletions_come_after_their_users(builder: &mut Builder) {
 }
 
 fn labels_of(builder: &Builder, key: &Key) -> BTreeMap<String, String> {
-    let labels = builder.state.present(key).and_then(|object| object.pointer("/metadata/labels")).and_then(Value::as_object);
+    let labels = builder
+        .state
+        .present(key)
+        .and_then(|object| object.pointer("/metadata/labels"))
+        .and_then(Value::as_object);
     labels
         .into_iter()
         .flatten()
@@ -125,11 +155,12 @@ pub(super) fn unusable(plan: &str, why: &Unusable) -> Error {
             format!("the inventory of plan {plan} has format {found}, this hostguard reads up to {FORMAT}"),
         )
         .fix("use the newer hostguard that wrote it"),
-        Unusable::Broken(detail) => {
-            Error::failed(codes::INVENTORY_BROKEN, format!("the inventory of plan {plan} (ConfigMap {name}) cannot be read"))
-                .cause(detail.clone())
-                .consequence("what the plan owns and which values it found are not known, so nothing can be taken back safely")
-                .fix("restore the ConfigMap from a backup or its managed history")
-        }
+        Unusable::Broken(detail) => Error::failed(
+            codes::INVENTORY_BROKEN,
+            format!("the inventory of plan {plan} (ConfigMap {name}) cannot be read"),
+        )
+        .cause(detail.clone())
+        .consequence("what the plan owns and which values it found are not known, so nothing can be taken back safely")
+        .fix("restore the ConfigMap from a backup or its managed history"),
     }
 }

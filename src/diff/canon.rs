@@ -112,7 +112,9 @@ fn service_port(value: &Value) -> Value {
 /// `"80"` and 80 are one port, `"6"` and 6 one protocol.
 fn number_or_text(value: &Value) -> Value {
     match value {
-        Value::String(text) => text.parse::<u16>().map_or_else(|_| value.clone(), |number| json!(number)),
+        Value::String(text) => text
+            .parse::<u16>()
+            .map_or_else(|_| value.clone(), |number| json!(number)),
         other => other.as_f64().map_or_else(|| other.clone(), |n| json!(n as i64)),
     }
 }
@@ -120,7 +122,9 @@ fn number_or_text(value: &Value) -> Value {
 fn map(value: &Value, field: impl Fn(&str, &Value) -> Option<Value>) -> Value {
     match value {
         Value::Object(map) => Value::Object(
-            map.iter().filter_map(|(key, value)| Some((key.clone(), field(key, value)?))).collect::<Map<_, _>>(),
+            map.iter()
+                .filter_map(|(key, value)| Some((key.clone(), field(key, value)?)))
+                .collect::<Map<_, _>>(),
         ),
         other => other.clone(),
     }
@@ -144,22 +148,40 @@ mod tests {
             {"ports": [443, 80], "nets": ["10.1.0.0/16", "10.0.0.0/8"]}}]);
         assert!(equal(policy, "spec.ingress", left, right));
         assert!(equal(policy, "spec.selector", json!("a=='b'"), json!(" a == \"b\" ")));
-        assert!(equal(policy, "spec.types", json!(["Ingress", "Egress"]), json!(["Egress", "Ingress"])));
+        assert!(equal(
+            policy,
+            "spec.types",
+            json!(["Ingress", "Egress"]),
+            json!(["Egress", "Ingress"])
+        ));
         assert!(equal(policy, "spec.order", json!(100), json!(100.0)));
     }
 
     #[test]
     fn the_order_of_rules_counts() {
         let (allow, deny) = (json!({"action": "Allow"}), json!({"action": "Deny"}));
-        assert!(!equal(Kind::GlobalNetworkPolicy, "spec.ingress", json!([allow, deny]), json!([deny, allow])));
+        assert!(!equal(
+            Kind::GlobalNetworkPolicy,
+            "spec.ingress",
+            json!([allow, deny]),
+            json!([deny, allow])
+        ));
     }
 
     #[test]
     fn nets_are_sets_of_cidrs() {
         let set = Kind::GlobalNetworkSet;
-        assert!(equal(set, "spec.nets", json!(["10.0.0.1", "fd00::/8"]), json!(["FD00::/8", "10.0.0.1/32"])));
+        assert!(equal(
+            set,
+            "spec.nets",
+            json!(["10.0.0.1", "fd00::/8"]),
+            json!(["FD00::/8", "10.0.0.1/32"])
+        ));
         assert!(!equal(set, "spec.nets", json!(["10.0.0.1"]), json!(["10.0.0.2"])));
-        assert!(!equal(set, "spec.nets", json!(["oops"]), json!([])), "what cannot be read is not equal to nothing");
+        assert!(
+            !equal(set, "spec.nets", json!(["oops"]), json!([])),
+            "what cannot be read is not equal to nothing"
+        );
     }
 
     #[test]

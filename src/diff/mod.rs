@@ -39,7 +39,15 @@ pub struct Difference {
 
 /// Compares what is wanted with what is there.
 pub fn diff(compiled: &Compiled, state: &State, options: &Options) -> Difference {
-    let mut differ = Differ { compiled, state, options, set: ChangeSet::default(), after: BTreeMap::new(), conflicts: Vec::new(), unforced: options.force_conflicts.clone() };
+    let mut differ = Differ {
+        compiled,
+        state,
+        options,
+        set: ChangeSet::default(),
+        after: BTreeMap::new(),
+        conflicts: Vec::new(),
+        unforced: options.force_conflicts.clone(),
+    };
     for resource in compiled.graph.in_order() {
         differ.resource(resource);
     }
@@ -82,12 +90,21 @@ impl Differ<'_> {
     }
 
     fn note(&mut self, key: &Key, text: impl Into<String>) {
-        self.set.notes.push(Note { about: key.to_string(), text: text.into() });
+        self.set.notes.push(Note {
+            about: key.to_string(),
+            text: text.into(),
+        });
     }
 
     fn push(&mut self, resource: &Resource, op: Op, fields: Vec<FieldChange>) {
         let needs = self.compiled.graph.needs(&resource.key);
-        let change = Change { key: resource.key.clone(), op, fields, origin: resource.origin.clone(), needs };
+        let change = Change {
+            key: resource.key.clone(),
+            op,
+            fields,
+            origin: resource.origin.clone(),
+            needs,
+        };
         self.set.steps.push(change);
     }
 
@@ -103,7 +120,10 @@ impl Differ<'_> {
             object["metadata"]["namespace"] = json!(key.namespace);
         }
         let mut changes = Vec::new();
-        let mut entry = Entry { created: true, fields: BTreeMap::new() };
+        let mut entry = Entry {
+            created: true,
+            fields: BTreeMap::new(),
+        };
         for (path, target) in fields {
             let Target::Value(value) = target else { continue };
             if value.is_null() {
@@ -112,7 +132,12 @@ impl Differ<'_> {
             path.set(&mut object, value.clone());
             let wrote = self.digest(key.kind, path, Some(value));
             entry.fields.insert(path.pointer(), Recorded { before: None, wrote });
-            changes.push(FieldChange { path: path.clone(), before: None, after: Some(value.clone()), taken_from: None });
+            changes.push(FieldChange {
+                path: path.clone(),
+                before: None,
+                after: Some(value.clone()),
+                taken_from: None,
+            });
         }
         self.after.insert(key.clone(), entry);
         self.push(resource, Op::Create { object }, changes);
@@ -121,29 +146,50 @@ impl Differ<'_> {
     fn delete(&mut self, resource: &Resource, object: &Value) {
         let key = &resource.key;
         if !carries_label(object) {
-            self.note(key, format!("stays: it no longer carries the label {PLAN_LABEL}, so it is not the object that was created"));
+            self.note(
+                key,
+                format!("stays: it no longer carries the label {PLAN_LABEL}, so it is not the object that was created"),
+            );
             return;
         }
         if object.pointer("/metadata/deletionTimestamp").is_some() {
-            self.note(key, "is being deleted already, and is kept by a finalizer until what uses it is gone");
+            self.note(
+                key,
+                "is being deleted already, and is kept by a finalizer until what uses it is gone",
+            );
             self.keep_entry(key);
             return;
         }
         let fields = fields_of(object).into_iter().filter(|(path, _)| path.0[0] == "spec");
-        let fields = fields.map(|(path, value)| FieldChange { path, before: Some(value), after: None, taken_from: None });
+        let fields = fields.map(|(path, value)| FieldChange {
+            path,
+            before: Some(value),
+            after: None,
+            taken_from: None,
+        });
         self.push(resource, Op::Delete { before: object.clone() }, fields.collect());
     }
 
     fn update(&mut self, resource: &Resource, fields: &BTreeMap<FieldPath, Target>, object: &Value, whole: bool) {
         let key = &resource.key;
-        let others_created = self.compiled.others.values().any(|other| other.entry(key).is_some_and(|e| e.created));
+        let others_created = self
+            .compiled
+            .others
+            .values()
+            .any(|other| other.entry(key).is_some_and(|e| e.created));
         let mine_created = self.compiled.mine.entry(key).is_some_and(|entry| entry.created);
         let created = whole && carries_label(object) && (mine_created || others_created);
-        let mut entry = Entry { created, fields: BTreeMap::new() };
+        let mut entry = Entry {
+            created,
+            fields: BTreeMap::new(),
+        };
         let mut changes = Vec::new();
         let mut wanted = fields.clone();
         if whole && key.kind.closed().is_some() {
-            for (path, _) in fields_of(object).into_iter().filter(|(path, _)| path.is_closed(key.kind)) {
+            for (path, _) in fields_of(object)
+                .into_iter()
+                .filter(|(path, _)| path.is_closed(key.kind))
+            {
                 wanted.entry(path).or_insert(Target::Value(Value::Null));
             }
         }
@@ -180,13 +226,21 @@ impl Differ<'_> {
     ) -> Option<FieldChange> {
         let wrote = self.digest(key.kind, path, value);
         let equal = self.digest(key.kind, path, live) == wrote;
-        let other = self.compiled.others.iter().find_map(|(plan, inventory)| Some((plan, inventory.recorded(key, path)?)));
+        let other = self
+            .compiled
+            .others
+            .iter()
+            .find_map(|(plan, inventory)| Some((plan, inventory.recorded(key, path)?)));
         if let Some((plan, other)) = other
             && other.wrote != wrote
         {
             self.conflict(
-                Error::new(ErrorKind::Conflict, codes::OTHER_PLAN, format!("{key}: {path} is claimed by plan {plan} with another value"))
-                    .cause(format!("live: {}, wanted here: {}", shown(live), shown(value))),
+                Error::new(
+                    ErrorKind::Conflict,
+                    codes::OTHER_PLAN,
+                    format!("{key}: {path} is claimed by plan {plan} with another value"),
+                )
+                .cause(format!("live: {}, wanted here: {}", shown(live), shown(value))),
                 origin,
                 "agree on one value, or take the claim out of one of the two plans",
             );
@@ -215,15 +269,26 @@ impl Differ<'_> {
                 self.conflict(
                     Error::new(ErrorKind::Conflict, codes::OTHER_APPLIER, message)
                         .cause(format!("live: {}, wanted: {}", shown(live), shown(value)))
-                        .consequence(format!("{} would set its value again, and each would undo the other", owner.manager)),
+                        .consequence(format!(
+                            "{} would set its value again, and each would undo the other",
+                            owner.manager
+                        )),
                     origin,
-                    &format!("take it out of {}, use its value, or take it over with --force-conflicts '{name}'", owner.manager),
+                    &format!(
+                        "take it out of {}, use its value, or take it over with --force-conflicts '{name}'",
+                        owner.manager
+                    ),
                 );
                 return None;
             }
         }
         let taken_from = owners.into_iter().next().map(|owner| owner.manager);
-        Some(FieldChange { path: path.clone(), before: live.cloned(), after: value.cloned(), taken_from })
+        Some(FieldChange {
+            path: path.clone(),
+            before: live.cloned(),
+            after: value.cloned(),
+            taken_from,
+        })
     }
 
     fn want_before(
@@ -239,11 +304,20 @@ impl Differ<'_> {
             return None;
         }
         if found != wrote {
-            let text = format!("{path} stays {}: it is not what was written any more; the value found at first was {}", shown(live), shown(before));
+            let text = format!(
+                "{path} stays {}: it is not what was written any more; the value found at first was {}",
+                shown(live),
+                shown(before)
+            );
             self.note(key, text);
             return None;
         }
-        Some(FieldChange { path: path.clone(), before: live.cloned(), after: before.cloned(), taken_from: None })
+        Some(FieldChange {
+            path: path.clone(),
+            before: live.cloned(),
+            after: before.cloned(),
+            taken_from: None,
+        })
     }
 
     fn conflict(&mut self, mut error: Error, origin: &Origin, fix: &str) {
@@ -257,8 +331,13 @@ impl Differ<'_> {
 
     fn finish(mut self) -> Difference {
         for name in std::mem::take(&mut self.unforced) {
-            let error = Error::new(ErrorKind::Usage, codes::NOTHING_TO_FORCE, format!("--force-conflicts {name}: no such conflict"));
-            self.conflicts.push(error.fix("name a conflict as it is printed, KEY:FIELD"));
+            let error = Error::new(
+                ErrorKind::Usage,
+                codes::NOTHING_TO_FORCE,
+                format!("--force-conflicts {name}: no such conflict"),
+            );
+            self.conflicts
+                .push(error.fix("name a conflict as it is printed, KEY:FIELD"));
         }
         let mut notes: Vec<Note> = self.compiled.notes.clone();
         notes.append(&mut self.set.notes);
@@ -268,12 +347,18 @@ impl Differ<'_> {
         if let Observed::Unreadable(why) = self.state.get(&record.key) {
             self.set.unreadable.push((record.key.clone(), why.to_string()));
         }
-        Difference { set: self.set, record, conflicts: self.conflicts }
+        Difference {
+            set: self.set,
+            record,
+            conflicts: self.conflicts,
+        }
     }
 }
 
 fn carries_label(object: &Value) -> bool {
-    object.pointer("/metadata/labels").is_some_and(|labels| labels.get(PLAN_LABEL).is_some())
+    object
+        .pointer("/metadata/labels")
+        .is_some_and(|labels| labels.get(PLAN_LABEL).is_some())
 }
 
 fn shown(value: Option<&Value>) -> String {

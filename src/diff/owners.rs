@@ -33,7 +33,10 @@ pub fn owners(object: &Value, path: &FieldPath, me: &str) -> Vec<Owner> {
             *owners.entry(manager.to_string()).or_default() |= applier;
         }
     }
-    owners.into_iter().map(|(manager, applier)| Owner { manager, applier }).collect()
+    owners
+        .into_iter()
+        .map(|(manager, applier)| Owner { manager, applier })
+        .collect()
 }
 
 /// Whether a FieldsV1 tree names the path: `f:` keys down to it, or a leaf above it.
@@ -64,7 +67,10 @@ mod tests {
     }
 
     fn names(path: FieldPath) -> Vec<(String, bool)> {
-        owners(&object(), &path, "hostguard-me").into_iter().map(|o| (o.manager, o.applier)).collect()
+        owners(&object(), &path, "hostguard-me")
+            .into_iter()
+            .map(|o| (o.manager, o.applier))
+            .collect()
     }
 
     #[test]

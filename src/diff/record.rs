@@ -28,7 +28,12 @@ impl Record {
     pub(super) fn new(compiled: &Compiled, state: &State, namespace: &str, after: BTreeMap<Key, Entry>) -> Record {
         let key = Inventory::key(namespace, &compiled.mine.plan);
         let found = state.present(&key).cloned();
-        let mut settled = Inventory { format: FORMAT, picks: BTreeMap::new(), entries: BTreeMap::new(), plan: compiled.mine.plan.clone() };
+        let mut settled = Inventory {
+            format: FORMAT,
+            picks: BTreeMap::new(),
+            entries: BTreeMap::new(),
+            plan: compiled.mine.plan.clone(),
+        };
         settled.entries = after.into_iter().map(|(key, entry)| (key.to_string(), entry)).collect();
         if !settled.entries.is_empty() {
             settled.picks = compiled.picks.clone();
@@ -41,7 +46,13 @@ impl Record {
                 entry.fields.entry(path.clone()).or_insert_with(|| recorded.clone());
             }
         }
-        Record { key, found, intended, settled, found_inventory: compiled.mine.clone() }
+        Record {
+            key,
+            found,
+            intended,
+            settled,
+            found_inventory: compiled.mine.clone(),
+        }
     }
 
     /// Whether the inventory itself has to be written although no step is.
@@ -81,13 +92,25 @@ impl Record {
         match state.get(&key) {
             Observed::Absent if needed => {
                 let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": key.name}});
-                let origin = Origin { section: "inventory".into(), span: None };
-                let step = Change { key, op: Op::Create { object }, fields: Vec::new(), origin, needs: Vec::new() };
+                let origin = Origin {
+                    section: "inventory".into(),
+                    span: None,
+                };
+                let step = Change {
+                    key,
+                    op: Op::Create { object },
+                    fields: Vec::new(),
+                    origin,
+                    needs: Vec::new(),
+                };
                 set.steps.insert(0, step);
             }
             Observed::Present(_) if self.settled.entries.is_empty() && self.found.is_some() => {
                 let text = "stays: it holds the records of all plans; delete it when no plan is left".to_string();
-                set.notes.push(Note { about: key.to_string(), text });
+                set.notes.push(Note {
+                    about: key.to_string(),
+                    text,
+                });
             }
             Observed::Absent | Observed::Present(_) | Observed::Unreadable(_) => {}
         }

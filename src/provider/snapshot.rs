@@ -79,7 +79,10 @@ impl Snapshot {
                 .fix("make one with `hostguard snapshot --out FILE`")
         })?;
         let held = decode(&bytes).map_err(|why| why.error(&shown.to_string()))?;
-        Ok(Snapshot { path: path.to_path_buf(), held: Mutex::new(held) })
+        Ok(Snapshot {
+            path: path.to_path_buf(),
+            held: Mutex::new(held),
+        })
     }
 
     fn held(&self) -> std::sync::MutexGuard<'_, Held> {
@@ -91,8 +94,14 @@ impl Snapshot {
 pub fn encode(state: &State, time: &str) -> Vec<u8> {
     let kinds = state.coverage().iter().map(|(kind, why)| {
         let coverage = match why {
-            None => Coverage { read: LISTED.into(), detail: String::new() },
-            Some(why) => Coverage { read: why.reason.as_str().into(), detail: why.detail.clone() },
+            None => Coverage {
+                read: LISTED.into(),
+                detail: String::new(),
+            },
+            Some(why) => Coverage {
+                read: why.reason.as_str().into(),
+                detail: why.detail.clone(),
+            },
         };
         (kind.name().to_string(), coverage)
     });
@@ -105,7 +114,11 @@ pub fn encode(state: &State, time: &str) -> Vec<u8> {
             felix_fields: state.facts.felix_fields.clone(),
         },
         kinds: kinds.collect(),
-        objects: state.objects().iter().map(|(key, object)| (key.to_string(), object.clone())).collect(),
+        objects: state
+            .objects()
+            .iter()
+            .map(|(key, object)| (key.to_string(), object.clone()))
+            .collect(),
     };
     let mut bytes = serde_json::to_vec_pretty(&file).expect("a snapshot is plain data");
     bytes.push(b'\n');
@@ -114,7 +127,10 @@ pub fn encode(state: &State, time: &str) -> Vec<u8> {
 
 /// Writes a file whole or not at all.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = folder.join(format!(".{name}.{}.tmp", std::process::id()));
     let written = (|| {
@@ -167,8 +183,13 @@ fn decode(bytes: &[u8]) -> Result<Held, Unusable> {
     }
     let file: File = serde_json::from_slice(bytes).map_err(broken)?;
     let serving = Serving::ALL.into_iter().find(|s| s.as_str() == file.cluster.serving);
-    let serving = serving.ok_or_else(|| Unusable::Broken(format!("serving `{}` is not known", file.cluster.serving)))?;
-    let facts = ClusterFacts { name: file.cluster.name, serving, felix_fields: file.cluster.felix_fields };
+    let serving =
+        serving.ok_or_else(|| Unusable::Broken(format!("serving `{}` is not known", file.cluster.serving)))?;
+    let facts = ClusterFacts {
+        name: file.cluster.name,
+        serving,
+        felix_fields: file.cluster.felix_fields,
+    };
     let mut state = State::new(facts);
     let mut objects: BTreeMap<Kind, Vec<Value>> = BTreeMap::new();
     for (text, object) in file.objects {
@@ -181,15 +202,25 @@ fn decode(bytes: &[u8]) -> Result<Held, Unusable> {
     for (name, coverage) in file.kinds {
         let kind = Kind::parse(&name).ok_or_else(|| Unusable::Broken(format!("kind `{name}` is not known")))?;
         if coverage.read == LISTED {
-            state.listed(kind, objects.remove(&kind).unwrap_or_default()).map_err(Unusable::Broken)?;
+            state
+                .listed(kind, objects.remove(&kind).unwrap_or_default())
+                .map_err(Unusable::Broken)?;
             continue;
         }
         let reason = Reason::ALL.into_iter().find(|reason| reason.as_str() == coverage.read);
         let reason = reason.ok_or_else(|| Unusable::Broken(format!("`{}` is no reason", coverage.read)))?;
-        state.unreadable(kind, Unreadable { reason, detail: coverage.detail });
+        state.unreadable(
+            kind,
+            Unreadable {
+                reason,
+                detail: coverage.detail,
+            },
+        );
     }
     match objects.into_keys().next() {
-        Some(kind) => Err(Unusable::Broken(format!("there are objects of kind {kind}, which was not listed"))),
+        Some(kind) => Err(Unusable::Broken(format!(
+            "there are objects of kind {kind}, which was not listed"
+        ))),
         None => Ok(Held { state, time: file.time }),
     }
 }
@@ -214,8 +245,10 @@ impl Provider for Snapshot {
         let mut held = self.held();
         check(&held.state, change)?;
         let state = held.state.after(change).settled();
-        write_atomically(&self.path, &encode(&state, &held.time))
-            .map_err(|e| Refusal { why: Why::Other, message: format!("{}: {e}", self.path.display()) })?;
+        write_atomically(&self.path, &encode(&state, &held.time)).map_err(|e| Refusal {
+            why: Why::Other,
+            message: format!("{}: {e}", self.path.display()),
+        })?;
         held.state = state;
         Ok(held.state.present(&change.key).cloned())
     }
@@ -232,7 +265,9 @@ fn check(state: &State, change: &Change) -> Result<(), Refusal> {
         (_, Observed::Unreadable(why)) => refuse(Why::Denied, format!("{}: {why}", change.key)),
         (Op::Create { .. }, Observed::Absent) => Ok(()),
         (Op::Create { .. }, Observed::Present(_)) => refuse(Why::Changed, format!("{} already exists", change.key)),
-        (Op::Update { .. } | Op::Delete { .. }, Observed::Absent) => refuse(Why::Gone, format!("{} not found", change.key)),
+        (Op::Update { .. } | Op::Delete { .. }, Observed::Absent) => {
+            refuse(Why::Gone, format!("{} not found", change.key))
+        }
         (Op::Update { before, .. } | Op::Delete { before }, Observed::Present(object)) => {
             if identity(before) == identity(object) {
                 Ok(())
@@ -249,25 +284,39 @@ mod tests {
     use serde_json::json;
 
     fn state() -> State {
-        let facts = ClusterFacts { name: "c".into(), serving: Serving::Native, felix_fields: None };
+        let facts = ClusterFacts {
+            name: "c".into(),
+            serving: Serving::Native,
+            felix_fields: None,
+        };
         let mut state = State::new(facts);
         let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1", "resourceVersion": "1"}});
         state.listed(Kind::Node, vec![node]).unwrap();
-        state.unreadable(Kind::Service, Unreadable { reason: Reason::Forbidden, detail: "no rights".into() });
+        state.unreadable(
+            Kind::Service,
+            Unreadable {
+                reason: Reason::Forbidden,
+                detail: "no rights".into(),
+            },
+        );
         state
     }
 
     #[test]
     fn a_snapshot_reads_back_what_it_wrote_byte_for_byte() {
         let bytes = encode(&state(), "2026-01-01T00:00:00Z");
-        let Ok(held) = decode(&bytes) else { panic!("own bytes decode") };
+        let Ok(held) = decode(&bytes) else {
+            panic!("own bytes decode")
+        };
         assert_eq!(held.state, state());
         assert_eq!(encode(&held.state, &held.time), bytes);
     }
 
     #[test]
     fn what_is_not_in_the_file_is_unreadable() {
-        let Ok(held) = decode(&encode(&state(), "t")) else { panic!("own bytes decode") };
+        let Ok(held) = decode(&encode(&state(), "t")) else {
+            panic!("own bytes decode")
+        };
         let key = Key::cluster(Kind::Tier, "x");
         assert!(matches!(held.state.get(&key), Observed::Unreadable(why) if why.reason == Reason::NotRead));
     }
@@ -284,8 +333,17 @@ mod tests {
             }
         };
         assert_eq!(broken(|f| f["hostguard_snapshot"] = json!(9)), "newer 9");
-        assert_eq!(broken(|f| f["kinds"] = json!({})), "there are objects of kind Node, which was not listed");
-        assert_eq!(broken(|f| f["objects"]["Node/n2"] = f["objects"]["Node/n1"].clone()), "the object at `Node/n2` has another name");
-        assert_eq!(broken(|f| f["kinds"]["Secret"] = json!({"read": "listed"})), "kind `Secret` is not known");
+        assert_eq!(
+            broken(|f| f["kinds"] = json!({})),
+            "there are objects of kind Node, which was not listed"
+        );
+        assert_eq!(
+            broken(|f| f["objects"]["Node/n2"] = f["objects"]["Node/n1"].clone()),
+            "the object at `Node/n2` has another name"
+        );
+        assert_eq!(
+            broken(|f| f["kinds"]["Secret"] = json!({"read": "listed"})),
+            "kind `Secret` is not known"
+        );
     }
 }

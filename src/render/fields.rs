@@ -16,7 +16,11 @@ const CONTEXT: usize = 2;
 /// The lines of a field, without indent.
 pub fn lines(field: &FieldChange) -> Vec<String> {
     let name = escape(&field.path.to_string());
-    let taken = field.taken_from.as_ref().map(|m| format!("  (was set by {})", escape(m))).unwrap_or_default();
+    let taken = field
+        .taken_from
+        .as_ref()
+        .map(|m| format!("  (was set by {})", escape(m)))
+        .unwrap_or_default();
     match (&field.before, &field.after) {
         (None, Some(after)) => one(&name, "", after, &taken),
         (Some(before), None) => match short(before) {
@@ -95,12 +99,20 @@ mod tests {
     use serde_json::json;
 
     fn field(before: Option<Value>, after: Option<Value>) -> Vec<String> {
-        lines(&FieldChange { path: FieldPath::dotted("spec.x"), before, after, taken_from: None })
+        lines(&FieldChange {
+            path: FieldPath::dotted("spec.x"),
+            before,
+            after,
+            taken_from: None,
+        })
     }
 
     #[test]
     fn short_values_stand_on_one_line() {
-        assert_eq!(field(Some(json!("Disabled")), Some(json!("Enabled"))), ["spec.x: Disabled -> Enabled"]);
+        assert_eq!(
+            field(Some(json!("Disabled")), Some(json!("Enabled"))),
+            ["spec.x: Disabled -> Enabled"]
+        );
         assert_eq!(field(None, Some(json!(["a", "b"]))), ["spec.x: [a, b]"]);
         assert_eq!(field(Some(json!(1)), None), ["spec.x: 1 -> (absent)"]);
     }

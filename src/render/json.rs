@@ -25,8 +25,16 @@ pub fn json(answer: &Answer) -> String {
         };
         json!({"name": name, "value": value, "from": provenance(&input.provenance)})
     });
-    let unreadable = answer.set.unreadable.iter().map(|(key, why)| json!({"key": key.to_string(), "reason": why}));
-    let notes = answer.set.notes.iter().map(|note| json!({"about": note.about, "text": note.text}));
+    let unreadable = answer
+        .set
+        .unreadable
+        .iter()
+        .map(|(key, why)| json!({"key": key.to_string(), "reason": why}));
+    let notes = answer
+        .set
+        .notes
+        .iter()
+        .map(|note| json!({"about": note.about, "text": note.text}));
     let value = json!({
         "schema": VERSION,
         "verb": answer.verb,
@@ -69,13 +77,19 @@ fn provenance(provenance: &Provenance) -> String {
 }
 
 fn step(step: &Change, answer: &Answer) -> Value {
-    let place = step.origin.span.and_then(|span| answer.source.map(|source| source.locate(span)));
+    let place = step
+        .origin
+        .span
+        .and_then(|span| answer.source.map(|source| source.locate(span)));
     let fields = step.fields.iter().map(|field| {
         json!({
             "path": field.path.pointer(), "before": field.before, "after": field.after, "takenFrom": field.taken_from,
         })
     });
-    let needs = step.needs.iter().map(|need| json!({"key": need.key.to_string(), "reason": need.reason}));
+    let needs = step
+        .needs
+        .iter()
+        .map(|need| json!({"key": need.key.to_string(), "reason": need.reason}));
     json!({
         "key": step.key.to_string(),
         "verb": step.op.verb(),

@@ -17,14 +17,26 @@ pub fn text(answer: &Answer) -> String {
     header(&mut out, answer);
     inputs(&mut out, answer);
     steps(&mut out, answer);
-    let unreadable: Vec<String> =
-        answer.set.unreadable.iter().map(|(key, why)| format!("{}: {}", escape(&key.to_string()), escape(why))).collect();
+    let unreadable: Vec<String> = answer
+        .set
+        .unreadable
+        .iter()
+        .map(|(key, why)| format!("{}: {}", escape(&key.to_string()), escape(why)))
+        .collect();
     section(&mut out, "Could not be read", &unreadable);
-    let notes: Vec<String> =
-        answer.set.notes.iter().map(|n| format!("{}: {}", escape(&n.about), escape(&n.text))).collect();
+    let notes: Vec<String> = answer
+        .set
+        .notes
+        .iter()
+        .map(|n| format!("{}: {}", escape(&n.about), escape(&n.text)))
+        .collect();
     section(&mut out, "Notes", &notes);
     for conflict in answer.conflicts {
-        let _ = writeln!(out, "{}", show_error(answer.source, conflict, Style::default()).trim_end());
+        let _ = writeln!(
+            out,
+            "{}",
+            show_error(answer.source, conflict, Style::default()).trim_end()
+        );
         out.push('\n');
     }
     summary(&mut out, answer);
@@ -33,7 +45,13 @@ pub fn text(answer: &Answer) -> String {
 
 fn header(out: &mut String, answer: &Answer) {
     let facts = answer.facts;
-    let _ = writeln!(out, "{} {} on cluster {}", answer.verb, answer.plan, escape(&facts.name));
+    let _ = writeln!(
+        out,
+        "{} {} on cluster {}",
+        answer.verb,
+        answer.plan,
+        escape(&facts.name)
+    );
     let serving = match facts.serving {
         Serving::Aggregated => "Calico v3 by its API server",
         Serving::Native => "Calico v3 as CRDs",
@@ -45,8 +63,13 @@ fn header(out: &mut String, answer: &Answer) {
         Some(_) => ", open source edition",
         None => ", edition unknown",
     };
-    let platform = answer.platform.map(|p| format!("platform {}; ", platform_name(p))).unwrap_or_default();
-    let uid = answer.cluster_uid.map_or("uid not readable".to_string(), |uid| format!("uid {}", escape(uid)));
+    let platform = answer
+        .platform
+        .map(|p| format!("platform {}; ", platform_name(p)))
+        .unwrap_or_default();
+    let uid = answer
+        .cluster_uid
+        .map_or("uid not readable".to_string(), |uid| format!("uid {}", escape(uid)));
     let _ = writeln!(out, "  {platform}{serving}{edition}\n  {uid}\n  {CLAIM}\n");
 }
 
@@ -75,7 +98,11 @@ fn inputs(out: &mut String, answer: &Answer) {
         .iter()
         .map(|(name, nodes)| {
             let shown: Vec<String> = nodes.iter().take(5).map(|node| escape(node)).collect();
-            let more = if nodes.len() > 5 { format!(", and {} more", nodes.len() - 5) } else { String::new() };
+            let more = if nodes.len() > 5 {
+                format!(", and {} more", nodes.len() - 5)
+            } else {
+                String::new()
+            };
             format!("{name}: {}{more}", shown.join(", "))
         })
         .collect();
@@ -167,7 +194,11 @@ fn summary(out: &mut String, answer: &Answer) {
         };
         let _ = writeln!(out, "{and}");
     } else {
-        let _ = writeln!(out, "{} to create, {} to change, {} to delete.", counts.create, counts.update, counts.delete);
+        let _ = writeln!(
+            out,
+            "{} to create, {} to change, {} to delete.",
+            counts.create, counts.update, counts.delete
+        );
         let _ = writeln!(out, "Change set {}", answer.set.digest());
     }
     if let Some(record) = &answer.record {
@@ -181,11 +212,18 @@ pub fn event(event: &Event) -> Option<String> {
         Event::Started(change) => Some(format!("{} {} ...", mark(&change.op), escape(&change.key.to_string()))),
         Event::Finished(key, outcome) => Some(format!("  {}: {}", escape(&key.to_string()), outcome_text(outcome))),
         Event::Waiting(left) => {
-            let more = if left.len() > 1 { format!(" (and {} more)", left.len() - 1) } else { String::new() };
+            let more = if left.len() > 1 {
+                format!(" (and {} more)", left.len() - 1)
+            } else {
+                String::new()
+            };
             Some(format!("  waiting for Calico: {}{more}", escape(&left[0])))
         }
         Event::Settled => Some("  Calico has caught up".to_string()),
-        Event::Again(key) => Some(format!("  {}: moved meanwhile, the step is the same; again", escape(&key.to_string()))),
+        Event::Again(key) => Some(format!(
+            "  {}: moved meanwhile, the step is the same; again",
+            escape(&key.to_string())
+        )),
     }
 }
 

@@ -21,7 +21,10 @@ pub struct Approved(Sequence);
 impl Sequence {
     /// `None` when a target could not be read: such a change set is shown, and never sequenced.
     pub fn of(set: &ChangeSet) -> Option<Sequence> {
-        set.unreadable.is_empty().then(|| Sequence { steps: set.steps.clone(), digest: set.digest() })
+        set.unreadable.is_empty().then(|| Sequence {
+            steps: set.steps.clone(),
+            digest: set.digest(),
+        })
     }
 
     /// Binds a yes to what was shown. `None` when this is another sequence than the one with that digest.

@@ -53,8 +53,13 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Reason; 5] =
-        [Reason::Forbidden, Reason::TimedOut, Reason::NotServed, Reason::NotRead, Reason::Failed];
+    pub const ALL: [Reason; 5] = [
+        Reason::Forbidden,
+        Reason::TimedOut,
+        Reason::NotServed,
+        Reason::NotRead,
+        Reason::Failed,
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -90,7 +95,12 @@ pub enum Serving {
 }
 
 impl Serving {
-    pub const ALL: [Serving; 4] = [Serving::Aggregated, Serving::Native, Serving::V1Only, Serving::NotInstalled];
+    pub const ALL: [Serving; 4] = [
+        Serving::Aggregated,
+        Serving::Native,
+        Serving::V1Only,
+        Serving::NotInstalled,
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -128,7 +138,10 @@ impl State {
             facts,
             coverage: BTreeMap::new(),
             objects: BTreeMap::new(),
-            not_read: Unreadable { reason: Reason::NotRead, detail: String::new() },
+            not_read: Unreadable {
+                reason: Reason::NotRead,
+                detail: String::new(),
+            },
         }
     }
 
@@ -223,12 +236,19 @@ impl State {
             }
         };
         let version = self.next_version();
-        self.objects.insert(change.key.clone(), as_stored(&change.key, object, &version));
+        self.objects
+            .insert(change.key.clone(), as_stored(&change.key, object, &version));
     }
 
     /// A version that no object of this state has: one more than the highest number.
     fn next_version(&self) -> String {
-        let version = |object: &Value| object.pointer("/metadata/resourceVersion")?.as_str()?.parse::<u64>().ok();
+        let version = |object: &Value| {
+            object
+                .pointer("/metadata/resourceVersion")?
+                .as_str()?
+                .parse::<u64>()
+                .ok()
+        };
         (self.objects.values().filter_map(version).max().unwrap_or(0) + 1).to_string()
     }
 }
@@ -237,9 +257,14 @@ impl State {
 fn as_stored(key: &Key, mut object: Value, version: &str) -> Value {
     object["metadata"]["resourceVersion"] = json!(version);
     let metadata = object["metadata"].as_object_mut().expect("every object has metadata");
-    metadata.entry("uid").or_insert_with(|| json!(format!("uid-{}", key.to_string().replace('/', "-"))));
+    metadata
+        .entry("uid")
+        .or_insert_with(|| json!(format!("uid-{}", key.to_string().replace('/', "-"))));
     for map in ["labels", "annotations"] {
-        if metadata.get(map).is_some_and(|map| map.as_object().is_some_and(serde_json::Map::is_empty)) {
+        if metadata
+            .get(map)
+            .is_some_and(|map| map.as_object().is_some_and(serde_json::Map::is_empty))
+        {
             metadata.remove(map);
         }
     }

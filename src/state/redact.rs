@@ -15,7 +15,9 @@ impl State {
         let mut state = self.clone();
         state.objects.retain(|key, object| {
             key.kind != Kind::ConfigMap
-                || object.pointer("/metadata/labels").is_some_and(|labels| labels.get(INVENTORY_LABEL).is_some())
+                || object
+                    .pointer("/metadata/labels")
+                    .is_some_and(|labels| labels.get(INVENTORY_LABEL).is_some())
         });
         for (key, object) in &mut state.objects {
             redact(key.kind, object);
@@ -32,7 +34,10 @@ fn redact(kind: Kind, object: &mut Value) {
                 metadata.remove("annotations");
             }
         }
-        let reader_only = matches!(kind, Kind::Node | Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet);
+        let reader_only = matches!(
+            kind,
+            Kind::Node | Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet
+        );
         if reader_only && kind != Kind::Node {
             metadata.remove("managedFields");
         }
@@ -43,7 +48,11 @@ fn redact(kind: Kind, object: &mut Value) {
             remove(object, "status");
         }
         Kind::Node => {
-            keep(object, "spec", &["providerID", "unschedulable", "taints", "podCIDR", "podCIDRs"]);
+            keep(
+                object,
+                "spec",
+                &["providerID", "unschedulable", "taints", "podCIDR", "podCIDRs"],
+            );
             keep(object, "status", &["addresses", "conditions"]);
             keep_ready(object);
         }
@@ -70,12 +79,16 @@ fn keep(object: &mut Value, part: &str, names: &[&str]) {
 }
 
 fn remove(object: &mut Value, part: &str) {
-    object.as_object_mut().map(|map: &mut Map<String, Value>| map.remove(part));
+    object
+        .as_object_mut()
+        .map(|map: &mut Map<String, Value>| map.remove(part));
 }
 
 /// Of a node's conditions only whether it is Ready; heartbeats would make two snapshots differ.
 fn keep_ready(object: &mut Value) {
-    let Some(conditions) = object.pointer_mut("/status/conditions").and_then(Value::as_array_mut) else { return };
+    let Some(conditions) = object.pointer_mut("/status/conditions").and_then(Value::as_array_mut) else {
+        return;
+    };
     conditions.retain(|condition| condition["type"] == "Ready");
     for condition in conditions {
         if let Some(map) = condition.as_object_mut() {
@@ -93,20 +106,28 @@ mod tests {
 
     #[test]
     fn no_secret_of_a_pod_template_or_annotation_gets_into_a_snapshot() {
-        let facts = ClusterFacts { name: "c".into(), serving: Serving::Native, felix_fields: None };
+        let facts = ClusterFacts {
+            name: "c".into(),
+            serving: Serving::Native,
+            felix_fields: None,
+        };
         let mut state = State::new(facts);
         let deployment = json!({
             "metadata": {"name": "d", "namespace": "n", "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "hunter2"}},
             "spec": {"selector": {"matchLabels": {"app": "d"}}, "template": {"spec": {"containers": [{"env": [{"value": "hunter2"}]}]}}},
             "status": {"replicas": 1},
         });
-        let other = json!({"metadata": {"name": "app-config", "namespace": "hostguard"}, "data": {"password": "hunter2"}});
+        let other =
+            json!({"metadata": {"name": "app-config", "namespace": "hostguard"}, "data": {"password": "hunter2"}});
         state.listed(Kind::Deployment, vec![deployment]).unwrap();
         state.listed(Kind::ConfigMap, vec![other]).unwrap();
         let redacted = state.redacted();
         let text = crate::provider::snapshot::encode(&redacted, "t");
         assert!(!String::from_utf8(text).unwrap().contains("hunter2"));
         let key = Key::namespaced(Kind::Deployment, "n", "d");
-        assert_eq!(redacted.present(&key).unwrap()["spec"], json!({"selector": {"matchLabels": {"app": "d"}}}));
+        assert_eq!(
+            redacted.present(&key).unwrap()["spec"],
+            json!({"selector": {"matchLabels": {"app": "d"}}})
+        );
     }
 }

@@ -41,15 +41,22 @@ impl State {
         let running = running_config(config);
         let key = Key::cluster(Kind::KubeControllersConfiguration, "default");
         if let Some(object) = state.objects.get_mut(&key)
-            && object.pointer("/status/runningConfig").is_some_and(|shown| shown.is_object())
+            && object
+                .pointer("/status/runningConfig")
+                .is_some_and(|shown| shown.is_object())
         {
             settle_running_config(object, &running);
         }
-        let (Ok(nodes), Ok(_)) = (self.list(Kind::Node), self.list(Kind::HostEndpoint)) else { return state };
+        let (Ok(nodes), Ok(_)) = (self.list(Kind::Node), self.list(Kind::HostEndpoint)) else {
+            return state;
+        };
         let Some(node_controller) = running.pointer("/controllers/node").filter(|node| node.is_object()) else {
             return state; // off: neither creation nor clean-up
         };
-        let wanted = match node_controller.pointer("/hostEndpoint/autoCreate").and_then(Value::as_str) {
+        let wanted = match node_controller
+            .pointer("/hostEndpoint/autoCreate")
+            .and_then(Value::as_str)
+        {
             Some("Enabled") => wanted_host_endpoints(node_controller, nodes.map(|(_, node)| node)),
             _ => Wanted::default(),
         };
@@ -63,7 +70,10 @@ impl State {
 
     /// An environment variable of kube-controllers that overrides `autoCreate`, with its value.
     pub fn auto_create_override(&self) -> Option<&str> {
-        self.controllers()?.pointer("/status/environmentVars")?.get(AUTO_HOST_ENDPOINTS)?.as_str()
+        self.controllers()?
+            .pointer("/status/environmentVars")?
+            .get(AUTO_HOST_ENDPOINTS)?
+            .as_str()
     }
 
     fn reconcile(&mut self, wanted: Wanted) {
@@ -105,7 +115,9 @@ impl State {
 /// The effective configuration: the spec, with the environment's overrides on top.
 fn running_config(config: &Value) -> Value {
     let mut running = config.get("spec").cloned().unwrap_or_else(|| json!({}));
-    let variable = config.pointer("/status/environmentVars").and_then(|vars| vars.get(AUTO_HOST_ENDPOINTS));
+    let variable = config
+        .pointer("/status/environmentVars")
+        .and_then(|vars| vars.get(AUTO_HOST_ENDPOINTS));
     if let Some(value) = variable.and_then(Value::as_str)
         && running.pointer("/controllers/node").is_some_and(Value::is_object)
     {
@@ -123,7 +135,10 @@ fn running_config(config: &Value) -> Value {
 /// Brings the shown effective value of `autoCreate` up to date; other parts of the status are the controller's.
 fn settle_running_config(object: &mut Value, running: &Value) {
     let effective = running.pointer("/controllers/node/hostEndpoint").cloned();
-    if let Some(node) = object.pointer_mut("/status/runningConfig/controllers/node").and_then(Value::as_object_mut) {
+    if let Some(node) = object
+        .pointer_mut("/status/runningConfig/controllers/node")
+        .and_then(Value::as_object_mut)
+    {
         match effective {
             Some(endpoint) => {
                 let shown = node.entry("hostEndpoint").or_insert_with(|| json!({}));
@@ -162,10 +177,16 @@ impl Wanted {
 fn wanted_host_endpoints<'a>(controller: &Value, nodes: impl Iterator<Item = &'a Value>) -> Wanted {
     let endpoint = &controller["hostEndpoint"];
     let default_too = endpoint.get("createDefaultHostEndpoint").and_then(Value::as_str) != Some("Disabled");
-    let templates = endpoint.get("templates").and_then(Value::as_array).cloned().unwrap_or_default();
+    let templates = endpoint
+        .get("templates")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
     let mut wanted = Wanted::default();
     for node in nodes {
-        let Some(name) = node.pointer("/metadata/name").and_then(Value::as_str) else { continue };
+        let Some(name) = node.pointer("/metadata/name").and_then(Value::as_str) else {
+            continue;
+        };
         let addresses = addresses(node);
         if default_too {
             let name_of_it = format!("{name}-auto-hep");
@@ -198,7 +219,9 @@ fn from_template(template: &Value, node: &Value, name: &str, addresses: &[String
         wanted.unpredicted.insert(name.to_string()); // the node's interfaces are not in the API
         return;
     }
-    let cidrs: Vec<Cidr> = strings(template.get("interfaceCIDRs")).filter_map(|text| Cidr::parse_lenient(text).ok()).collect();
+    let cidrs: Vec<Cidr> = strings(template.get("interfaceCIDRs"))
+        .filter_map(|text| Cidr::parse_lenient(text).ok())
+        .collect();
     let inside: Vec<String> = addresses
         .iter()
         .filter(|text| text.parse().is_ok_and(|ip| cidrs.iter().any(|cidr| cidr.contains(ip))))
@@ -208,7 +231,13 @@ fn from_template(template: &Value, node: &Value, name: &str, addresses: &[String
         return;
     }
     let mut all = labels(node);
-    all.extend(template.get("labels").and_then(Value::as_object).cloned().unwrap_or_default());
+    all.extend(
+        template
+            .get("labels")
+            .and_then(Value::as_object)
+            .cloned()
+            .unwrap_or_default(),
+    );
     let generate = template.get("generateName").and_then(Value::as_str).unwrap_or_default();
     let name_of_it = format!("{name}-{generate}-auto-hep");
     let body = host_endpoint(&name_of_it, name, all, template.get("annotations"), None, &inside);
@@ -241,8 +270,18 @@ fn host_endpoint(
 
 /// Whether the controller would correct it: labels, annotations, addresses and interface.
 fn differs(object: &Value, body: &Value) -> bool {
-    let map = |value: &Value, pointer: &str| value.pointer(pointer).and_then(Value::as_object).cloned().unwrap_or_default();
-    let set = |value: &Value| strings(value.pointer("/spec/expectedIPs")).map(str::to_string).collect::<BTreeSet<_>>();
+    let map = |value: &Value, pointer: &str| {
+        value
+            .pointer(pointer)
+            .and_then(Value::as_object)
+            .cloned()
+            .unwrap_or_default()
+    };
+    let set = |value: &Value| {
+        strings(value.pointer("/spec/expectedIPs"))
+            .map(str::to_string)
+            .collect::<BTreeSet<_>>()
+    };
     map(object, "/metadata/labels") != map(body, "/metadata/labels")
         || map(object, "/metadata/annotations") != map(body, "/metadata/annotations")
         || set(object) != set(body)
@@ -264,7 +303,12 @@ pub fn addresses(node: &Value) -> Vec<String> {
             add(text);
         }
     }
-    for address in node.pointer("/status/addresses").and_then(Value::as_array).into_iter().flatten() {
+    for address in node
+        .pointer("/status/addresses")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
         if address["type"] == "InternalIP"
             && let Some(text) = address["address"].as_str()
         {
@@ -275,11 +319,18 @@ pub fn addresses(node: &Value) -> Vec<String> {
 }
 
 fn strings(list: Option<&Value>) -> impl Iterator<Item = &str> {
-    list.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
+    list.and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
 }
 
 fn labels(object: &Value) -> Map<String, Value> {
-    object.pointer("/metadata/labels").and_then(Value::as_object).cloned().unwrap_or_default()
+    object
+        .pointer("/metadata/labels")
+        .and_then(Value::as_object)
+        .cloned()
+        .unwrap_or_default()
 }
 
 fn label<'a>(object: &'a Value, name: &str) -> Option<&'a str> {
@@ -295,4 +346,3 @@ fn set_or_remove(object: &mut Value, pointer: &str, value: Option<Value>) {
         };
     }
 }
-

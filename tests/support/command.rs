@@ -14,12 +14,21 @@ pub struct Ran {
 /// The binary with an empty environment; `HOME` is the folder.
 pub fn hostguard(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hostguard"));
-    command.current_dir(folder).env_clear().env("HOME", folder).stdin(Stdio::null());
+    command
+        .current_dir(folder)
+        .env_clear()
+        .env("HOME", folder)
+        .stdin(Stdio::null());
     command
 }
 
 pub fn run(folder: &Path, args: &[&str]) -> Ran {
-    finish(hostguard(folder).args(args).output().expect("the binary under test starts"))
+    finish(
+        hostguard(folder)
+            .args(args)
+            .output()
+            .expect("the binary under test starts"),
+    )
 }
 
 pub fn finish(output: Output) -> Ran {

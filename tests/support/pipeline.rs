@@ -19,15 +19,26 @@ use hostguard::state::{ClusterFacts, Scope, Serving, State};
 use serde_json::Value;
 
 pub fn options() -> Options {
-    Options { inventory_namespace: "hostguard".into(), ..Options::default() }
+    Options {
+        inventory_namespace: "hostguard".into(),
+        ..Options::default()
+    }
 }
 
 /// A state in which every kind was listed.
 pub fn state(objects: &[Value]) -> State {
-    let facts = ClusterFacts { name: "random".into(), serving: Serving::Native, felix_fields: Some([].into()) };
+    let facts = ClusterFacts {
+        name: "random".into(),
+        serving: Serving::Native,
+        felix_fields: Some([].into()),
+    };
     let mut state = State::new(facts);
     for kind in Kind::ALL {
-        let of_kind = objects.iter().filter(|object| object["kind"] == kind.name()).cloned().collect();
+        let of_kind = objects
+            .iter()
+            .filter(|object| object["kind"] == kind.name())
+            .cloned()
+            .collect();
         state.listed(kind, of_kind).expect("made objects have names");
     }
     state
@@ -47,7 +58,11 @@ pub struct Killed {
 impl Killed {
     pub fn after(path: &Path, left: usize) -> Killed {
         let inner = Snapshot::open(path).expect("the snapshot was just written");
-        Killed { inner, left: AtomicUsize::new(left), writes: AtomicUsize::new(0) }
+        Killed {
+            inner,
+            left: AtomicUsize::new(left),
+            writes: AtomicUsize::new(0),
+        }
     }
 }
 
@@ -68,7 +83,10 @@ impl Provider for Killed {
     async fn perform(&self, change: &Change) -> Result<Option<Value>, Refusal> {
         let left = self.left.load(Ordering::SeqCst);
         if left == 0 {
-            return Err(Refusal { why: Why::Other, message: "killed".into() });
+            return Err(Refusal {
+                why: Why::Other,
+                message: "killed".into(),
+            });
         }
         self.left.store(left - 1, Ordering::SeqCst);
         self.writes.fetch_add(1, Ordering::SeqCst);
@@ -76,9 +94,25 @@ impl Provider for Killed {
     }
 }
 
+pub fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
+}
+
 /// Applies as the command does: read, compare, approve, run.
 pub fn apply(plan: &Plan, provider: &dyn Provider) -> Result<Report, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    apply_after(&runtime(), plan, provider, || {})
+}
+
+/// The same, with something that happens between the reading and the first write.
+pub fn apply_after(
+    runtime: &tokio::runtime::Runtime,
+    plan: &Plan,
+    provider: &dyn Provider,
+    between: impl FnOnce(),
+) -> Result<Report, String> {
     runtime.block_on(async {
         let scope = compile::scope(plan, "hostguard");
         let state = provider.read(&scope).await.map_err(|e| e.message)?;
@@ -89,7 +123,10 @@ pub fn apply(plan: &Plan, provider: &dyn Provider) -> Result<Report, String> {
         if now.set.steps.is_empty() && !now.record.changes() {
             return Ok(Report::default());
         }
-        let approved = Sequence::of(&now.set).expect("all is readable").approve(&now.set.digest()).expect("just made");
+        let approved = Sequence::of(&now.set)
+            .expect("all is readable")
+            .approve(&now.set.digest())
+            .expect("just made");
         let recompute = |state: &State, key: &Key| -> Result<Option<Change>, String> {
             let now = difference(plan, state).map_err(|errors| format!("{errors:?}"))?;
             Ok(now.set.steps.into_iter().find(|step| step.key == *key))
@@ -104,8 +141,18 @@ pub fn apply(plan: &Plan, provider: &dyn Provider) -> Result<Report, String> {
             move |not_done| settled.after_without(not_done),
         );
         let stop = AtomicBool::new(false);
-        let wait = Wait { deadline: Duration::ZERO, interval: Duration::from_millis(1) };
-        let run = Run { provider, scope: &scope, recompute: &recompute, wait, stop: &stop };
+        let wait = Wait {
+            deadline: Duration::ZERO,
+            interval: Duration::from_millis(1),
+        };
+        between();
+        let run = Run {
+            provider,
+            scope: &scope,
+            recompute: &recompute,
+            wait,
+            stop: &stop,
+        };
         match apply::run(&approved, journal, run, &mut |_| {}).await {
             Ok(report) => Ok(report),
             Err(Refused::Record(refusal)) => Err(refusal.message),
@@ -126,9 +173,13 @@ pub fn write(state: &State, path: &Path) {
 
 pub fn read(path: &Path) -> State {
     let provider = Snapshot::open(path).expect("the snapshot is there");
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    let scope = Scope { kinds: Kind::ALL.into_iter().collect(), inventory_namespace: "hostguard".into() };
-    runtime.block_on(provider.read(&scope)).expect("a snapshot can be read")
+    let scope = Scope {
+        kinds: Kind::ALL.into_iter().collect(),
+        inventory_namespace: "hostguard".into(),
+    };
+    runtime()
+        .block_on(provider.read(&scope))
+        .expect("a snapshot can be read")
 }
 
 /// The objects without what every write changes: versions and uids, and what hostguard leaves on purpose (its
@@ -140,7 +191,10 @@ pub fn content(state: &State) -> Vec<(String, Value)> {
             map.retain(|_, value| !value.as_object().is_some_and(serde_json::Map::is_empty));
         }
     }
-    let of_interest = state.objects().iter().filter(|(key, _)| key.to_string() != "Namespace/hostguard");
+    let of_interest = state
+        .objects()
+        .iter()
+        .filter(|(key, _)| key.to_string() != "Namespace/hostguard");
     of_interest
         .map(|(key, object)| {
             let mut object = object.clone();

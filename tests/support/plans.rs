@@ -29,11 +29,20 @@ fn print(value: &Value, seed: u64) -> String {
                 entries.reverse();
             }
             let next = seed.rotate_right(7);
-            let entries: Vec<String> =
-                entries.iter().map(|(key, value)| format!("{}: {}", Value::from(key.as_str()), print(value, next))).collect();
+            let entries: Vec<String> = entries
+                .iter()
+                .map(|(key, value)| format!("{}: {}", Value::from(key.as_str()), print(value, next)))
+                .collect();
             format!("{{{}}}", entries.join(", "))
         }
-        Value::Array(items) => format!("[{}]", items.iter().map(|item| print(item, seed)).collect::<Vec<_>>().join(", ")),
+        Value::Array(items) => format!(
+            "[{}]",
+            items
+                .iter()
+                .map(|item| print(item, seed))
+                .collect::<Vec<_>>()
+                .join(", ")
+        ),
         other => other.to_string(),
     }
 }

@@ -10,7 +10,11 @@ const NODES: [&str; 4] = ["n1", "n2", "n3", "n4"];
 const TIERS: [&str; 2] = ["alpha", "security"];
 const SETS: [&str; 2] = ["friends", "partners"];
 const NETS: [&str; 4] = ["10.0.0.0/8", "192.0.2.7/32", "2001:db8::/32", "198.51.100.0/24"];
-const LABELS: [(&str, &str); 3] = [("host-end-point", "test"), ("host-end-point", "other"), ("example.com/guard", "yes")];
+const LABELS: [(&str, &str); 3] = [
+    ("host-end-point", "test"),
+    ("host-end-point", "other"),
+    ("example.com/guard", "yes"),
+];
 
 fn some<T: Clone + std::fmt::Debug + 'static>(of: &'static [T], most: usize) -> impl Strategy<Value = Vec<T>> {
     proptest::sample::subsequence(of.to_vec(), 0..=most.min(of.len()))
@@ -26,7 +30,9 @@ fn order() -> impl Strategy<Value = Value> {
 
 fn rule() -> impl Strategy<Value = Value> {
     let side = prop_oneof![
-        some(&NETS[..2], 2).prop_filter("a side says something", |n| !n.is_empty()).prop_map(|nets| json!({"nets": nets})),
+        some(&NETS[..2], 2)
+            .prop_filter("a side says something", |n| !n.is_empty())
+            .prop_map(|nets| json!({"nets": nets})),
         Just(json!({"selector": "role == 'partner'"})),
         Just(json!({"selector": "role==\"friend\""})),
         Just(json!({})),
@@ -51,7 +57,12 @@ fn policy_spec(tier: &'static str) -> impl Strategy<Value = Value> {
 
 fn set_spec() -> impl Strategy<Value = (Value, Value)> {
     let labels = prop_oneof![Just(json!({"role": "partner"})), Just(json!({"role": "friend"}))];
-    (labels, some(&NETS, 4).prop_filter("a set holds something", |n| !n.is_empty()).prop_map(|nets| json!(nets)))
+    (
+        labels,
+        some(&NETS, 4)
+            .prop_filter("a set holds something", |n| !n.is_empty())
+            .prop_map(|nets| json!(nets)),
+    )
 }
 
 fn map_of<S: Strategy<Value = Option<Value>> + 'static>(
@@ -60,7 +71,11 @@ fn map_of<S: Strategy<Value = Option<Value>> + 'static>(
 ) -> impl Strategy<Value = Map<String, Value>> {
     let values: Vec<S> = names.iter().map(|name| value(name)).collect();
     values.prop_map(move |values| {
-        names.iter().zip(values).filter_map(|(name, value)| Some((name.to_string(), value?))).collect()
+        names
+            .iter()
+            .zip(values)
+            .filter_map(|(name, value)| Some((name.to_string(), value?)))
+            .collect()
     })
 }
 
@@ -84,14 +99,30 @@ pub fn plan(name: &'static str) -> impl Strategy<Value = Value> {
     let service = (30000u16..30004).prop_map(|port| {
         json!({"namespace": "shop", "expose": "deployment/web", "ports": [{"port": 80, "targetPort": 8080, "nodePort": port}]})
     });
-    let claim = Just(json!([{"kind": "FelixConfiguration", "name": "default", "set": {"logSeverityScreen": "Warning"}}]));
-    let tiers = map_of(&TIERS, |_| maybe(0.8, order().prop_map(|order| json!({"order": order}))));
-    let sets = map_of(&SETS, |_| maybe(0.5, set_spec().prop_map(|(labels, nets)| json!({"labels": labels, "nets": nets}))));
+    let claim =
+        Just(json!([{"kind": "FelixConfiguration", "name": "default", "set": {"logSeverityScreen": "Warning"}}]));
+    let tiers = map_of(&TIERS, |_| {
+        maybe(0.8, order().prop_map(|order| json!({"order": order})))
+    });
+    let sets = map_of(&SETS, |_| {
+        maybe(
+            0.5,
+            set_spec().prop_map(|(labels, nets)| json!({"labels": labels, "nets": nets})),
+        )
+    });
     let policies = map_of(&["security.a", "security.b", "alpha.c"], |name| {
         let tier = name.split('.').next().expect("a part");
         maybe(0.5, policy_spec(tier).prop_map(|spec| json!({"spec": spec})))
     });
-    let parts = (maybe(0.7, host_endpoints), maybe(0.7, group), maybe(0.4, service), maybe(0.3, claim), tiers, sets, policies);
+    let parts = (
+        maybe(0.7, host_endpoints),
+        maybe(0.7, group),
+        maybe(0.4, service),
+        maybe(0.3, claim),
+        tiers,
+        sets,
+        policies,
+    );
     parts.prop_map(move |(host_endpoints, group, service, claims, mut tiers, sets, policies)| {
         for policy in policies.keys() {
             let tier = policy.split('.').next().expect("a part");
@@ -121,10 +152,15 @@ pub fn plan(name: &'static str) -> impl Strategy<Value = Value> {
 /// Objects of a cluster that every plan of [`plan`] fits, by kind.
 pub fn cluster() -> impl Strategy<Value = Vec<Value>> {
     let node = |name: &'static str, at: usize| {
-        (any::<bool>(), any::<bool>(), proptest::option::weighted(0.3, proptest::sample::select(&LABELS[..]))).prop_map(
-            move |(zone_a, external, label)| {
+        (
+            any::<bool>(),
+            any::<bool>(),
+            proptest::option::weighted(0.3, proptest::sample::select(&LABELS[..])),
+        )
+            .prop_map(move |(zone_a, external, label)| {
                 let first = at == 0; // one node always fits every group
-                let mut labels = json!({"kubernetes.io/hostname": name, "zone": if zone_a || first { "a" } else { "b" }});
+                let mut labels =
+                    json!({"kubernetes.io/hostname": name, "zone": if zone_a || first { "a" } else { "b" }});
                 if let Some((key, value)) = label {
                     labels[key] = json!(value);
                 }
@@ -136,14 +172,28 @@ pub fn cluster() -> impl Strategy<Value = Vec<Value>> {
                     "apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels},
                     "status": {"addresses": addresses, "conditions": [{"type": "Ready", "status": "True"}]},
                 })
-            },
-        )
+            })
     };
     let nodes = (1usize..=4).prop_flat_map(move |count| {
-        NODES.iter().take(count).enumerate().map(|(at, name)| node(name, at)).collect::<Vec<_>>()
+        NODES
+            .iter()
+            .take(count)
+            .enumerate()
+            .map(|(at, name)| node(name, at))
+            .collect::<Vec<_>>()
     });
-    let tiers = map_of(&TIERS, |_| maybe(0.3, order().prop_map(|order| json!({"order": order, "defaultAction": "Deny"}))));
-    let sets = map_of(&SETS, |_| maybe(0.3, set_spec().prop_map(|(labels, nets)| json!({"labels": labels, "nets": nets}))));
+    let tiers = map_of(&TIERS, |_| {
+        maybe(
+            0.3,
+            order().prop_map(|order| json!({"order": order, "defaultAction": "Deny"})),
+        )
+    });
+    let sets = map_of(&SETS, |_| {
+        maybe(
+            0.3,
+            set_spec().prop_map(|(labels, nets)| json!({"labels": labels, "nets": nets})),
+        )
+    });
     let policies = map_of(&["security.a", "security.b"], |_| maybe(0.3, policy_spec("security")));
     let auto = prop_oneof![Just("Enabled"), Just("Disabled")];
     (nodes, tiers, sets, policies, auto).prop_map(|(nodes, mut tiers, sets, policies, auto)| {
@@ -156,10 +206,20 @@ pub fn cluster() -> impl Strategy<Value = Vec<Value>> {
             objects.push(calico("Tier", &name, json!({}), spec));
         }
         for (name, set) in sets {
-            objects.push(calico("GlobalNetworkSet", &name, set["labels"].clone(), json!({"nets": set["nets"]})));
+            objects.push(calico(
+                "GlobalNetworkSet",
+                &name,
+                set["labels"].clone(),
+                json!({"nets": set["nets"]}),
+            ));
         }
         for (name, spec) in policies {
-            objects.push(calico("GlobalNetworkPolicy", &name, json!({"projectcalico.org/tier": "security"}), spec));
+            objects.push(calico(
+                "GlobalNetworkPolicy",
+                &name,
+                json!({"projectcalico.org/tier": "security"}),
+                spec,
+            ));
         }
         for (at, object) in objects.iter_mut().enumerate() {
             object["metadata"]["resourceVersion"] = json!((at + 1).to_string());
@@ -180,16 +240,36 @@ fn calico(kind: &str, name: &str, labels: Value, spec: Value) -> Value {
 
 fn fixed(auto: &str) -> Vec<Value> {
     let controllers = json!({"controllers": {"node": {"hostEndpoint": {"autoCreate": auto}}}});
-    let mut config = calico("KubeControllersConfiguration", "default", json!({}), controllers.clone());
+    let mut config = calico(
+        "KubeControllersConfiguration",
+        "default",
+        json!({}),
+        controllers.clone(),
+    );
     config["status"] = json!({"runningConfig": controllers});
     vec![
         json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system"}}),
         json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}),
         json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "shop"},
                "spec": {"selector": {"matchLabels": {"app": "web"}}}}),
-        calico("ClusterInformation", "default", json!({}), json!({"datastoreReady": true})),
-        calico("FelixConfiguration", "default", json!({}), json!({"logSeverityScreen": "Info"})),
-        calico("Tier", "default", json!({}), json!({"order": 1_000_000, "defaultAction": "Deny"})),
+        calico(
+            "ClusterInformation",
+            "default",
+            json!({}),
+            json!({"datastoreReady": true}),
+        ),
+        calico(
+            "FelixConfiguration",
+            "default",
+            json!({}),
+            json!({"logSeverityScreen": "Info"}),
+        ),
+        calico(
+            "Tier",
+            "default",
+            json!({}),
+            json!({"order": 1_000_000, "defaultAction": "Deny"}),
+        ),
         config,
     ]
 }
