@@ -7,9 +7,10 @@ use hostguard::state::State;
 use proptest::prelude::*;
 use serde_json::Value;
 
-use crate::support::pipeline::{Killed, all_done, apply, content, difference, read, state, write};
+use crate::support::pipeline::difference;
 use crate::support::plans::{parse, shuffled};
 use crate::support::random;
+use crate::support::worlds::{Killed, all_done, apply, content, read, state, write};
 
 fn settled(objects: &[Value]) -> State {
     state(objects).settled()

@@ -11,4 +11,5 @@ mod support {
     pub mod pipeline;
     pub mod plans;
     pub mod random;
+    pub mod worlds;
 }

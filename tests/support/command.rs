@@ -22,15 +22,6 @@ pub fn hostguard(folder: &Path) -> Command {
     command
 }
 
-pub fn run(folder: &Path, args: &[&str]) -> Ran {
-    finish(
-        hostguard(folder)
-            .args(args)
-            .output()
-            .expect("the binary under test starts"),
-    )
-}
-
 pub fn finish(output: Output) -> Ran {
     Ran {
         stdout: String::from_utf8(output.stdout).expect("output is UTF-8"),
