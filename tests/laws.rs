@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use crate::support::pipeline::difference;
-use crate::support::plans::{parse, shuffled};
+use crate::support::plans::{check, parse};
 use crate::support::random;
 use crate::support::worlds::{Killed, all_done, apply, content, read, state, write};
 
@@ -27,6 +27,41 @@ fn apply_to_file(plan: &Plan, start: &State, writes: usize) -> (State, Result<bo
     write(start, &path);
     let report = apply(plan, &Killed::after(&path, writes));
     (read(&path), report.map(|report| all_done(&report)))
+}
+
+/// The same plan with the keys of every map in an order that depends on the seed.
+pub fn shuffled(plan: &Value, seed: u64) -> Plan {
+    check(&print(plan, seed))
+}
+
+fn print(value: &Value, seed: u64) -> String {
+    match value {
+        Value::Object(map) => {
+            let mut entries: Vec<(&String, &Value)> = map.iter().collect();
+            if !entries.is_empty() {
+                let turn = (seed as usize).wrapping_mul(31) % entries.len();
+                entries.rotate_left(turn);
+            }
+            if seed % 2 == 1 {
+                entries.reverse();
+            }
+            let next = seed.rotate_right(7);
+            let entries: Vec<String> = entries
+                .iter()
+                .map(|(key, value)| format!("{}: {}", Value::from(key.as_str()), print(value, next)))
+                .collect();
+            format!("{{{}}}", entries.join(", "))
+        }
+        Value::Array(items) => format!(
+            "[{}]",
+            items
+                .iter()
+                .map(|item| print(item, seed))
+                .collect::<Vec<_>>()
+                .join(", ")
+        ),
+        other => other.to_string(),
+    }
 }
 
 const ENOUGH: usize = 10_000;

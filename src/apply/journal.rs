@@ -9,13 +9,16 @@ use crate::inventory::Inventory;
 use crate::provider::{Provider, Refusal};
 use crate::resource::{Key, Origin};
 
+/// The record once these keys turned out not to be done.
+type Settle = dyn Fn(&BTreeSet<Key>) -> Inventory + Send + Sync;
+
 /// Where the record is, as it was last seen, and its forms before and after.
 pub struct Journal {
     key: Key,
     held: Option<Value>,
     intended: Inventory,
     write_first: bool,
-    settle: Box<dyn Fn(&BTreeSet<Key>) -> Inventory + Send + Sync>,
+    settle: Box<Settle>,
 }
 
 impl Journal {

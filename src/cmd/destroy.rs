@@ -13,7 +13,7 @@ pub(super) async fn run(args: &Destroy, console: &mut dyn Console) -> Result<u8,
     let intent = match (&args.plan, &args.name) {
         (Some(file), _) => files::nothing_of(file)?,
         (None, name) => Intent::Nothing {
-            plan: Plan::nothing(name.as_deref().unwrap_or_default()),
+            plan: Box::new(Plan::nothing(name.as_deref().unwrap_or_default())),
             source: None,
         },
     };

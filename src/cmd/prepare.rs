@@ -15,7 +15,7 @@ use crate::state::State;
 /// What is to be made so: a plan as loaded, or the nothing that destroy wants.
 pub(super) enum Intent {
     Plan(Box<Loaded>),
-    Nothing { plan: Plan, source: Option<Source> },
+    Nothing { plan: Box<Plan>, source: Option<Source> },
 }
 
 /// Everything known once state was read.
@@ -38,7 +38,7 @@ impl Intent {
     pub fn offline(&self) -> Result<Plan, Failure> {
         match self {
             Intent::Plan(loaded) => loaded.check(None),
-            Intent::Nothing { plan, .. } => Ok(plan.clone()),
+            Intent::Nothing { plan, .. } => Ok(plan.as_ref().clone()),
         }
     }
 
@@ -50,7 +50,7 @@ impl Intent {
                 let lookups = compile::resolve_lookups(&loaded.check(None)?, state).map_err(world)?;
                 (loaded.check(Some(&lookups))?, lookups)
             }
-            Intent::Nothing { plan, .. } => (plan.clone(), BTreeMap::new()),
+            Intent::Nothing { plan, .. } => (plan.as_ref().clone(), BTreeMap::new()),
         };
         let compiled = compile::compile(&plan, state).map_err(world)?;
         if matches!(self, Intent::Plan(_)) && compiled.graph.in_order().all(|r| r.origin.section == "inventory") {
