@@ -1,3 +1,4 @@
+pub mod calico;
 pub mod net;
 pub mod selector;
 pub mod source;
