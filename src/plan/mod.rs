@@ -3,11 +3,15 @@
 //! `Draft` (what was typed) becomes [`Plan`] only through `Draft::check`, which returns all problems or one plan.
 //! Knows nothing of clusters: what a plan means for one is `compile`'s business.
 
+mod platform;
+
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
 use crate::source::{Span, Spanned};
+
+pub use platform::{Facts as PlatformFacts, PLATFORMS};
 
 /// A valid plan.
 #[derive(Clone, Debug)]

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Answer, platform_name};
+use super::Answer;
 use crate::apply::{Outcome, Report};
 use crate::changes::Change;
 use crate::error::Error;
@@ -43,7 +43,7 @@ pub fn json(answer: &Answer) -> String {
             "name": answer.facts.name,
             "uid": answer.cluster_uid,
             "serving": answer.facts.serving.as_str(),
-            "platform": answer.platform.map(platform_name),
+            "platform": answer.platform.map(|platform| platform.facts().name),
         },
         "order": CLAIM,
         "inputs": inputs.collect::<Vec<_>>(),

@@ -37,15 +37,3 @@ pub struct Answer<'a> {
     pub record: Option<String>,
     pub report: Option<&'a Report>,
 }
-
-/// The platform as the plan language spells it.
-pub fn platform_name(platform: Platform) -> &'static str {
-    match platform {
-        Platform::Eks => "eks",
-        Platform::Aks => "aks",
-        Platform::Gke => "gke",
-        Platform::Kubeadm => "kubeadm",
-        Platform::Rke2 => "rke2",
-        Platform::Generic => "generic",
-    }
-}

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::escape::escape;
-use super::{Answer, fields, platform_name};
+use super::{Answer, fields};
 use crate::apply::{Event, Outcome, Report};
 use crate::changes::{Change, Op};
 use crate::error::{Style, show_error};
@@ -65,12 +65,16 @@ fn header(out: &mut String, answer: &Answer) {
     };
     let platform = answer
         .platform
-        .map(|p| format!("platform {}; ", platform_name(p)))
+        .map(|platform| format!("platform {}; ", platform.facts().name))
         .unwrap_or_default();
     let uid = answer
         .cluster_uid
         .map_or("uid not readable".to_string(), |uid| format!("uid {}", escape(uid)));
-    let _ = writeln!(out, "  {platform}{serving}{edition}\n  {uid}\n  {CLAIM}\n");
+    let _ = writeln!(out, "  {platform}{serving}{edition}\n  {uid}\n  {CLAIM}");
+    if let Some(in_front) = answer.platform.and_then(|platform| platform.facts().in_front) {
+        let _ = writeln!(out, "  in front of the nodes, not read: {in_front}");
+    }
+    out.push('\n');
 }
 
 fn inputs(out: &mut String, answer: &Answer) {
