@@ -123,6 +123,25 @@ fn copy_plans(folder: &Path) {
     }
 }
 
+/// A folder as README.md assumes it: `plans/`, and the shared cluster as `cluster.json`.
+pub fn folder_with_cluster() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    copy_plans(folder.path());
+    std::fs::copy(root().join("examples/cluster.json"), folder.path().join("cluster.json")).expect("the shared cluster");
+    folder
+}
+
+/// Commands and what a person sees of them, both streams, without exit codes.
+pub fn transcript(folder: &Path, commands: &[&str]) -> String {
+    let mut out = String::new();
+    for command in commands {
+        let _ = writeln!(out, "$ {command}");
+        let shown = run_line(folder, command);
+        out.extend(shown.lines().filter(|line| !line.starts_with("--- ")).map(|line| format!("{line}\n")));
+    }
+    out
+}
+
 fn prepare_live(case: &Path, folder: &Path) {
     let live = folder.join("live.json");
     if live.exists() {
