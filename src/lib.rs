@@ -4,4 +4,5 @@ pub mod error;
 pub mod net;
 pub mod plan;
 pub mod resource;
+pub mod selector;
 pub mod source;

@@ -1,0 +1,202 @@
+//! Exact sets of whole numbers, kept as sorted, disjoint, non-touching inclusive intervals.
+//!
+//! Knows nothing of addresses: `net` builds address and port sets from it. One form per set, so `==` is set equality.
+
+use std::fmt::Debug;
+
+/// A whole number type with both ends reachable.
+pub trait Point: Copy + Ord + Debug {
+    const MIN: Self;
+    const MAX: Self;
+    /// The next number, `None` at [`Point::MAX`].
+    fn next(self) -> Option<Self>;
+    /// The previous number, `None` at [`Point::MIN`].
+    fn prev(self) -> Option<Self>;
+}
+
+macro_rules! point {
+    ($($t:ty),*) => {$(
+        impl Point for $t {
+            const MIN: Self = <$t>::MIN;
+            const MAX: Self = <$t>::MAX;
+            fn next(self) -> Option<Self> {
+                self.checked_add(1)
+            }
+            fn prev(self) -> Option<Self> {
+                self.checked_sub(1)
+            }
+        }
+    )*};
+}
+point!(u8, u16, u32, u128);
+
+/// Invariant: sorted by start, and each interval starts at least two after the end of the one before.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct IntervalSet<T>(Vec<(T, T)>);
+
+impl<T: Point> IntervalSet<T> {
+    pub fn empty() -> Self {
+        IntervalSet(Vec::new())
+    }
+
+    pub fn all() -> Self {
+        IntervalSet(vec![(T::MIN, T::MAX)])
+    }
+
+    /// Intervals in any order, overlapping or not; one whose start is after its end counts as empty.
+    pub fn from_intervals(intervals: impl IntoIterator<Item = (T, T)>) -> Self {
+        let mut sorted: Vec<(T, T)> = intervals.into_iter().filter(|(lo, hi)| lo <= hi).collect();
+        sorted.sort_unstable();
+        let mut merged: Vec<(T, T)> = Vec::with_capacity(sorted.len());
+        for (lo, hi) in sorted {
+            match merged.last_mut() {
+                // Touching counts as overlapping; an end at MAX has no next, and swallows the rest.
+                Some(last) if last.1.next().is_none_or(|next| lo <= next) => last.1 = last.1.max(hi),
+                _ => merged.push((lo, hi)),
+            }
+        }
+        IntervalSet(merged)
+    }
+
+    pub fn intervals(&self) -> &[(T, T)] {
+        &self.0
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn contains(&self, point: T) -> bool {
+        let after = self.0.partition_point(|(lo, _)| *lo <= point);
+        after > 0 && point <= self.0[after - 1].1
+    }
+
+    pub fn union(&self, other: &Self) -> Self {
+        Self::from_intervals(self.0.iter().chain(&other.0).copied())
+    }
+
+    pub fn intersect(&self, other: &Self) -> Self {
+        let (mut i, mut j, mut out) = (0, 0, Vec::new());
+        while let (Some(a), Some(b)) = (self.0.get(i), other.0.get(j)) {
+            let (lo, hi) = (a.0.max(b.0), a.1.min(b.1));
+            if lo <= hi {
+                out.push((lo, hi));
+            }
+            if a.1 < b.1 { i += 1 } else { j += 1 }
+        }
+        // Pieces of two sets with gaps are themselves separated by a gap, so the invariant holds.
+        IntervalSet(out)
+    }
+
+    pub fn complement(&self) -> Self {
+        let (mut from, mut out) = (Some(T::MIN), Vec::new());
+        for (lo, hi) in &self.0 {
+            if let (Some(start), Some(end)) = (from, lo.prev())
+                && start <= end
+            {
+                out.push((start, end));
+            }
+            from = hi.next();
+        }
+        if let Some(start) = from {
+            out.push((start, T::MAX));
+        }
+        IntervalSet(out)
+    }
+
+    pub fn minus(&self, other: &Self) -> Self {
+        self.intersect(&other.complement())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use range_set_blaze::RangeSetBlaze;
+
+    fn small() -> impl Strategy<Value = Vec<(u8, u8)>> {
+        prop::collection::vec((any::<u8>(), any::<u8>()), 0..8)
+    }
+
+    fn members(intervals: &[(u8, u8)]) -> Vec<bool> {
+        (0..=u8::MAX)
+            .map(|p| intervals.iter().any(|(lo, hi)| *lo <= p && p <= *hi))
+            .collect()
+    }
+
+    fn listed(set: &IntervalSet<u8>) -> Vec<bool> {
+        (0..=u8::MAX).map(|p| set.contains(p)).collect()
+    }
+
+    fn well_formed<T: Point>(set: &IntervalSet<T>) -> bool {
+        set.0.iter().all(|(lo, hi)| lo <= hi)
+            && set
+                .0
+                .windows(2)
+                .all(|w| w[0].1.next().is_some_and(|next| next < w[1].0))
+    }
+
+    proptest! {
+        #[test]
+        fn every_operation_agrees_with_enumeration(a in small(), b in small()) {
+            let (x, y) = (IntervalSet::from_intervals(a.clone()), IntervalSet::from_intervals(b.clone()));
+            let (p, q) = (members(&a), members(&b));
+            let pairwise = |f: fn(bool, bool) -> bool| p.iter().zip(&q).map(|(a, b)| f(*a, *b)).collect::<Vec<_>>();
+            for (set, want) in [
+                (x.clone(), p.clone()),
+                (x.union(&y), pairwise(|a, b| a || b)),
+                (x.intersect(&y), pairwise(|a, b| a && b)),
+                (x.minus(&y), pairwise(|a, b| a && !b)),
+                (x.complement(), pairwise(|a, _| !a)),
+            ] {
+                prop_assert!(well_formed(&set), "{set:?}");
+                prop_assert_eq!(listed(&set), want.clone());
+                prop_assert_eq!(set.is_empty(), want.iter().all(|m| !m));
+            }
+            prop_assert_eq!(x == y, p == q);
+        }
+
+        #[test]
+        fn wide_sets_agree_with_range_set_blaze(
+            a in prop::collection::vec((any::<u128>(), any::<u128>()), 0..6),
+            b in prop::collection::vec((any::<u128>(), any::<u128>()), 0..6),
+        ) {
+            let ordered = |v: &[(u128, u128)]| v.iter().map(|(x, y)| (*x.min(y), *x.max(y))).collect::<Vec<_>>();
+            let (a, b) = (ordered(&a), ordered(&b));
+            let blaze = |v: &[(u128, u128)]| v.iter().map(|(x, y)| *x..=*y).collect::<RangeSetBlaze<u128>>();
+            let plain = |s: &RangeSetBlaze<u128>| s.ranges().map(|r| (*r.start(), *r.end())).collect::<Vec<_>>();
+            let (x, y) = (IntervalSet::from_intervals(a.clone()), IntervalSet::from_intervals(b.clone()));
+            let (p, q) = (blaze(&a), blaze(&b));
+            prop_assert_eq!(x.union(&y).0, plain(&(&p | &q)));
+            prop_assert_eq!(x.intersect(&y).0, plain(&(&p & &q)));
+            prop_assert_eq!(x.minus(&y).0, plain(&(&p - &q)));
+            prop_assert_eq!(x.complement().0, plain(&!&p));
+        }
+
+        #[test]
+        fn edges_of_u32_agree_with_range_set_blaze(
+            a in prop::collection::vec((0u32..6, 0u32..6), 0..5),
+            b in prop::collection::vec((0u32..6, 0u32..6), 0..5),
+        ) {
+            // Small numbers at both ends of the space: where off-by-one mistakes live.
+            let spread = |v: &[(u32, u32)]| v.iter()
+                .map(|(x, y)| if (x + y) % 2 == 0 { (*x, x + y) } else { (u32::MAX - x - y, u32::MAX - x) })
+                .collect::<Vec<_>>();
+            let (a, b) = (spread(&a), spread(&b));
+            let blaze = |v: &[(u32, u32)]| v.iter().map(|(x, y)| *x..=*y).collect::<RangeSetBlaze<u32>>();
+            let plain = |s: &RangeSetBlaze<u32>| s.ranges().map(|r| (*r.start(), *r.end())).collect::<Vec<_>>();
+            let (x, y) = (IntervalSet::from_intervals(a.clone()), IntervalSet::from_intervals(b.clone()));
+            let (p, q) = (blaze(&a), blaze(&b));
+            prop_assert_eq!(x.union(&y).0, plain(&(&p | &q)));
+            prop_assert_eq!(x.minus(&y).0, plain(&(&p - &q)));
+            prop_assert_eq!(x.complement().0, plain(&!&p));
+        }
+    }
+
+    #[test]
+    fn complement_of_nothing_is_everything() {
+        assert_eq!(IntervalSet::<u16>::empty().complement(), IntervalSet::all());
+        assert_eq!(IntervalSet::<u128>::all().complement(), IntervalSet::empty());
+    }
+}

@@ -1,0 +1,307 @@
+//! Sets of addresses (both families at once) and of ports.
+//!
+//! Thin names over [`IntervalSet`]; the one piece of work here is turning intervals back into the fewest networks.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::interval::IntervalSet;
+use super::{Cidr, Family, Port};
+
+/// Addresses of both families, exactly.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AddressSet {
+    v4: IntervalSet<u32>,
+    v6: IntervalSet<u128>,
+}
+
+impl AddressSet {
+    pub fn empty() -> Self {
+        AddressSet {
+            v4: IntervalSet::empty(),
+            v6: IntervalSet::empty(),
+        }
+    }
+
+    pub fn all() -> Self {
+        AddressSet {
+            v4: IntervalSet::all(),
+            v6: IntervalSet::all(),
+        }
+    }
+
+    /// Every address of one family.
+    pub fn family(family: Family) -> Self {
+        match family {
+            Family::V4 => AddressSet {
+                v4: IntervalSet::all(),
+                v6: IntervalSet::empty(),
+            },
+            Family::V6 => AddressSet {
+                v4: IntervalSet::empty(),
+                v6: IntervalSet::all(),
+            },
+        }
+    }
+
+    pub fn from_cidrs<'a>(cidrs: impl IntoIterator<Item = &'a Cidr>) -> Self {
+        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        for cidr in cidrs {
+            v4.extend(cidr.v4_range());
+            v6.extend(cidr.v6_range());
+        }
+        AddressSet {
+            v4: IntervalSet::from_intervals(v4),
+            v6: IntervalSet::from_intervals(v6),
+        }
+    }
+
+    pub fn from_addresses(addresses: impl IntoIterator<Item = IpAddr>) -> Self {
+        let hosts: Vec<Cidr> = addresses.into_iter().map(Cidr::host).collect();
+        Self::from_cidrs(&hosts)
+    }
+
+    /// The fewest networks that cover exactly this set, IPv4 first, ascending.
+    pub fn to_cidrs(&self) -> Vec<Cidr> {
+        let v4 = self
+            .v4
+            .intervals()
+            .iter()
+            .flat_map(|(lo, hi)| cover((*lo).into(), (*hi).into(), Family::V4));
+        let v6 = self
+            .v6
+            .intervals()
+            .iter()
+            .flat_map(|(lo, hi)| cover(*lo, *hi, Family::V6));
+        v4.chain(v6).collect()
+    }
+
+    pub fn union(&self, other: &Self) -> Self {
+        AddressSet {
+            v4: self.v4.union(&other.v4),
+            v6: self.v6.union(&other.v6),
+        }
+    }
+
+    pub fn intersect(&self, other: &Self) -> Self {
+        AddressSet {
+            v4: self.v4.intersect(&other.v4),
+            v6: self.v6.intersect(&other.v6),
+        }
+    }
+
+    pub fn minus(&self, other: &Self) -> Self {
+        AddressSet {
+            v4: self.v4.minus(&other.v4),
+            v6: self.v6.minus(&other.v6),
+        }
+    }
+
+    pub fn complement(&self) -> Self {
+        AddressSet {
+            v4: self.v4.complement(),
+            v6: self.v6.complement(),
+        }
+    }
+
+    /// The members of one family.
+    pub fn only(&self, family: Family) -> Self {
+        self.intersect(&Self::family(family))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.v4.is_empty() && self.v6.is_empty()
+    }
+
+    pub fn is_subset(&self, other: &Self) -> bool {
+        self.minus(other).is_empty()
+    }
+
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(v4) => self.v4.contains(v4.into()),
+            IpAddr::V6(v6) => self.v6.contains(v6.into()),
+        }
+    }
+
+    /// The lowest address, IPv4 before IPv6: a witness that the set is not empty.
+    pub fn first(&self) -> Option<IpAddr> {
+        let v4 = self
+            .v4
+            .intervals()
+            .first()
+            .map(|(lo, _)| IpAddr::V4(Ipv4Addr::from(*lo)));
+        v4.or(self
+            .v6
+            .intervals()
+            .first()
+            .map(|(lo, _)| IpAddr::V6(Ipv6Addr::from(*lo))))
+    }
+}
+
+/// The networks, comma separated; `none` for the empty set.
+impl fmt::Display for AddressSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts: Vec<String> = self.to_cidrs().iter().map(Cidr::to_string).collect();
+        f.write_str(
+            if parts.is_empty() {
+                "none".to_string()
+            } else {
+                parts.join(", ")
+            }
+            .as_str(),
+        )
+    }
+}
+
+/// The fewest networks that cover `lo..=hi`: at each step the widest one that starts at `lo` and fits.
+fn cover(lo: u128, hi: u128, family: Family) -> Vec<Cidr> {
+    let bits = u32::from(family.bits());
+    let (mut out, mut from) = (Vec::new(), Some(lo));
+    while let Some(start) = from.filter(|start| *start <= hi) {
+        let aligned = start.trailing_zeros().min(bits);
+        // Both ends included, so the count may be 2^128: work with the count minus one.
+        let fits = match (hi - start).checked_add(1) {
+            Some(count) => count.ilog2(),
+            None => 128,
+        };
+        let size = aligned.min(fits);
+        let address = match family {
+            Family::V4 => IpAddr::V4(Ipv4Addr::from(start as u32)),
+            Family::V6 => IpAddr::V6(Ipv6Addr::from(start)),
+        };
+        out.extend(Cidr::new(address, (bits - size) as u8));
+        from = 1u128.checked_shl(size).and_then(|step| start.checked_add(step));
+    }
+    out
+}
+
+/// Port numbers 0 to 65535, exactly; 0 is kept because packets can carry it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PortSet(IntervalSet<u16>);
+
+impl PortSet {
+    pub fn empty() -> Self {
+        PortSet(IntervalSet::empty())
+    }
+
+    pub fn all() -> Self {
+        PortSet(IntervalSet::all())
+    }
+
+    pub fn single(port: Port) -> Self {
+        PortSet::from_ranges([(port.get(), port.get())])
+    }
+
+    /// Inclusive ranges in any order.
+    pub fn from_ranges(ranges: impl IntoIterator<Item = (u16, u16)>) -> Self {
+        PortSet(IntervalSet::from_intervals(ranges))
+    }
+
+    /// Inclusive ranges, ascending, with gaps between them.
+    pub fn ranges(&self) -> &[(u16, u16)] {
+        self.0.intervals()
+    }
+
+    pub fn union(&self, other: &Self) -> Self {
+        PortSet(self.0.union(&other.0))
+    }
+
+    pub fn intersect(&self, other: &Self) -> Self {
+        PortSet(self.0.intersect(&other.0))
+    }
+
+    pub fn minus(&self, other: &Self) -> Self {
+        PortSet(self.0.minus(&other.0))
+    }
+
+    pub fn complement(&self) -> Self {
+        PortSet(self.0.complement())
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn contains(&self, port: u16) -> bool {
+        self.0.contains(port)
+    }
+}
+
+/// `80, 100:200`, as Calico writes ranges; `none` for the empty set.
+impl fmt::Display for PortSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let one = |(lo, hi): &(u16, u16)| if lo == hi { lo.to_string() } else { format!("{lo}:{hi}") };
+        let parts: Vec<String> = self.ranges().iter().map(one).collect();
+        f.write_str(
+            if parts.is_empty() {
+                "none".to_string()
+            } else {
+                parts.join(", ")
+            }
+            .as_str(),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn cidrs(texts: &[&str]) -> Vec<Cidr> {
+        texts.iter().map(|t| Cidr::parse(t).expect(t)).collect()
+    }
+
+    #[test]
+    fn everything_but_one_host_takes_one_network_per_bit() {
+        let rest = AddressSet::family(Family::V4).minus(&AddressSet::from_cidrs(&cidrs(&["10.9.0.4/32"])));
+        assert_eq!(rest.to_cidrs().len(), 32);
+        assert!(!rest.contains("10.9.0.4".parse().unwrap()));
+        assert!(rest.contains("10.9.0.5".parse().unwrap()));
+        assert_eq!(AddressSet::all().to_cidrs(), cidrs(&["0.0.0.0/0", "::/0"]));
+        assert_eq!(AddressSet::all().complement(), AddressSet::empty());
+    }
+
+    #[test]
+    fn two_halves_are_the_whole() {
+        let halves = AddressSet::from_cidrs(&cidrs(&["0.0.0.0/1", "128.0.0.0/1"]));
+        assert_eq!(halves, AddressSet::family(Family::V4));
+        assert_eq!(halves.to_string(), "0.0.0.0/0");
+    }
+
+    #[test]
+    fn the_last_address_is_a_member_like_any_other() {
+        let top = AddressSet::from_cidrs(&cidrs(&["ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe/127"]));
+        assert_eq!(top.to_cidrs(), cidrs(&["ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe/127"]));
+        assert_eq!(
+            PortSet::from_ranges([(65535, 65535)]).complement().ranges(),
+            [(0, 65534)]
+        );
+        assert_eq!(PortSet::from_ranges([(100, 200), (80, 80)]).to_string(), "80, 100:200");
+    }
+
+    proptest! {
+        #[test]
+        fn networks_and_back_is_the_same_set_with_no_two_mergeable(
+            raw in prop::collection::vec((any::<u32>(), 0u8..=32, any::<u128>(), 0u8..=128), 0..6)
+        ) {
+            let given: Vec<Cidr> = raw.iter().flat_map(|(a, p, b, q)| [
+                Cidr::new(IpAddr::V4(Ipv4Addr::from(*a)), *p), Cidr::new(IpAddr::V6(Ipv6Addr::from(*b)), *q),
+            ]).flatten().collect();
+            let set = AddressSet::from_cidrs(&given);
+            let back = set.to_cidrs();
+            prop_assert_eq!(&AddressSet::from_cidrs(&back), &set);
+            prop_assert!(back.len() <= given.len());
+            for cidr in &given {
+                prop_assert!(set.contains(cidr.network()));
+            }
+            for pair in back.windows(2) {
+                let parent = pair[0].prefix().checked_sub(1).and_then(|p| Cidr::new(pair[0].network(), p));
+                let siblings = parent.is_some() && parent == pair[1].prefix().checked_sub(1)
+                    .and_then(|p| Cidr::new(pair[1].network(), p));
+                prop_assert!(!siblings, "{:?}", pair);
+            }
+        }
+    }
+}
