@@ -55,15 +55,33 @@ impl Api {
 pub const CALICO_GROUP: &str = "projectcalico.org";
 
 const fn calico(kind: &'static str, plural: &'static str) -> Api {
-    Api { group: CALICO_GROUP, version: "v3", kind, plural, namespaced: false }
+    Api {
+        group: CALICO_GROUP,
+        version: "v3",
+        kind,
+        plural,
+        namespaced: false,
+    }
 }
 
 const fn core(kind: &'static str, plural: &'static str, namespaced: bool) -> Api {
-    Api { group: "", version: "v1", kind, plural, namespaced }
+    Api {
+        group: "",
+        version: "v1",
+        kind,
+        plural,
+        namespaced,
+    }
 }
 
 const fn apps(kind: &'static str, plural: &'static str) -> Api {
-    Api { group: "apps", version: "v1", kind, plural, namespaced: true }
+    Api {
+        group: "apps",
+        version: "v1",
+        kind,
+        plural,
+        namespaced: true,
+    }
 }
 
 impl Kind {
@@ -131,11 +149,19 @@ pub struct Key {
 
 impl Key {
     pub fn cluster(kind: Kind, name: impl Into<String>) -> Key {
-        Key { kind, namespace: String::new(), name: name.into() }
+        Key {
+            kind,
+            namespace: String::new(),
+            name: name.into(),
+        }
     }
 
     pub fn namespaced(kind: Kind, namespace: impl Into<String>, name: impl Into<String>) -> Key {
-        Key { kind, namespace: namespace.into(), name: name.into() }
+        Key {
+            kind,
+            namespace: namespace.into(),
+            name: name.into(),
+        }
     }
 
     /// The inverse of `Display`.
@@ -187,16 +213,26 @@ impl FieldPath {
 
     /// RFC 6901, for the inventory.
     pub fn pointer(&self) -> String {
-        self.0.iter().map(|key| format!("/{}", key.replace('~', "~0").replace('/', "~1"))).collect()
+        self.0
+            .iter()
+            .map(|key| format!("/{}", key.replace('~', "~0").replace('/', "~1")))
+            .collect()
     }
 
     pub fn from_pointer(text: &str) -> Option<FieldPath> {
         let keys = text.strip_prefix('/')?;
-        Some(FieldPath(keys.split('/').map(|key| key.replace("~1", "/").replace("~0", "~")).collect()))
+        Some(FieldPath(
+            keys.split('/')
+                .map(|key| key.replace("~1", "/").replace("~0", "~"))
+                .collect(),
+        ))
     }
 
     pub fn get<'a>(&self, object: &'a Value) -> Option<&'a Value> {
-        self.0.iter().try_fold(object, |value, key| value.get(key)).filter(|value| !value.is_null())
+        self.0
+            .iter()
+            .try_fold(object, |value, key| value.get(key))
+            .filter(|value| !value.is_null())
     }
 
     /// Sets the field, making the maps on the way.
@@ -206,7 +242,11 @@ impl FieldPath {
             if !at.is_object() {
                 *at = Value::Object(Map::new());
             }
-            at = at.as_object_mut().expect("made a map above").entry(key.clone()).or_insert(Value::Null);
+            at = at
+                .as_object_mut()
+                .expect("made a map above")
+                .entry(key.clone())
+                .or_insert(Value::Null);
         }
         *at = value;
     }
@@ -262,7 +302,10 @@ pub enum Target {
     Value(Value),
     /// The value found before hostguard changed it (`None`: there was none); it goes back only if live still
     /// equals `wrote`.
-    Before { before: Option<Value>, wrote: Value },
+    Before {
+        before: Option<Value>,
+        wrote: Value,
+    },
 }
 
 /// What an object should be.
@@ -291,7 +334,10 @@ mod tests {
 
     #[test]
     fn keys_read_back_what_they_print() {
-        for key in [Key::cluster(Kind::Node, "n1"), Key::namespaced(Kind::Service, "shop", "web")] {
+        for key in [
+            Key::cluster(Kind::Node, "n1"),
+            Key::namespaced(Kind::Service, "shop", "web"),
+        ] {
             assert_eq!(Key::parse(&key.to_string()), Some(key));
         }
         assert_eq!(Key::parse("Service/web"), None, "a Service has a namespace");
@@ -308,7 +354,9 @@ mod tests {
 
     #[test]
     fn a_body_splits_into_fields_and_lists_stay_whole() {
-        let fields = fields_of(&json!({"spec": {"order": 1, "types": ["Ingress"], "x": null}, "metadata": {"labels": {"a": "b"}}}));
+        let fields = fields_of(
+            &json!({"spec": {"order": 1, "types": ["Ingress"], "x": null}, "metadata": {"labels": {"a": "b"}}}),
+        );
         let names: Vec<String> = fields.keys().map(FieldPath::to_string).collect();
         assert_eq!(names, ["metadata.labels.a", "spec.order", "spec.types"]);
     }

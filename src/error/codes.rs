@@ -40,9 +40,101 @@ macro_rules! codes {
 codes! {
     // 00: the text itself
     SYNTAX "HG0001" "not valid YAML"
-        "The text cannot be read as YAML 1.2. Nothing after the marked place was looked at in this document, so there may be more mistakes."
+        "The text cannot be read as YAML 1.2. Nothing after the marked place was looked at in this document, so there may be more mistakes; other documents of the file were read. Repair the marked place and run `hostguard check` again."
     DUPLICATE_KEY "HG0002" "the same key twice"
-        "YAML requires the keys of a mapping to be unique. Many readers silently keep the last one, which in a firewall plan means a rule that the author sees and the cluster never gets."
+        "YAML requires the keys of a mapping to be unique. Many readers silently keep the last one, which in a firewall plan means a rule that the author sees and the cluster never gets. Remove one of the two."
+    NOT_TEXT "HG0003" "not a text"
+        "A plan is UTF-8 text without control characters. Binary files, UTF-16, NUL bytes and characters that change the direction of text are refused: what a reviewer sees would not be what is read. Save the file as UTF-8, or write such a character as an escape in double quotes."
+    TAG "HG0004" "a YAML tag"
+        "Tags such as `!foo` or `!!str` change the type of a value in a way that readers disagree about, and the plan language needs none. Remove the tag; quote a value that is meant as text."
+    MERGE_KEY "HG0005" "a merge key"
+        "The merge key `<<` belongs to YAML 1.1, is no part of YAML 1.2, and readers disagree on which value wins. Write the keys out, or put an anchor on a whole value and repeat it by an alias."
+    KEY "HG0006" "a key that is no text"
+        "YAML allows lists and mappings as keys of a mapping; the plan language does not. It is usually a missing quote: `${name}` at the start of an entry, or `{` and `[` in a text. Quote the key."
+    ALIAS "HG0007" "an alias without an anchor"
+        "An alias `*name` repeats the value that `&name` marked earlier in the same document. Here there is no such anchor, or the alias stands inside the very value it would repeat. Anchors do not reach into other documents."
+    TOO_LARGE "HG0008" "too much text"
+        "A plan has some kilobytes. A text of more than 8 MiB, or aliases that together repeat more than 100,000 values, is a mistake or an attack on memory, and is refused before it can do harm. Split the plan, or write fewer aliases."
+    TOO_DEEP "HG0009" "nested too deep"
+        "A plan needs about fifteen levels of mappings and lists; more than 64 is a mistake or an attack on the stack. The rest of the document was not looked at. Close the brackets that were left open."
+    DOCUMENTS "HG0010" "not one plan"
+        "A file may hold several documents, and `check` looks at all of them, but plan, apply and the other commands work on exactly one document of kind HostProtection. Give each plan its own file, or remove the other documents."
+
+    // 01: structure
+    WRONG_TYPE "HG0101" "a value of the wrong type"
+        "The value is not of the type that the field has: a text where a number is meant, a single value where a list is meant, or a text of another form. Quotes make a number a text. `hostguard explain spec.nodes` shows what a field takes."
+    OUT_OF_RANGE "HG0102" "a number out of range"
+        "The number is of the right type but outside what the field can hold; a port is 1 to 65535. Kubernetes or Calico would refuse it later, or wrap it into another port."
+    MISSING "HG0103" "a missing field"
+        "The field is required here and has no default, because any default would be a guess about what should be protected. Add it as the fix shows."
+    UNKNOWN_FIELD "HG0104" "an unknown field"
+        "The language has no such field here. Names are case-sensitive: `Nets` is not `nets`. The Kubernetes API drops unknown fields by default, and a rule that loses its networks that way matches everybody; hostguard refuses them."
+    NOT_ONE_OF "HG0105" "not one of the known words"
+        "The field takes one of a few words, spelled exactly so. Calico and Kubernetes compare them with case. Write one of those in the message."
+    AMBIGUOUS "HG0106" "a plain word with two readings"
+        "YAML 1.1 reads a plain `on`, `yes`, `y` or `no` as a boolean, and every reader takes a plain 80 or `true` for something other than a text. kubectl would send a label value `on` as `true`. Put quotes around what is meant as text."
+    NO_VALUE "HG0107" "a key without a value"
+        "A key with nothing after it, `~` or `null` has no value, and it is not clear whether the default, an empty list or nothing at all is meant. Write the value, or leave the key out to get the default."
+    CHOICE "HG0108" "fields that exclude each other"
+        "There are several ways to write this, and two of them were mixed: a node group is found by `pick`, `matchLabels`, `names` or `all`, a service is made here or exists. Keep one."
+    NOT_A_PLAN "HG0109" "a document that is no plan"
+        "hostguard reads documents of kind HostProtection in apiVersion hostguard.dev/v1alpha1. Another Kubernetes object in the same file is refused rather than skipped, so that nobody believes it was applied. Move it to a file of its own."
+    EMPTY "HG0110" "an empty list"
+        "The list must have at least one entry; an empty one would select or allow nothing, which is never what is meant here. Add an entry, or remove the section."
+
+    // 02: values
+    NOT_A_CIDR "HG0201" "not a network"
+        "The text is not an IP network: an address, a slash and a prefix length. Felix skips an entry that it cannot read, native Calico CRDs do not check it, and a rule that loses its only network matches everybody. A left-over placeholder is the usual reason."
+    HOST_BITS "HG0202" "a network with bits after its prefix"
+        "The address has bits set that the prefix length cuts off, so it is not clear whether the network or the one address is meant. Calico refuses such a network in a policy. Write the network, or the address with /32 or /128."
+    BARE_IP "HG0203" "an address where a network is meant"
+        "Calico takes only networks here and refuses an address without a prefix length. Write /32 after an IPv4 address and /128 after an IPv6 address. An input of type `ip` gets it by itself."
+    NOT_AN_ADDRESS "HG0204" "not an address"
+        "The value of an input of type `ip` is one IPv4 or IPv6 address, without prefix length, port or zone."
+    NAME "HG0205" "not a valid name"
+        "Kubernetes names are lower-case letters, digits and `-`, with a letter or digit at both ends, at most 63 characters; a Service's name begins with a letter. The API server would refuse the object after others were already written."
+    LABEL "HG0206" "not a valid label"
+        "A label key is a name of at most 63 letters, digits, `-`, `_` and `.`, perhaps after a domain and a slash; a value is such a name or empty. Kubernetes refuses others."
+    NODE_PORT "HG0207" "a node port outside the usual range"
+        "Kubernetes hands out node ports from 30000 to 32767 unless the API server was started with another --service-node-port-range, and refuses others. This is a warning, because the range is not visible from outside."
+    POLICY_NAME "HG0208" "not a valid policy name"
+        "A policy is named `tier.name`, two names joined by one dot, or has a bare name in tier `default`. Calico before v3.32 requires the tier as prefix, so this form works everywhere."
+    REPEATED "HG0209" "the same value twice"
+        "The list holds a value more than once. It changes nothing, so it is only a warning, but often one of the two was meant to be something else."
+    INPUT_MISSING "HG0210" "an input without a value"
+        "The input has no default and no lookup, and none was given. Give it with --set NAME=VALUE, in a file with --inputs FILE, or as environment variable HOSTGUARD_INPUT_NAME."
+    INPUT_VALUE "HG0211" "a value that is not of the input's type"
+        "The value given for an input, or its default, is not what its type says. The message names where the value came from. Nothing was filled in from it."
+    INPUT_UNKNOWN "HG0212" "a value for an input that does not exist"
+        "A value was given by --set or --inputs for a name that the plan does not declare under `inputs`. A misspelled name would otherwise leave a default in place without a word."
+    INPUT_MISFIT "HG0213" "an input of the wrong type for its place"
+        "The input's type does not fit the place that uses it: a port where a network is meant, or a list where one value is meant. Change the input's type, or use another input."
+    LEFTOVER "HG0214" "a placeholder that is not filled in"
+        "`${name}` stands for a whole value, below `spec`; only inputs of type string may stand inside a longer text, and none in keys. What is not filled in would reach the cluster as it is: a left-over `${VM_IP}` in a network list turns `only this machine` into `everyone`."
+    INPUTS_FILE "HG0215" "an inputs file of another form"
+        "A file given by --inputs is one YAML or JSON mapping from names of inputs to values: a text, a number for a port, or a list for type cidrs. It holds no `${name}` and nothing below the first level."
+
+    // 03: references
+    UNKNOWN_REFERENCE "HG0301" "no such thing in this plan"
+        "The plan refers to a node group or service that it does not declare. References never reach outside the plan: declare it under `nodes` or `services`, or use one of the names in the message."
+    UNKNOWN_INPUT "HG0302" "no such input"
+        "`${name}` names an input that is not declared under `inputs`. Declare it with its type, or correct the name."
+    CIRCULAR "HG0303" "defaults that use each other"
+        "The default of an input uses another input, whose default leads back to the first. The message shows the walk. Give one of them a value that uses no input."
+    SAME_NAME "HG0304" "the same name twice"
+        "Two things that must differ have one name: nodes in a list, ports of a service, two parts of the plan that write the same object. The cluster would keep one of them. Rename or remove one."
+    NODE_PORT_TWICE "HG0305" "the same node port twice"
+        "A node port belongs to one Service in the whole cluster; Kubernetes refuses a second one, even with another protocol. Give one of the two another port."
+    TIER_MISMATCH "HG0306" "a policy whose name and tier disagree"
+        "The prefix of a policy's name is its tier. A `spec.tier` that says something else would be refused by Calico before v3.32 and misread by people afterwards. Leave `spec.tier` out, or rename the policy."
+    NOT_ONE_NODE "HG0307" "a lookup of a group that may hold several nodes"
+        "A lookup by group reads the address of the group's only node, so the group must be made to hold one: `pick` with count 1 or one name. Otherwise the address would be that of an arbitrary node."
+
+    // 04: Calico's rules; their rows are in calico::RULES
+
+    // 09: what is not there yet
+    LATER "HG0901" "comes in a later version"
+        "This part of the language is read and its references are checked, but this version of hostguard cannot do it yet. It is refused and never ignored: ignoring it would promise a protection that is not there. Remove it, or write a raw `spec` instead of a `guard`."
 }
 
 /// The row of a code written as `HG0104` or `0104`, in any case.
@@ -63,7 +155,11 @@ mod tests {
         }
         for row in ALL {
             assert!(row.code.0.len() == 6 && row.code.0.starts_with("HG"));
-            assert!(row.text.len() > 40 && row.text.ends_with('.'), "{} needs a sentence", row.code);
+            assert!(
+                row.text.len() > 40 && row.text.ends_with('.'),
+                "{} needs a sentence",
+                row.code
+            );
         }
     }
 }

@@ -3,8 +3,17 @@
 //! `Draft` (what was typed) becomes [`Plan`] only through `Draft::check`, which returns all problems or one plan.
 //! Knows nothing of clusters: what a plan means for one is `compile`'s business.
 
+mod decode;
+mod document;
+mod language;
+mod scalar;
+mod yaml;
+
 use std::collections::BTreeMap;
 
+pub use decode::Draft;
+pub use document::Document;
+pub use language::{field_help, field_paths, schema};
 use serde_json::Value;
 
 use crate::source::{Span, Spanned};
@@ -126,7 +135,10 @@ pub struct NodeGroup {
 pub enum Select {
     /// `count` eligible nodes: Ready, schedulable, and with the address if one is named. Those picked earlier
     /// stay while eligible, then by name.
-    Pick { address: Option<AddressType>, count: usize },
+    Pick {
+        address: Option<AddressType>,
+        count: usize,
+    },
     MatchLabels(BTreeMap<String, String>),
     Names(Vec<Spanned<String>>),
     All,
@@ -137,7 +149,11 @@ pub enum Service {
     /// A NodePort Service of ours in front of a workload.
     Own(OwnService),
     /// One that is there already; never written.
-    Existing { namespace: String, name: String, span: Span },
+    Existing {
+        namespace: String,
+        name: String,
+        span: Span,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -222,7 +238,11 @@ impl Plan {
     pub fn nothing(name: &str) -> Plan {
         Plan {
             name: name.to_string(),
-            cluster: Cluster { platform: Platform::Generic, name: None, uid: None },
+            cluster: Cluster {
+                platform: Platform::Generic,
+                name: None,
+                uid: None,
+            },
             inputs: BTreeMap::new(),
             host_endpoints: None,
             nodes: BTreeMap::new(),
