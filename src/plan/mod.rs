@@ -3,10 +3,18 @@
 //! `Draft` (what was typed) becomes [`Plan`] only through `Draft::check`, which returns all problems or one plan.
 //! Knows nothing of clusters: what a plan means for one is `compile`'s business.
 
+mod decode;
+mod document;
+mod language;
 mod platform;
+mod scalar;
+mod yaml;
 
 use std::collections::BTreeMap;
 
+pub use decode::Draft;
+pub use document::Document;
+pub use language::{field_help, field_paths, schema};
 use serde_json::Value;
 
 use crate::source::{Span, Spanned};

@@ -1,0 +1,336 @@
+//! Diagnostics and errors as text for 80 columns, readable without colour.
+//!
+//! The first line is made here, so that its place is that of the mistake; the marked lines are drawn by miette, from a
+//! copy in which long lines are clipped and control characters escaped. Decides nothing about severity or exit codes.
+
+use std::fmt::Write;
+
+use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Report};
+
+use super::{Diagnostic, Error, Severity};
+use crate::source::{Source, Span};
+
+const WIDTH: usize = 80;
+/// Columns that the line numbers and the frame take.
+const GUTTER: usize = 9;
+/// No marked place stands further right than this, so that its label fits.
+const CARET: usize = 50;
+
+/// What the terminal can show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Style {
+    pub unicode: bool,
+    pub color: bool,
+}
+
+impl Default for Style {
+    fn default() -> Self {
+        Style {
+            unicode: true,
+            color: false,
+        }
+    }
+}
+
+/// Sorted by place, each once; ends with the count.
+pub fn show_diagnostics(source: &Source, diagnostics: &[Diagnostic], style: Style) -> String {
+    let mut sorted: Vec<&Diagnostic> = diagnostics.iter().collect();
+    sorted.sort_by_key(|d| (d.span(), d.code, d.severity));
+    sorted.dedup_by(|a, b| (a.code, a.span(), &a.message) == (b.code, b.span(), &b.message));
+    let mut out = String::new();
+    let lines = Lines::of(source.text());
+    for diagnostic in &sorted {
+        let place = lines.place(diagnostic.span().start);
+        let word = severity_word(diagnostic.severity);
+        let head = format!(
+            "{word}[{}] {}:{place}: {}",
+            diagnostic.code,
+            source.name(),
+            diagnostic.message
+        );
+        headline(&mut out, &head, word, style);
+        snippet(&mut out, &lines, diagnostic, style);
+        advice(&mut out, diagnostic.consequence.as_deref(), diagnostic.fix.as_deref());
+        out.push('\n');
+    }
+    out.push_str(&counts(&sorted));
+    out
+}
+
+/// One error about the world, with the place that asks for it where there is one.
+pub fn show_error(source: Option<&Source>, error: &Error, style: Style) -> String {
+    let mut out = String::new();
+    let place = match (source, error.span) {
+        (Some(source), Some(span)) => format!("{}: ", source.locate(span)),
+        _ => String::new(),
+    };
+    headline(
+        &mut out,
+        &format!("error[{}] {place}{}", error.code, error.message),
+        "error",
+        style,
+    );
+    if let (Some(source), Some(span)) = (source, error.span) {
+        let marked = Diagnostic::error(error.code, span, "", "asked for here");
+        snippet(&mut out, &Lines::of(source.text()), &marked, style);
+    }
+    for cause in &error.causes {
+        wrapped(&mut out, "  caused by: ", cause);
+    }
+    advice(&mut out, error.consequence.as_deref(), error.fix.as_deref());
+    out
+}
+
+fn severity_word(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+    }
+}
+
+fn headline(out: &mut String, text: &str, word: &str, style: Style) {
+    let start = out.len();
+    wrapped(out, "", text);
+    if style.color {
+        let color = if word == "error" { "\x1b[1;31m" } else { "\x1b[1;33m" };
+        let end = start + word.len();
+        out.insert_str(end, "\x1b[0m");
+        out.insert_str(start, color);
+    }
+}
+
+fn advice(out: &mut String, consequence: Option<&str>, fix: Option<&str>) {
+    if let Some(text) = consequence {
+        wrapped(out, "  why: ", text);
+    }
+    if let Some(text) = fix {
+        wrapped(out, "  fix: ", text);
+    }
+}
+
+/// `8 errors, 1 warning`
+fn counts(diagnostics: &[&Diagnostic]) -> String {
+    let count = |severity| diagnostics.iter().filter(|d| d.severity == severity).count();
+    let many = |n: usize, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
+    let parts: Vec<String> = [Severity::Error, Severity::Warning]
+        .into_iter()
+        .filter(|severity| count(*severity) > 0)
+        .map(|severity| many(count(severity), severity_word(severity)))
+        .collect();
+    if parts.is_empty() {
+        String::new()
+    } else {
+        parts.join(", ") + "\n"
+    }
+}
+
+/// Breaks at spaces; lines after the first are indented as far as the prefix, at least by two.
+fn wrapped(out: &mut String, prefix: &str, text: &str) {
+    let indent = " ".repeat(prefix.len().max(2));
+    let text = escape(text);
+    let mut line = prefix.to_string();
+    let mut empty = true;
+    for word in text.split(' ') {
+        if !empty && line.chars().count() + 1 + word.chars().count() > WIDTH {
+            out.push_str(line.trim_end());
+            out.push('\n');
+            line = indent.clone();
+            empty = true;
+        }
+        if !empty {
+            line.push(' ');
+        }
+        line.push_str(word);
+        empty = false;
+    }
+    out.push_str(line.trim_end());
+    out.push('\n');
+}
+
+/// Text from outside, safe for a terminal: no control characters, nothing that changes the direction of text.
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        escape_char(c, &mut out);
+    }
+    out
+}
+
+fn escape_char(c: char, out: &mut String) {
+    match c {
+        '\n' => out.push_str("\\n"),
+        '\r' => out.push_str("\\r"),
+        '\t' => out.push_str("    "),
+        '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' => {
+            out.extend(c.escape_unicode());
+        }
+        c if c.is_control() => out.extend(c.escape_unicode()),
+        c => out.push(c),
+    }
+}
+
+/// Where the lines of a text begin: places are asked for many times.
+struct Lines<'a> {
+    text: &'a str,
+    starts: Vec<usize>,
+}
+
+impl<'a> Lines<'a> {
+    fn of(text: &'a str) -> Lines<'a> {
+        let starts = std::iter::once(0)
+            .chain(text.match_indices('\n').map(|(i, _)| i + 1))
+            .collect();
+        Lines { text, starts }
+    }
+
+    fn index(&self, offset: usize) -> usize {
+        self.starts.partition_point(|start| *start <= offset).saturating_sub(1)
+    }
+
+    fn line(&self, index: usize) -> &'a str {
+        let start = self.starts[index];
+        let end = self.starts.get(index + 1).map_or(self.text.len(), |next| next - 1);
+        self.text[start..end].trim_end_matches('\r')
+    }
+
+    fn place(&self, offset: usize) -> crate::source::Place {
+        let offset = self.text.floor_char_boundary(offset);
+        let index = self.index(offset);
+        let column = self.text[self.starts[index]..offset].chars().count() + 1;
+        crate::source::Place {
+            line: index + 1,
+            column,
+        }
+    }
+}
+
+/// A marked part of one line.
+struct Mark<'a> {
+    line: usize,
+    /// Bytes in the line.
+    start: usize,
+    end: usize,
+    text: &'a str,
+}
+
+fn snippet(out: &mut String, lines: &Lines<'_>, diagnostic: &Diagnostic, style: Style) {
+    let marks: Vec<Mark<'_>> = diagnostic
+        .labels
+        .iter()
+        .map(|label| mark(lines, label.span, &label.text))
+        .collect();
+    let Some(last) = marks.iter().map(|mark| mark.line + 2).max() else {
+        return;
+    };
+    // The copy has as many lines as the text up to there, so that the numbers are right; only shown lines have a content.
+    let mut copy = String::new();
+    let mut labels = Vec::new();
+    for index in 0..last.min(lines.starts.len()) {
+        if marks.iter().any(|mark| mark.line.abs_diff(index) <= 1) {
+            let here: Vec<&Mark<'_>> = marks.iter().filter(|mark| mark.line == index).collect();
+            copy_line(&mut copy, lines.line(index), &here, &mut labels);
+        }
+        copy.push('\n');
+    }
+    let report = MietteDiagnostic::new("").with_labels(labels);
+    let report = Report::new(report).with_source_code(NamedSource::new("", copy));
+    let theme = match (style.unicode, style.color) {
+        (true, true) => GraphicalTheme::unicode(),
+        (true, false) => GraphicalTheme::unicode_nocolor(),
+        (false, true) => GraphicalTheme::ascii(),
+        (false, false) => GraphicalTheme::none(),
+    };
+    let handler = GraphicalReportHandler::new_themed(theme)
+        .with_width(WIDTH)
+        .with_links(false);
+    let mut drawn = String::new();
+    if handler.render_report(&mut drawn, report.as_ref()).is_err() {
+        // Writing to a string does not fail; a place that cannot be drawn is still named in the first line.
+        return;
+    }
+    for line in drawn.lines().skip_while(|line| !is_frame(line)) {
+        let line = if is_frame(line) {
+            line.split('[').next().filter(|_| !style.color).unwrap_or(line)
+        } else {
+            line
+        };
+        let _ = writeln!(out, "{}", line.trim_end());
+    }
+}
+
+/// The upper edge of a snippet, behind which miette names the place of the first label in the text.
+fn is_frame(line: &str) -> bool {
+    let line = line.trim_start();
+    line.contains("╭─") && !line.contains('│') || line.starts_with(",-")
+}
+
+fn mark<'a>(lines: &Lines<'_>, span: Span, text: &'a str) -> Mark<'a> {
+    let line = lines.index(span.start.min(lines.text.len()));
+    let content = lines.line(line);
+    let start = content.floor_char_boundary(span.start.saturating_sub(lines.starts[line]).min(content.len()));
+    let end = content.floor_char_boundary((start + span.len()).min(content.len()));
+    Mark {
+        line,
+        start,
+        end: end.max(start),
+        text,
+    }
+}
+
+/// Copies what fits, around the marked places; `marks` holds those of this line.
+fn copy_line(copy: &mut String, line: &str, marks: &[&Mark<'_>], labels: &mut Vec<LabeledSpan>) {
+    let room = WIDTH - GUTTER;
+    let column = |offset: usize| line[..offset].chars().count();
+    // The first mark is the place of the mistake; others on the line are marked only where they fit beside it.
+    let first = marks.first().map_or(0, |mark| column(mark.start));
+    let skip = if first > CARET { first - CARET / 2 } else { 0 };
+    let base = copy.len();
+    // Where each byte of the line went, for those that are shown.
+    let mut shown: Vec<(usize, usize)> = Vec::new();
+    if skip > 0 {
+        copy.push('…');
+    }
+    let mut width = usize::from(skip > 0);
+    let fits = |mark: &Mark<'_>| (skip..skip + room - 20).contains(&column(mark.start));
+    for (offset, c) in line.char_indices().skip(skip) {
+        if width >= room - 1 && line.len() > offset + c.len_utf8() {
+            shown.push((offset, copy.len()));
+            copy.push('…');
+            break;
+        }
+        shown.push((offset, copy.len()));
+        let before = copy.len();
+        escape_char(c, copy);
+        width += copy[before..].chars().count();
+    }
+    let end_of_copy = copy.len();
+    let to_copy = |offset: usize| {
+        let found = shown.iter().find(|(from, _)| *from >= offset);
+        found.map_or(end_of_copy, |(_, to)| *to)
+    };
+    for mark in marks.iter().filter(|mark| fits(mark)) {
+        let start = to_copy(mark.start);
+        let end = to_copy(mark.end).max(start);
+        let caret = copy[base..start].chars().count();
+        let text = break_words(&escape(mark.text), room.saturating_sub(caret + 6).max(16));
+        labels.push(LabeledSpan::new(Some(text), start, end - start));
+    }
+}
+
+fn break_words(text: &str, width: usize) -> String {
+    let mut out = String::new();
+    let mut column = 0;
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if column > 0 && column + 1 + length > width {
+            out.push('\n');
+            column = 0;
+        } else if column > 0 {
+            out.push(' ');
+            column += 1;
+        }
+        out.push_str(word);
+        column += length;
+    }
+    out
+}

@@ -1,0 +1,556 @@
+//! Bytes to marked trees: every node keeps the place that wrote it, every scalar stays text.
+//!
+//! The only file that names the YAML parser. Knows nothing of the plan language; what it refuses (tags, merge keys,
+//! keys that are no scalars, repeated keys, alias bombs, deep nesting, binary text) is refused everywhere.
+
+use std::collections::BTreeMap;
+
+use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, StructureStyle};
+
+use crate::error::{Diagnostic, codes};
+use crate::plan::language::InputType;
+use crate::source::{Source, Span, Spanned};
+
+/// Levels of mappings and lists; a plan needs about fifteen. It also bounds every recursion over a tree.
+const DEPTH: usize = 64;
+/// Nodes that the aliases of one file may add, all together.
+const ALIASED_NODES: usize = 100_000;
+/// Plans are some kilobytes.
+const BYTES: usize = 8 << 20;
+
+/// A value as it was written.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Node {
+    pub span: Span,
+    pub kind: Kind,
+    /// The alias that put it here; `span` is then the place of the anchor's value.
+    pub via_alias: Option<Span>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Kind {
+    Scalar {
+        text: String,
+        style: Style,
+    },
+    Seq(Vec<Node>),
+    Map(Vec<Entry>),
+    /// A mistake here was reported; nothing more is said about it.
+    Bad,
+}
+
+/// How a scalar came to its text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Style {
+    Plain,
+    /// In quotes, or a block scalar: a string whatever it looks like.
+    Quoted,
+    /// Filled in from an input of this type.
+    Filled(InputType),
+    /// Of a key: a mistake in it was reported.
+    Refused,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Entry {
+    pub key: Spanned<String>,
+    pub key_style: Style,
+    pub value: Node,
+}
+
+/// What a text holds.
+pub(crate) struct Text {
+    pub source: Source,
+    /// The documents without syntax errors that are not empty.
+    pub documents: Vec<Node>,
+    /// A document could not be read to its end.
+    pub broken: bool,
+    pub problems: Vec<Diagnostic>,
+}
+
+impl Node {
+    pub fn bad(span: Span) -> Node {
+        Node {
+            span,
+            kind: Kind::Bad,
+            via_alias: None,
+        }
+    }
+
+    pub fn is_bad(&self) -> bool {
+        self.kind == Kind::Bad
+    }
+
+    /// The text of a scalar.
+    pub fn text(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Scalar { text, .. } => Some(text),
+            _ => None,
+        }
+    }
+
+    pub fn items(&self) -> &[Node] {
+        match &self.kind {
+            Kind::Seq(items) => items,
+            _ => &[],
+        }
+    }
+
+    pub fn entries(&self) -> &[Entry] {
+        match &self.kind {
+            Kind::Map(entries) => entries,
+            _ => &[],
+        }
+    }
+
+    pub fn entry(&self, key: &str) -> Option<&Entry> {
+        self.entries().iter().find(|entry| entry.key.value == key)
+    }
+
+    pub fn get(&self, key: &str) -> Option<&Node> {
+        self.entry(key).map(|entry| &entry.value)
+    }
+
+    /// Nothing, `~` or a spelling of `null`.
+    pub fn is_null(&self) -> bool {
+        matches!(&self.kind, Kind::Scalar { text, style: Style::Plain }
+            if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
+    }
+
+    /// Nodes in the tree, and its height.
+    fn size(&self) -> (usize, usize) {
+        let children: Vec<&Node> = match &self.kind {
+            Kind::Seq(items) => items.iter().collect(),
+            Kind::Map(entries) => entries.iter().map(|entry| &entry.value).collect(),
+            _ => Vec::new(),
+        };
+        children.iter().fold((1, 1), |(nodes, height), child| {
+            let (n, h) = child.size();
+            (nodes + n, height.max(h + 1))
+        })
+    }
+}
+
+/// Reads every document; a syntax error ends its document, not the text.
+pub(crate) fn read(name: &str, bytes: &[u8]) -> Text {
+    let (text, problem) = decode_text(bytes);
+    let mut reader = Reader {
+        text: &text,
+        ..Reader::default()
+    };
+    match problem {
+        Some(problem) => {
+            reader.broken = true;
+            reader.problems.push(problem);
+        }
+        None => reader.run(),
+    }
+    let Reader {
+        documents,
+        broken,
+        problems,
+        ..
+    } = reader;
+    Text {
+        documents,
+        broken,
+        problems,
+        source: Source::new(name, text),
+    }
+}
+
+/// UTF-8 without a byte order mark, or the first place that is no text.
+fn decode_text(bytes: &[u8]) -> (String, Option<Diagnostic>) {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    if bytes.len() > BYTES {
+        let shown = String::from_utf8_lossy(&bytes[..80]).into_owned();
+        let message = format!("the text has {} bytes; a plan may have {BYTES}", bytes.len());
+        return (
+            shown,
+            Some(Diagnostic::error(
+                codes::TOO_LARGE,
+                Span::new(0, 0),
+                message,
+                "too long to be a plan",
+            )),
+        );
+    }
+    match std::str::from_utf8(bytes) {
+        Ok(text) => (text.to_string(), first_control(text)),
+        Err(error) => {
+            let start = error.valid_up_to();
+            let text = String::from_utf8_lossy(bytes).into_owned();
+            let end = start + text[start..].chars().next().map_or(0, char::len_utf8);
+            let utf16 = bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff");
+            let fix = if utf16 {
+                "save the file as UTF-8; it looks like UTF-16"
+            } else {
+                "save the file as UTF-8"
+            };
+            let message = format!("byte 0x{:02x} is not UTF-8", bytes[start]);
+            let problem = Diagnostic::error(codes::NOT_TEXT, Span::new(start, end), message, "not text").fix(fix);
+            (text, Some(problem))
+        }
+    }
+}
+
+fn first_control(text: &str) -> Option<Diagnostic> {
+    let mut chars = text.char_indices().peekable();
+    while let Some((start, c)) = chars.next() {
+        let (label, fix) = match c {
+            '\n' | '\t' => continue,
+            '\r' if chars.peek().is_some_and(|(_, next)| *next == '\n') => continue,
+            '\r' => ("a carriage return without a line feed", "end lines with a line feed"),
+            '\0' => (
+                "a NUL: this is no text file",
+                "give the plan, not a compiled or compressed file",
+            ),
+            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => (
+                "changes the direction of the text that follows",
+                "remove it, or write it as an escape in double quotes",
+            ),
+            c if c.is_control() => (
+                "a control character",
+                "remove it, or write it as an escape in double quotes",
+            ),
+            _ => continue,
+        };
+        let span = Span::new(start, start + c.len_utf8());
+        let message = format!("character U+{:04X} may not stand in a plan", u32::from(c));
+        let problem = Diagnostic::error(codes::NOT_TEXT, span, message, label);
+        return Some(
+            problem
+                .consequence("what a reviewer sees would not be what is read")
+                .fix(fix),
+        );
+    }
+    None
+}
+
+/// A collection that is not closed yet.
+struct Open {
+    start: usize,
+    flow: bool,
+    anchor: usize,
+    map: bool,
+    items: Vec<Node>,
+    entries: Vec<Entry>,
+    key: Option<(Spanned<String>, Style)>,
+    seen: BTreeMap<String, Span>,
+}
+
+#[derive(Default)]
+struct Reader<'a> {
+    text: &'a str,
+    open: Vec<Open>,
+    anchors: BTreeMap<usize, Anchored>,
+    aliased: usize,
+    root: Option<Node>,
+    documents: Vec<Node>,
+    broken: bool,
+    problems: Vec<Diagnostic>,
+}
+
+struct Anchored {
+    node: Node,
+    nodes: usize,
+    height: usize,
+}
+
+impl Reader<'_> {
+    fn run(&mut self) {
+        let options = granit_parser::options! {
+            emit_unresolved_aliases: true,
+            emit_comments: false,
+            flow_nesting_limit: DEPTH,
+            block_nesting_limit: DEPTH,
+        };
+        let mut parser = Parser::new_from_str_with_options(self.text, options);
+        loop {
+            let go_on = match parser.next_event() {
+                None => return,
+                Some(Ok((event, span))) => self.event(event, &span),
+                Some(Err(error)) => {
+                    let problem = self.syntax(&error);
+                    self.problems.push(problem);
+                    false
+                }
+            };
+            if !go_on {
+                self.broken = true;
+                self.open.clear();
+                self.anchors.clear();
+                self.root = None;
+                if !matches!(parser.proceed_next_document(), Ok(true)) {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// False when the rest of the document must be left.
+    fn event(&mut self, event: Event<'_>, at: &granit_parser::Span) -> bool {
+        let span = self.span(at);
+        match event {
+            Event::DocumentStart(..) => {
+                self.anchors.clear();
+                self.root = None;
+            }
+            Event::DocumentEnd => {
+                if let Some(root) = self
+                    .root
+                    .take()
+                    .filter(|root| !(root.is_null() && root.span.is_empty()))
+                {
+                    self.documents.push(root);
+                }
+            }
+            Event::Scalar(text, style, anchor, tag) => {
+                self.tag(tag.is_some(), at);
+                let style = if style == ScalarStyle::Plain {
+                    Style::Plain
+                } else {
+                    Style::Quoted
+                };
+                let kind = Kind::Scalar {
+                    text: text.into_owned(),
+                    style,
+                };
+                self.finish(
+                    Node {
+                        span,
+                        kind,
+                        via_alias: None,
+                    },
+                    anchor,
+                );
+            }
+            Event::SequenceStart(style, anchor, tag) => {
+                self.tag(tag.is_some(), at);
+                return self.start(span, style, anchor, false);
+            }
+            Event::MappingStart(style, anchor, tag) => {
+                self.tag(tag.is_some(), at);
+                return self.start(span, style, anchor, true);
+            }
+            Event::SequenceEnd | Event::MappingEnd => self.close(span),
+            Event::Alias(id) => return self.alias(id, span),
+            Event::UnresolvedAlias(name) => {
+                let message = format!("no anchor `&{name}` stands before this alias");
+                self.problems
+                    .push(Diagnostic::error(codes::ALIAS, span, message, "nothing to repeat"));
+                self.finish(Node::bad(span), 0);
+            }
+            _ => {}
+        }
+        true
+    }
+
+    fn start(&mut self, span: Span, style: StructureStyle, anchor: usize, map: bool) -> bool {
+        if self.open.len() >= DEPTH {
+            self.problems.push(too_deep(span));
+            return false;
+        }
+        self.open.push(Open {
+            start: span.start,
+            flow: style == StructureStyle::Flow,
+            anchor,
+            map,
+            items: Vec::new(),
+            entries: Vec::new(),
+            key: None,
+            seen: BTreeMap::new(),
+        });
+        true
+    }
+
+    fn close(&mut self, end: Span) {
+        let Some(open) = self.open.pop() else { return };
+        let last = open.items.last().or(open.entries.last().map(|entry| &entry.value));
+        let last = last.map_or(open.start, |node| node.via_alias.unwrap_or(node.span).end);
+        let end = if open.flow { end.end } else { last };
+        let kind = if open.map {
+            Kind::Map(open.entries)
+        } else {
+            Kind::Seq(open.items)
+        };
+        self.finish(
+            Node {
+                span: Span::new(open.start, end.max(open.start)),
+                kind,
+                via_alias: None,
+            },
+            open.anchor,
+        );
+    }
+
+    fn alias(&mut self, id: usize, span: Span) -> bool {
+        let Some(anchored) = self.anchors.get(&id) else {
+            let problem = Diagnostic::error(
+                codes::ALIAS,
+                span,
+                "an alias stands inside its own anchor",
+                "has no end",
+            );
+            self.problems.push(problem);
+            self.finish(Node::bad(span), 0);
+            return true;
+        };
+        if self.open.len() + anchored.height > DEPTH {
+            self.problems.push(too_deep(span));
+            return false;
+        }
+        self.aliased += anchored.nodes;
+        if self.aliased > ALIASED_NODES {
+            let message = format!("aliases repeat more than {ALIASED_NODES} values");
+            let problem = Diagnostic::error(codes::TOO_LARGE, span, message, "too many with this one");
+            self.problems
+                .push(problem.consequence("a few lines of such text can fill any memory"));
+            return false;
+        }
+        let node = Node {
+            via_alias: Some(span),
+            ..anchored.node.clone()
+        };
+        self.finish(node, 0);
+        true
+    }
+
+    /// A node is complete: it is the document, an item, a key or a value.
+    fn finish(&mut self, node: Node, anchor: usize) {
+        if anchor > 0 {
+            let (nodes, height) = node.size();
+            self.anchors.insert(
+                anchor,
+                Anchored {
+                    node: node.clone(),
+                    nodes,
+                    height,
+                },
+            );
+        }
+        let Some(open) = self.open.last_mut() else {
+            self.root = Some(node);
+            return;
+        };
+        if !open.map {
+            open.items.push(node);
+        } else if let Some((key, key_style)) = open.key.take() {
+            open.entries.push(Entry {
+                key,
+                key_style,
+                value: node,
+            });
+        } else {
+            self.key(node);
+        }
+    }
+
+    fn key(&mut self, node: Node) {
+        let span = node.via_alias.unwrap_or(node.span);
+        let (text, style) = match node.kind {
+            Kind::Scalar { text, style } => (text, style),
+            Kind::Bad => (String::new(), Style::Refused),
+            Kind::Seq(_) | Kind::Map(_) => {
+                let message = "a key must be a single word or text";
+                let problem = Diagnostic::error(codes::KEY, span, message, "a list or mapping as a key");
+                self.problems.push(problem.fix("quote it if it is meant as text"));
+                (String::new(), Style::Refused)
+            }
+        };
+        let mut style = style;
+        if text == "<<" && style == Style::Plain {
+            let problem = Diagnostic::error(
+                codes::MERGE_KEY,
+                span,
+                "merge key `<<` is not supported",
+                "not in YAML 1.2",
+            );
+            self.problems.push(
+                problem
+                    .consequence("readers disagree on which of two merged values wins")
+                    .fix("write the keys out, or use an anchor and alias for the whole value"),
+            );
+            style = Style::Refused;
+        }
+        let Some(open) = self.open.last_mut() else { return };
+        if style == Style::Refused {
+            // Reported already.
+        } else if let Some(first) = open.seen.get(&text) {
+            let problem = Diagnostic::error(
+                codes::DUPLICATE_KEY,
+                span,
+                format!("duplicate key `{text}`"),
+                "set again here",
+            );
+            self.problems
+                .push(problem.and(*first, "first set here").fix("remove one of the two"));
+        } else {
+            open.seen.insert(text.clone(), span);
+        }
+        open.key = Some((Spanned { value: text, span }, style));
+    }
+
+    fn tag(&mut self, tagged: bool, at: &granit_parser::Span) {
+        if !tagged {
+            return;
+        }
+        let span = at.tag_span().map_or_else(|| self.span(at), |tag| self.span(&tag));
+        let tag = &self.text[span.start..span.end];
+        let problem = Diagnostic::error(
+            codes::TAG,
+            span,
+            format!("tag `{tag}` is not supported"),
+            "not part of the language",
+        );
+        self.problems
+            .push(problem.fix("remove the tag; quote the value where a string is meant"));
+    }
+
+    fn syntax(&self, error: &ScanError) -> Diagnostic {
+        let mark = error.marker();
+        let start = self.boundary(mark.byte_offset().unwrap_or(0));
+        let end = start
+            + self.text[start..]
+                .chars()
+                .next()
+                .filter(|c| *c != '\n')
+                .map_or(0, char::len_utf8);
+        let span = Span::new(start, end);
+        if matches!(error.kind(), ErrorKind::RecursionLimitExceeded) {
+            return too_deep(span);
+        }
+        let words = error.kind().to_string();
+        let tab = words.contains("tab");
+        let problem = Diagnostic::error(
+            codes::SYNTAX,
+            span,
+            format!("not valid YAML: {words}"),
+            "cannot be read from here",
+        );
+        let line = &self.text[self.text[..start].rfind('\n').map_or(0, |i| i + 1)..];
+        let line = line.lines().next().unwrap_or_default();
+        if tab {
+            problem.fix("indent with spaces")
+        } else if line.contains("${") {
+            problem.fix("put quotes around `${...}` inside [ ] and { }: \"${name}\"")
+        } else {
+            problem
+        }
+    }
+
+    fn span(&self, at: &granit_parser::Span) -> Span {
+        let range = at.byte_range().unwrap_or(0..0);
+        let start = self.boundary(range.start);
+        Span::new(start, self.boundary(range.end).max(start))
+    }
+
+    fn boundary(&self, offset: usize) -> usize {
+        self.text.floor_char_boundary(offset)
+    }
+}
+
+fn too_deep(span: Span) -> Diagnostic {
+    let message = format!("nested more than {DEPTH} levels deep");
+    Diagnostic::error(codes::TOO_DEEP, span, message, "one level too many")
+}
