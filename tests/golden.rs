@@ -127,7 +127,8 @@ fn copy_plans(folder: &Path) {
 pub fn folder_with_cluster() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
     copy_plans(folder.path());
-    std::fs::copy(root().join("examples/cluster.json"), folder.path().join("cluster.json")).expect("the shared cluster");
+    std::fs::copy(root().join("examples/cluster.json"), folder.path().join("cluster.json"))
+        .expect("the shared cluster");
     folder
 }
 
@@ -137,7 +138,12 @@ pub fn transcript(folder: &Path, commands: &[&str]) -> String {
     for command in commands {
         let _ = writeln!(out, "$ {command}");
         let shown = run_line(folder, command);
-        out.extend(shown.lines().filter(|line| !line.starts_with("--- ")).map(|line| format!("{line}\n")));
+        out.extend(
+            shown
+                .lines()
+                .filter(|line| !line.starts_with("--- "))
+                .map(|line| format!("{line}\n")),
+        );
     }
     out
 }

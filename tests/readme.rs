@@ -32,6 +32,10 @@ fn the_transcript_is_what_is_printed() {
         std::fs::write(&path, rewritten).expect("README.md can be written");
     } else {
         let diff = similar::TextDiff::from_lines(&text, &rewritten);
-        assert!(text == rewritten, "{}", diff.unified_diff().header("README.md", "printed"));
+        assert!(
+            text == rewritten,
+            "{}",
+            diff.unified_diff().header("README.md", "printed")
+        );
     }
 }

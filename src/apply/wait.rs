@@ -24,27 +24,28 @@ pub fn unsettled(state: &State) -> Vec<String> {
     let settled = state.settled();
     let mut left = Vec::new();
     let config = Key::cluster(Kind::KubeControllersConfiguration, "default");
-    let at = "/controllers/node/hostEndpoint/autoCreate";
-    if let Some(object) = state.present(&config) {
-        let spec = object
-            .pointer(&format!("/spec{at}"))
-            .and_then(Value::as_str)
-            .unwrap_or("Disabled");
-        let running = object
-            .pointer(&format!("/status/runningConfig{at}"))
-            .and_then(Value::as_str);
-        if object.pointer("/status/runningConfig").is_none() {
-            left.push(format!(
-                "{config}: kube-controllers has not reported status.runningConfig; is it running?"
-            ));
-        } else if running.unwrap_or("Disabled") != spec {
-            let seen = running.unwrap_or("none");
-            let mut text = format!("{config}: runningConfig has autoCreate {seen}, the spec {spec}");
-            if let Some(value) = state.auto_create_override() {
-                text.push_str(&format!(" (AUTO_HOST_ENDPOINTS={value} overrides it)"));
-            }
-            left.push(text);
-        }
+    let auto_create = |state: &State, part: &str| -> Option<String> {
+        let object = state.present(&config)?;
+        let value = object.pointer(&format!("/{part}/controllers/node/hostEndpoint/autoCreate"));
+        Some(value.and_then(Value::as_str).unwrap_or("Disabled").to_string())
+    };
+    let reported = state
+        .present(&config)
+        .is_some_and(|object| object.pointer("/status/runningConfig").is_some());
+    let (seen, expected) = (
+        auto_create(state, "status/runningConfig"),
+        auto_create(&settled, "status/runningConfig"),
+    );
+    if !reported && auto_create(state, "spec").as_deref() == Some("Enabled") {
+        left.push(format!(
+            "{config}: kube-controllers has not reported status.runningConfig; is it running?"
+        ));
+    } else if seen != expected {
+        let words = (seen.unwrap_or_default(), expected.unwrap_or_default());
+        left.push(format!(
+            "{config}: status.runningConfig has autoCreate {}, not yet {}",
+            words.0, words.1
+        ));
     }
     let keys = |state: &State| -> BTreeSet<Key> {
         state
