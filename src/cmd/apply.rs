@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::plan::{Shown, show};
+use super::plan::{Shown, show, show_warnings};
 use super::{Console, Failure, worst};
 use crate::apply::{self as engine, Journal, Outcome, Refused, Report, Run, Wait};
 use crate::changes::{Change, ChangeSet};
@@ -65,6 +65,7 @@ pub(super) async fn carry_out(
     let sequence = Sequence::of(&shown.prepared.difference.set).expect("unreadable targets ended the run above");
     let approved = sequence.approve(&digest).expect("the digest was compared above");
     let report = make(&shown, &approved, doing, console).await?;
+    show_warnings(shown.provider.as_ref(), &mut shown.warned, console);
     finish(&shown, verb, &report, format, console).await
 }
 

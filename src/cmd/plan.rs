@@ -1,5 +1,7 @@
 //! `hostguard plan`: what would change. Writes nothing, anywhere.
 
+use std::collections::BTreeSet;
+
 use super::prepare::{Intent, Prepared};
 use super::{Console, Failure, files, world, worst};
 use crate::cli::{Format, Output, Plan};
@@ -30,6 +32,18 @@ pub(super) struct Shown {
     pub prepared: Prepared,
     /// Why it cannot be applied; said already.
     pub blocked: Vec<Kind>,
+    /// Warnings of the server; said already.
+    pub warned: BTreeSet<String>,
+}
+
+/// Says each warning of the server once.
+pub(super) fn show_warnings(provider: &dyn Provider, warned: &mut BTreeSet<String>, console: &mut dyn Console) {
+    for warning in provider.warnings() {
+        if !warned.contains(&warning) {
+            console.story(&format!("the server warns: {}", render::escape(&warning)));
+            warned.insert(warning);
+        }
+    }
 }
 
 /// Reads the plan and the world, and prints the answer.
@@ -57,6 +71,8 @@ pub(super) async fn show_intent(
     console: &mut dyn Console,
 ) -> Result<Shown, Failure> {
     let state = provider.read(&scope).await?;
+    let mut warned = BTreeSet::new();
+    show_warnings(provider.as_ref(), &mut warned, console);
     let prepared = intent.prepare(&state, &options)?;
     let answer = prepared.answer(verb, &intent, &state);
     match output.format {
@@ -81,5 +97,6 @@ pub(super) async fn show_intent(
         state,
         prepared,
         blocked,
+        warned,
     })
 }

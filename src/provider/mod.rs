@@ -29,6 +29,11 @@ pub trait Provider: Send + Sync {
     /// Writes one change: create only if absent, update and delete only the version in `before`. Answers with the
     /// object as read back (`None`: it is gone).
     async fn perform(&self, change: &Change) -> Result<Option<Value>, Refusal>;
+
+    /// What the server warned of so far, each text once, sorted.
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// A right that is missing.

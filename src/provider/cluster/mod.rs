@@ -75,11 +75,6 @@ impl Cluster {
     pub fn server(&self) -> &str {
         &self.server
     }
-
-    /// What the server said in `Warning` headers so far, each text once, sorted.
-    pub fn warnings(&self) -> Vec<String> {
-        self.caller.warnings()
-    }
 }
 
 #[async_trait]
@@ -113,6 +108,11 @@ impl Provider for Cluster {
 
     async fn perform(&self, change: &Change) -> Result<Option<Value>, Refusal> {
         write::perform(self, change).await
+    }
+
+    /// From `Warning` headers.
+    fn warnings(&self) -> Vec<String> {
+        self.caller.warnings()
     }
 }
 
