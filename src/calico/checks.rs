@@ -40,6 +40,17 @@ pub(super) fn check(field: &Field, value: &Value, path: &Path, out: &mut Finding
                 out.add(Stage::Validate, Id::ConfigRange, path, message);
             }
         }
+        (Check::Unique, Value::Array(items)) => {
+            for (i, item) in items.iter().enumerate().filter(|(i, item)| items[..*i].contains(item)) {
+                out.add(
+                    Stage::Validate,
+                    Id::Repeated,
+                    &path.index(i),
+                    format!("{} is listed twice", shown(item)),
+                )
+                .fix("remove the repeat");
+            }
+        }
         (Check::Cidrs, Value::Array(items)) => each(items, path, |text, path| network(text, path, out)),
         (Check::InterfaceFilters, Value::Array(items)) => each(items, path, |text, path| {
             simple(

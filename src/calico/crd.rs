@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::findings::{Findings, Stage, shown};
 use super::format::fits;
+use super::golang::canonical_number;
 use super::path::Path;
 use super::rules::Id;
 use super::schema::{Field, Form, List, ListKind, Type};
@@ -15,17 +16,21 @@ use super::schema::{Field, Form, List, ListKind, Type};
 /// The object without unknown keys and nulls, with defaults (`k8s.io/apiextensions-apiserver/pkg/apiserver/schema`
 /// pruning and defaulting). Metadata is left alone, as there.
 pub(super) fn admitted(field: &Field, raw: &Value) -> Value {
+    let mut out = pruned(field, raw);
+    if let (Some(map), Some(metadata)) = (out.as_object_mut(), raw.get("metadata").filter(|m| !m.is_null())) {
+        map.insert("metadata".to_string(), metadata.clone());
+    }
+    out
+}
+
+fn pruned(field: &Field, raw: &Value) -> Value {
     match (&field.ty, raw) {
         (Type::Object(fields), Value::Object(map)) => {
             let mut out = Map::new();
             for field in *fields {
                 let value = map.get(field.name).filter(|v| !v.is_null());
-                match (value, field.default) {
-                    (Some(value), _) if field.name == "metadata" => out.insert("metadata".to_string(), value.clone()),
-                    (Some(value), _) => out.insert(field.name.to_string(), admitted(field, value)),
-                    (None, Some(default)) => out.insert(field.name.to_string(), Value::from(default)),
-                    (None, None) => None,
-                };
+                let value = value.map(|v| pruned(field, v)).or(field.default.map(Value::from));
+                out.extend(value.map(|v| (field.name.to_string(), v)));
             }
             Value::Object(out)
         }
@@ -34,8 +39,18 @@ pub(super) fn admitted(field: &Field, raw: &Value) -> Value {
             .filter(|(_, v)| !v.is_null())
             .map(|(k, v)| (k.clone(), v.clone()))
             .collect(),
-        (Type::List(list), Value::Array(items)) => items.iter().map(|item| admitted(&list.item, item)).collect(),
+        (Type::List(list), Value::Array(items)) => items.iter().map(|item| pruned(&list.item, item)).collect(),
         _ => raw.clone(),
+    }
+}
+
+/// As a kube-apiserver stores it: whole numbers lose their fraction, so that `80.0` comes back as `80`.
+pub(super) fn stored(value: &Value) -> Value {
+    match value {
+        Value::Number(number) if number.is_f64() => Value::Number(canonical_number(number)),
+        Value::Array(items) => items.iter().map(stored).collect(),
+        Value::Object(map) => map.iter().map(|(k, v)| (k.clone(), stored(v))).collect(),
+        other => other.clone(),
     }
 }
 
@@ -67,6 +82,7 @@ impl Checker<'_> {
             (Type::Integer { least, most, .. }, Value::Number(_)) if is_whole(value) => {
                 self.range(value, *least, *most, path);
             }
+            (Type::Choice(allowed), Value::Number(_)) if is_whole(value) => self.choice(allowed, value, path),
             (Type::Port | Type::Protocol | Type::Dscp, Value::Number(_)) if is_whole(value) => {}
             (Type::Port | Type::Protocol | Type::Dscp | Type::Time, Value::String(_)) => {}
             (Type::Bool, Value::Bool(_)) | (Type::Number, Value::Number(_)) | (Type::Any, _) => {}
@@ -152,6 +168,16 @@ impl Checker<'_> {
         }
     }
 
+    fn choice(&mut self, allowed: &[i64], value: &Value, path: &Path) {
+        if !allowed.iter().any(|n| value.as_f64() == Some(*n as f64)) {
+            let listed = allowed.iter().map(i64::to_string).collect::<Vec<_>>().join(" or ");
+            let message = format!("{} is not {listed}", shown(value));
+            self.out
+                .add(self.stage, Id::Value, path, message)
+                .fix(format!("write {listed}"));
+        }
+    }
+
     fn range(&mut self, value: &Value, least: i64, most: i64, path: &Path) {
         let inside = value
             .as_f64()
@@ -180,7 +206,7 @@ fn wanted(ty: &Type) -> &'static str {
     match ty {
         Type::Bool => "true or false",
         Type::Text { .. } => "text",
-        Type::Integer { .. } => "a whole number",
+        Type::Integer { .. } | Type::Choice(_) => "a whole number",
         Type::Number => "a number",
         Type::Duration(_) => "a duration",
         Type::Port => "a port",

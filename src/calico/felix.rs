@@ -243,7 +243,7 @@ fn host_endpoint(spec: &Value, at: &Path, out: &mut Findings) {
             .fix("write TCP, UDP or SCTP");
         }
         let name = port.get("name").and_then(Value::as_str).unwrap_or_default();
-        if !format::is_port_name(name) {
+        if !format::is_model_name(name) {
             out.add(
                 Stage::Dropped,
                 Id::PortName,

@@ -22,6 +22,8 @@ pub(super) enum Stage {
     Stored,
     /// The kube-apiserver with v3 CRDs.
     Native,
+    /// Felix' decoder.
+    Unreadable,
     /// Felix' input filter.
     Dropped,
     /// Felix cannot run with it.

@@ -8,6 +8,7 @@ use super::format::go_net;
 use super::path::Path;
 use super::rules::Id;
 use crate::net::Family;
+use crate::selector::Selector;
 
 /// Over the object as it was written.
 pub(super) fn check(kind: &str, object: &Value, out: &mut Findings) {
@@ -135,7 +136,11 @@ fn felix(spec: &Value, at: &Path, out: &mut Findings) {
                 .fix("write `Drop`");
         }
     }
-    if let Some(selector) = text(spec, "nodeSelector") {
-        super::checks::selector(selector, &at.key("nodeSelector"), Stage::House, out);
+    if let Some(Err(error)) = text(spec, "nodeSelector").map(Selector::parse) {
+        let message = format!("{} is not a selector: {}", shown(&spec["nodeSelector"]), error.message);
+        let finding = out.add(Stage::House, Id::NodeSelector, &at.key("nodeSelector"), message);
+        finding
+            .because("nothing checks it, and the configuration applies to no node")
+            .fix = error.fix;
     }
 }

@@ -186,6 +186,7 @@ rules! {
     PodOnly "HG0481" Gates::HOSTGUARD, HOUSE, "condition that no host satisfies", "Namespace, service account and http conditions hold for pods only; on a host policy they match nothing, or http is not looked at.";
     OtherFamily "HG0482" Gates::HOSTGUARD, "felix/rules/policy.go", "deny without effect in the other family", "A rule whose networks are all of one family is not rendered for the other, also when they are in notNets.";
     TypesMissing "HG0483" Gates::HOSTGUARD, HOUSE, "types not given", "What is filled in differs between the ways an object is written; say which directions are meant.";
+    NodeSelector "HG0484" Gates::HOSTGUARD, HOUSE, "nodeSelector that does not parse", "No gate checks it, and the configuration then applies nowhere.";
 }
 
 #[cfg(test)]

@@ -74,7 +74,7 @@ fn judge(kind: &str, object: &Value, tiers: Option<&BTreeSet<String>>) -> GateVe
     };
     let native = !unknown_kind && !out.any(&[Stage::Native]);
     let felix = match () {
-        _ if out.any(&[Stage::Decode]) => Felix::Undecodable,
+        _ if out.any(&[Stage::Unreadable]) => Felix::Undecodable,
         _ if out.any(&[Stage::Dropped]) => Felix::TreatedAsMissing,
         _ if out.any(&[Stage::Crash]) => Felix::Crashes,
         _ => Felix::Kept,
@@ -96,9 +96,7 @@ pub(super) fn run(kind: &str, object: &Value, tiers: Option<&BTreeSet<String>>, 
     let root = Path::default();
     report_unknown_keys(field, object, out);
 
-    let mut read = decode(field, object, &root, out);
-    felix::filter(kind, &read, out);
-    felix::crashes(kind, &read, out);
+    let mut read = decode(field, object, Stage::Decode, out);
     tier_exists(kind, &read, tiers, out);
     defaults::fill(kind, field, &mut read);
     checks::check(field, &read, &root, out);
@@ -114,6 +112,10 @@ pub(super) fn run(kind: &str, object: &Value, tiers: Option<&BTreeSet<String>>, 
     crd::check(field, &admitted, &root, Stage::Native, true, out);
     cross::check(kind, &admitted, Stage::Native, out);
     metadata::check_kubernetes(kind, object, Stage::Native, out);
+
+    let synced = decode(field, &crd::stored(&admitted), Stage::Unreadable, out);
+    felix::filter(kind, &synced, out);
+    felix::crashes(kind, &synced, out);
 }
 
 /// The stored form has no resourceVersion; the check for one needs what was sent.
@@ -181,7 +183,7 @@ fn reads_more(field: &Field, object: &Value) -> bool {
         return false;
     }
     let (mut first, mut second) = (Findings::default(), Findings::default());
-    let exact = decode(field, object, &Path::default(), &mut first);
-    let loose = decode(field, &ignoring_case(field, object), &Path::default(), &mut second);
+    let exact = decode(field, object, Stage::Decode, &mut first);
+    let loose = decode(field, &ignoring_case(field, object), Stage::Decode, &mut second);
     second.list.is_empty() && exact != loose
 }
