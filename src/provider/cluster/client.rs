@@ -3,6 +3,7 @@
 //! Looks where kubectl looks. Credential plugins run here, in a thread of their own and under a deadline.
 //! Sends nothing.
 
+use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -109,7 +110,7 @@ async fn build(config: kube::Config, server: &str, patience: Duration) -> Result
 
 /// The configuration and the name of the cluster.
 async fn load(connect: &Connect) -> Result<(kube::Config, String), Error> {
-    let Some((kubeconfig, from)) = find(connect)? else {
+    let Some((kubeconfig, from)) = find(connect, &Surroundings::of_this_process())? else {
         let config = kube::Config::incluster().map_err(|_| {
             Error::failed(
                 codes::KUBECONFIG,
@@ -153,15 +154,31 @@ fn choose(contexts: &[&str]) -> String {
     }
 }
 
+/// What the process was started with.
+struct Surroundings {
+    /// `KUBECONFIG`.
+    listed: OsString,
+    home: Option<PathBuf>,
+    in_a_pod: bool,
+}
+
+impl Surroundings {
+    fn of_this_process() -> Surroundings {
+        Surroundings {
+            listed: std::env::var_os("KUBECONFIG").unwrap_or_default(),
+            home: std::env::home_dir(),
+            in_a_pod: std::env::var_os("KUBERNETES_SERVICE_HOST").is_some(),
+        }
+    }
+}
+
 /// The kubeconfig and where it is from; `None`: there is none, and this is a pod.
-fn find(connect: &Connect) -> Result<Option<(Kubeconfig, String)>, Error> {
+fn find(connect: &Connect, around: &Surroundings) -> Result<Option<(Kubeconfig, String)>, Error> {
     if let Some(path) = &connect.kubeconfig {
         return read(std::slice::from_ref(path)).map(Some);
     }
-    let listed = std::env::var_os("KUBECONFIG").unwrap_or_default();
-    let listed: Vec<PathBuf> = std::env::split_paths(&listed)
-        .filter(|path| !path.as_os_str().is_empty())
-        .collect();
+    let listed = std::env::split_paths(&around.listed).filter(|path| !path.as_os_str().is_empty());
+    let listed: Vec<PathBuf> = listed.collect();
     if !listed.is_empty() {
         let there: Vec<PathBuf> = listed.iter().filter(|path| path.exists()).cloned().collect();
         if there.is_empty() {
@@ -173,14 +190,14 @@ fn find(connect: &Connect) -> Result<Option<(Kubeconfig, String)>, Error> {
         }
         return read(&there).map(Some);
     }
-    match std::env::home_dir().map(|home| home.join(".kube").join("config")) {
+    match around.home.as_ref().map(|home| home.join(".kube").join("config")) {
         Some(path) if path.exists() => read(&[path]).map(Some),
-        _ if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() => Ok(None),
+        _ if around.in_a_pod => Ok(None),
         _ => Err(Error::failed(
             codes::KUBECONFIG,
             "no kubeconfig: KUBECONFIG is not set, there is no ~/.kube/config",
         )
-        .fix("name a file with --kubeconfig, or plan against a snapshot with --live FILE")),
+        .fix("name a file with --kubeconfig")),
     }
 }
 

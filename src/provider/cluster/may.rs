@@ -39,7 +39,7 @@ pub(super) async fn may(cluster: &Cluster, changes: &[&Change]) -> Result<Vec<De
         })
         .collect();
     let denied: BTreeSet<(Right, String)> = ask_all(cluster, broad).await?;
-    let open = |right: &&Right| {
+    let denied_for_all = |right: &&Right| {
         denied.iter().any(|(broad, _)| {
             *broad
                 == Right {
@@ -50,7 +50,7 @@ pub(super) async fn may(cluster: &Cluster, changes: &[&Change]) -> Result<Vec<De
     };
     let narrow: BTreeSet<Right> = needed
         .iter()
-        .filter(open)
+        .filter(denied_for_all)
         .filter(|right| right.name.is_some())
         .cloned()
         .collect();

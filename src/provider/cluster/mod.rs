@@ -12,6 +12,11 @@ mod may;
 mod read;
 mod write;
 
+#[cfg(test)]
+mod scripted;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
