@@ -3,6 +3,7 @@
 //! What it takes from the state (picked nodes, a workload's selector, what the inventory remembers) is recorded with
 //! its provenance. Knows nothing of differences: whether anything must change is `diff`'s business.
 
+mod findings;
 mod hosts;
 mod lookups;
 mod objects;
@@ -12,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::changes::Note;
+use crate::changes::{Finding, Note};
 use crate::error::{Error, codes};
 use crate::graph::{Edge, Graph};
 use crate::inventory::Inventory;
@@ -35,9 +36,11 @@ pub struct Compiled {
     /// The nodes of each group, for people.
     pub groups: BTreeMap<String, Vec<String>>,
     pub notes: Vec<Note>,
+    /// What is wrong with objects that are there already.
+    pub findings: Vec<Finding>,
 }
 
-/// What must be read for this plan. `deep` adds what an existing inventory names.
+/// What must be read for this plan: the same kinds for every plan, and the workloads it exposes.
 pub fn scope(plan: &Plan, inventory_namespace: &str) -> Scope {
     let mut kinds: BTreeSet<Kind> = [Kind::Namespace, Kind::ClusterInformation, Kind::ConfigMap, Kind::Node]
         .into_iter()
@@ -253,6 +256,7 @@ impl<'a> Builder<'a> {
             picks: self.picks,
             groups: self.groups,
             notes: self.notes,
+            findings: findings::live(self.state),
         })
     }
 }

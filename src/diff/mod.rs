@@ -342,6 +342,7 @@ impl Differ<'_> {
         let mut notes: Vec<Note> = self.compiled.notes.clone();
         notes.append(&mut self.set.notes);
         self.set.notes = notes;
+        self.set.findings = self.compiled.findings.clone();
         let record = Record::new(self.compiled, self.state, &self.options.inventory_namespace, self.after);
         record.add_namespace_step(self.state, &mut self.set);
         if let Observed::Unreadable(why) = self.state.get(&record.key) {

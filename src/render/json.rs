@@ -35,6 +35,9 @@ pub fn json(answer: &Answer) -> String {
         .notes
         .iter()
         .map(|note| json!({"about": note.about, "text": note.text}));
+    let findings = answer.set.findings.iter().map(|f| {
+        json!({"key": f.key.to_string(), "code": f.code, "path": f.path, "message": f.message, "consequence": f.consequence})
+    });
     let value = json!({
         "schema": VERSION,
         "verb": answer.verb,
@@ -51,6 +54,7 @@ pub fn json(answer: &Answer) -> String {
         "steps": answer.set.steps.iter().map(|step| self::step(step, answer)).collect::<Vec<_>>(),
         "unreadable": unreadable.collect::<Vec<_>>(),
         "conflicts": answer.conflicts.iter().map(|error| error_value(error, &place)).collect::<Vec<_>>(),
+        "findings": findings.collect::<Vec<_>>(),
         "notes": notes.collect::<Vec<_>>(),
         "summary": {"create": counts.create, "update": counts.update, "delete": counts.delete},
         "changeSet": answer.set.digest(),

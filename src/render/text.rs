@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::escape::escape;
 use super::{Answer, fields};
 use crate::apply::{Event, Outcome, Report};
-use crate::changes::{Change, Op};
+use crate::changes::{Change, Finding, Op};
 use crate::error::{Style, show_error};
 use crate::plan::{InputValue, Provenance};
 use crate::sequence::CLAIM;
@@ -31,6 +31,8 @@ pub fn text(answer: &Answer) -> String {
         .map(|n| format!("{}: {}", escape(&n.about), escape(&n.text)))
         .collect();
     section(&mut out, "Notes", &notes);
+    let findings: Vec<String> = answer.set.findings.iter().map(finding).collect();
+    section(&mut out, "Not enforced as written, found in the cluster", &findings);
     for conflict in answer.conflicts {
         let _ = writeln!(
             out,
@@ -41,6 +43,20 @@ pub fn text(answer: &Answer) -> String {
     }
     summary(&mut out, answer);
     out
+}
+
+fn finding(finding: &Finding) -> String {
+    let consequence = finding
+        .consequence
+        .as_ref()
+        .map(|text| format!("; {}", escape(text)))
+        .unwrap_or_default();
+    let (key, path) = (escape(&finding.key.to_string()), escape(&finding.path));
+    format!(
+        "{key} [{}] {path}: {}{consequence}",
+        finding.code,
+        escape(&finding.message)
+    )
 }
 
 fn header(out: &mut String, answer: &Answer) {

@@ -1,0 +1,42 @@
+//! What is wrong with objects that are there already: policies that Felix drops, settings that stop it.
+//!
+//! The same rules as for plans. An object that every gate let through and Felix ignores fails open, and nobody is told.
+
+use crate::calico::{self, Gates, Level};
+use crate::changes::Finding;
+use crate::resource::Kind;
+use crate::state::State;
+
+/// Kinds whose objects are looked at.
+const LOOKED_AT: [Kind; 6] = [
+    Kind::KubeControllersConfiguration,
+    Kind::FelixConfiguration,
+    Kind::Tier,
+    Kind::GlobalNetworkSet,
+    Kind::GlobalNetworkPolicy,
+    Kind::HostEndpoint,
+];
+
+/// Every live object that is not enforced as written, in the order of keys.
+pub(super) fn live(state: &State) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for kind in LOOKED_AT {
+        let Ok(objects) = state.list(kind) else { continue };
+        for (key, object) in objects {
+            for violation in calico::validate(object) {
+                let matters =
+                    violation.rule.gates.contains(Gates::FELIX) || violation.rule.gates.contains(Gates::HOSTGUARD);
+                if violation.level == Level::Error && matters {
+                    findings.push(Finding {
+                        key: key.clone(),
+                        code: violation.rule.id,
+                        path: violation.path.to_string(),
+                        message: violation.message,
+                        consequence: violation.consequence,
+                    });
+                }
+            }
+        }
+    }
+    findings
+}
