@@ -17,6 +17,7 @@ mod house;
 mod metadata;
 mod path;
 mod regexp;
+pub mod release;
 mod rules;
 pub mod schema;
 mod text;

@@ -95,6 +95,7 @@ impl Prepared {
             platform: with_plan.then_some(self.plan.cluster.platform),
             facts: &state.facts,
             cluster_uid: state.cluster_uid(),
+            release: self.compiled.release.as_deref(),
             inputs: &self.plan.inputs,
             lookups: &self.lookups,
             groups: &self.compiled.groups,

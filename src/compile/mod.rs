@@ -7,6 +7,7 @@ mod findings;
 mod hosts;
 mod lookups;
 mod objects;
+mod release;
 mod remembered;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,6 +39,8 @@ pub struct Compiled {
     pub notes: Vec<Note>,
     /// What is wrong with objects that are there already.
     pub findings: Vec<Finding>,
+    /// The cluster's Calico and which release's rules apply; `None` when its version could not be read.
+    pub release: Option<String>,
 }
 
 /// What must be read for this plan: the same kinds for every plan, and the workloads it exposes.
@@ -75,6 +78,7 @@ pub fn compile(plan: &Plan, state: &State) -> Result<Compiled, Vec<Error>> {
     builder.read_inventories();
     hosts::compile(&mut builder);
     objects::compile(&mut builder);
+    release::compile(&mut builder);
     remembered::compile(&mut builder);
     builder.finish()
 }
@@ -91,6 +95,7 @@ struct Builder<'a> {
     others: BTreeMap<String, Inventory>,
     picks: BTreeMap<String, Vec<String>>,
     groups: BTreeMap<String, Vec<String>>,
+    release: Option<String>,
 }
 
 impl<'a> Builder<'a> {
@@ -106,6 +111,7 @@ impl<'a> Builder<'a> {
             others: BTreeMap::new(),
             picks: BTreeMap::new(),
             groups: BTreeMap::new(),
+            release: None,
         }
     }
 
@@ -257,6 +263,7 @@ impl<'a> Builder<'a> {
             groups: self.groups,
             notes: self.notes,
             findings: findings::live(self.state),
+            release: self.release,
         })
     }
 }

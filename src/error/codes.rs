@@ -181,6 +181,8 @@ codes! {
         "Each step of the walk that is printed has to come after the next, and the last after the first. No order exists; split the plan."
     INVENTORY_TOO_LARGE "HG0524" "the inventory does not fit"
         "The record of a plan is one ConfigMap, which can hold one megabyte. The plan claims more fields than that; split it into several plans."
+    NOT_IN_RELEASE "HG0525" "this release of Calico does not have it"
+        "ClusterInformation shows which release of Calico the cluster runs, and that release lacks what the plan asks for. Open source Calico has tiers of one's own since v3.29."
     // 06: the cluster
     KUBECONFIG "HG0601" "no usable kubeconfig"
         "hostguard looks where kubectl looks: --kubeconfig, then the files in KUBECONFIG (those that exist are merged, the first to name a thing wins), then ~/.kube/config, then the service account of the pod it runs in. What it found there does not say which server to ask or as whom. `kubectl config get-contexts` shows what a kubeconfig holds; --context picks one."

@@ -46,6 +46,7 @@ pub fn json(answer: &Answer) -> String {
             "name": answer.facts.name,
             "uid": answer.cluster_uid,
             "serving": answer.facts.serving.as_str(),
+            "release": answer.release,
             "platform": answer.platform.map(|platform| platform.facts().name),
         },
         "order": CLAIM,

@@ -27,6 +27,8 @@ pub struct Answer<'a> {
     pub platform: Option<Platform>,
     pub facts: &'a ClusterFacts,
     pub cluster_uid: Option<&'a str>,
+    /// Calico's version and the rules that go with it.
+    pub release: Option<&'a str>,
     pub inputs: &'a BTreeMap<String, Input>,
     /// Values of the inputs that were looked up.
     pub lookups: &'a BTreeMap<String, String>,

@@ -86,7 +86,11 @@ fn header(out: &mut String, answer: &Answer) {
     let uid = answer
         .cluster_uid
         .map_or("uid not readable".to_string(), |uid| format!("uid {}", escape(uid)));
-    let _ = writeln!(out, "  {platform}{serving}{edition}\n  {uid}\n  {CLAIM}");
+    let _ = writeln!(out, "  {platform}{serving}{edition}\n  {uid}");
+    for line in answer.release.iter().flat_map(|release| wrap(&escape(release), 76)) {
+        let _ = writeln!(out, "  {line}");
+    }
+    let _ = writeln!(out, "  {CLAIM}");
     if let Some(in_front) = answer.platform.and_then(|platform| platform.facts().in_front) {
         let _ = writeln!(out, "  in front of the nodes, not read: {in_front}");
     }
