@@ -12,8 +12,9 @@ use kube::config::{ExecInteractiveMode, KubeConfigOptions, Kubeconfig};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::call::{Limits, seconds};
+use super::call::Limits;
 use super::credentials;
+use super::failure::seconds;
 use crate::error::{Error, codes};
 
 /// How to find the cluster.
@@ -226,4 +227,72 @@ fn without_credentials(url: &http::Uri) -> String {
         url.scheme_str().unwrap_or("https"),
         url.path().trim_end_matches('/')
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn around(listed: &[&Path], home: Option<&Path>, in_a_pod: bool) -> Surroundings {
+        let listed = std::env::join_paths(listed).expect("no colon in a test's directory");
+        Surroundings {
+            listed,
+            home: home.map(Path::to_path_buf),
+            in_a_pod,
+        }
+    }
+
+    fn context(name: &str, cluster: &str) -> String {
+        format!("current-context: {name}\ncontexts: [{{name: {name}, context: {{cluster: {cluster}}}}}]\n")
+    }
+
+    #[test]
+    fn a_kubeconfig_is_found_where_kubectl_finds_it() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (one, two, missing) = (
+            dir.path().join("one"),
+            dir.path().join("two"),
+            dir.path().join("missing"),
+        );
+        std::fs::write(&one, context("a", "from-one")).expect("a file");
+        std::fs::write(
+            &two,
+            context("a", "from-two") + "clusters: [{name: from-two, cluster: {server: x}}]",
+        )
+        .expect("a file");
+        let home = dir.path().join("home");
+        std::fs::create_dir_all(home.join(".kube")).expect("a directory");
+        std::fs::write(home.join(".kube/config"), context("h", "from-home")).expect("a file");
+        let found = |connect: &Connect, around: &Surroundings| {
+            find(connect, around).map(|found| found.map(|(config, _)| config))
+        };
+        let cluster = |config: &Kubeconfig| config.contexts[0].context.as_ref().expect("a context").cluster.clone();
+
+        let named = Connect {
+            kubeconfig: Some(two.clone()),
+            ..Connect::default()
+        };
+        let config = found(&named, &around(&[&one], Some(&home), true))
+            .expect("found")
+            .expect("a file");
+        assert_eq!(cluster(&config), "from-two", "--kubeconfig wins");
+        let none = Connect::default();
+        let config = found(&none, &around(&[&missing, &one, &two], Some(&home), true))
+            .expect("found")
+            .expect("files");
+        assert_eq!(cluster(&config), "from-one", "the first file to name a thing wins");
+        assert_eq!(config.clusters.len(), 1, "the second adds what the first lacks");
+        let config = found(&none, &around(&[], Some(&home), true))
+            .expect("found")
+            .expect("a file");
+        assert_eq!(cluster(&config), "from-home");
+        assert!(
+            found(&none, &around(&[], Some(&missing), true))
+                .expect("in a pod")
+                .is_none()
+        );
+        for nothing in [around(&[], None, false), around(&[&missing], Some(&home), true)] {
+            assert_eq!(found(&none, &nothing).expect_err("nothing").code, codes::KUBECONFIG);
+        }
+    }
 }

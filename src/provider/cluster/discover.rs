@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::call::{Call, Caller, Failure};
+use super::call::{Call, Caller};
 use super::credentials;
+use super::failure::Failure;
 use crate::error::{Error, codes};
 use crate::resource::{CALICO_GROUP, Kind};
 use crate::state::{Reason, Serving, Unreadable};

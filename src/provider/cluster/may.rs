@@ -9,7 +9,8 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use super::call::{Call, Caller, Failure};
+use super::call::{Call, Caller};
+use super::failure::Failure;
 use super::{Cluster, discover};
 use crate::changes::Change;
 use crate::error::{Error, codes};

@@ -8,6 +8,7 @@ mod call;
 mod client;
 mod credentials;
 mod discover;
+mod failure;
 mod may;
 mod read;
 mod write;

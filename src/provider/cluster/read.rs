@@ -9,7 +9,8 @@ use serde_json::{Map, Value};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
-use super::call::{Call, Caller, Failure};
+use super::call::{Call, Caller};
+use super::failure::Failure;
 use super::{Cluster, collection, discover, escaped};
 use crate::error::Error;
 use crate::inventory::INVENTORY_LABEL;

@@ -7,7 +7,8 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use super::call::{Call, Failure, Refused, seconds};
+use super::call::Call;
+use super::failure::{Failure, Refused, seconds};
 use super::{Cluster, collection, escaped, path};
 use crate::changes::{Change, FieldChange, Op};
 use crate::provider::{Refusal, Why};
@@ -251,5 +252,56 @@ fn throttled(refused: &Refused) -> String {
             seconds(after)
         ),
         None => refused.message.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_may_spell_what_was_written_in_its_own_way() {
+        let same = [
+            (json!({"a": 1}), json!({"a": 1.0, "added": true})),
+            (
+                json!(["10.0.0.0/8", "192.168.0.0/16"]),
+                json!(["192.168.0.0/16", "10.0.0.0/8"]),
+            ),
+            (
+                json!([{"ports": ["80", 443], "protocol": "TCP"}]),
+                json!([{"ports": [80, 443], "protocol": "TCP", "x": {}}]),
+            ),
+            (json!({"preDNAT": false, "nets": [], "source": {}}), json!({})),
+        ];
+        for (written, found) in same {
+            assert!(holds(&written, Some(&found)), "{written} as {found}");
+        }
+        let other = [
+            (
+                json!([{"action": "Allow"}, {"action": "Deny"}]),
+                json!([{"action": "Deny"}, {"action": "Allow"}]),
+            ),
+            (json!({"order": 0}), json!({})),
+            (json!(["a", "b"]), json!(["a"])),
+            (json!(["a"]), json!(["a", "b"])),
+            (json!([{"a": 1}]), json!([{"a": 1}, {"a": 2}])),
+            (json!({"a": true}), json!({"a": null})),
+        ];
+        for (written, found) in other {
+            assert!(!holds(&written, Some(&found)), "{written} is not {found}");
+        }
+    }
+
+    #[test]
+    fn an_unset_field_may_come_back_with_its_default_only() {
+        let field = |before| FieldChange {
+            path: crate::resource::FieldPath::dotted("spec.x"),
+            before: Some(before),
+            after: None,
+            taken_from: None,
+        };
+        assert!(took(&field(json!("Enabled")), &json!({"spec": {"x": "Auto"}})));
+        assert!(took(&field(json!("Enabled")), &json!({"spec": {}})));
+        assert!(!took(&field(json!("Enabled")), &json!({"spec": {"x": "Enabled"}})));
     }
 }
