@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use super::call::Limits;
 use super::credentials;
 use super::failure::seconds;
+use super::proxy;
 use crate::error::{Error, codes};
 
 /// How to find the cluster.
@@ -139,13 +140,27 @@ async fn load(connect: &Connect) -> Result<(kube::Config, String), Error> {
         .as_ref()
         .map(|context| context.cluster.clone())
         .unwrap_or_default();
+    let cluster = kubeconfig.clusters.iter().find(|cluster| cluster.name == name);
+    let named = cluster.and_then(|cluster| cluster.cluster.as_ref()?.proxy_url.clone());
     let options = KubeConfigOptions {
         context: Some(wanted),
         cluster: None,
         user: None,
     };
     let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await;
-    Ok((config.map_err(|e| credentials::kubeconfig(&from, &e))?, name))
+    let mut config = config.map_err(|e| credentials::kubeconfig(&from, &e))?;
+    // A proxy-url of the kubeconfig holds whatever NO_PROXY says.
+    let named = named.filter(|url| !url.is_empty());
+    let proxy = named.or_else(|| proxy::from_environment(&config.cluster_url, &|name| std::env::var(name).ok()));
+    config.proxy_url = match proxy.map(|url| url.parse()) {
+        None => None,
+        Some(Ok(url)) => Some(url),
+        Some(Err(_)) => {
+            let message = format!("{from}: the proxy (proxy-url, HTTPS_PROXY) is not a URL");
+            return Err(Error::failed(codes::KUBECONFIG, message));
+        }
+    };
+    Ok((config, name))
 }
 
 fn choose(contexts: &[&str]) -> String {

@@ -16,6 +16,8 @@ use super::credentials;
 
 /// Foreign text is clipped to this many characters.
 const CLIP: usize = 200;
+/// Of a longer message of the server, beginning and end are kept: some quote the whole object before they say why.
+const LONG: usize = 800;
 
 /// What came instead of a successful answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,7 +137,7 @@ pub(super) fn failure(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> F
         return Failure::Refused(Refused {
             code,
             reason: Some(reason),
-            message,
+            message: without_its_middle(message),
             causes,
             retry_after,
         });
@@ -160,6 +162,16 @@ pub(super) fn failure(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> F
         code,
         excerpt: excerpt(body),
     }
+}
+
+fn without_its_middle(message: String) -> String {
+    let length = message.chars().count();
+    if length <= LONG {
+        return message;
+    }
+    let head: String = message.chars().take(LONG / 4).collect();
+    let tail: String = message.chars().skip(length - LONG / 2).collect();
+    format!("{head} […] {tail}")
 }
 
 /// One line of a foreign text: the title of a page, or the first line that is not blank.
@@ -228,6 +240,13 @@ mod tests {
         assert_eq!(excerpt(b"\n\n  upstream down\nmore"), "upstream down");
         assert_eq!(excerpt(b""), "an empty body");
         assert_eq!(excerpt("ü".repeat(5000).as_bytes()).chars().count(), CLIP + 1);
+    }
+
+    #[test]
+    fn a_long_message_keeps_its_beginning_and_its_end() {
+        let message = format!("patch: {}: unknown field", "x".repeat(5000));
+        let short = without_its_middle(message);
+        assert!(short.starts_with("patch: x") && short.ends_with("x: unknown field") && short.len() < LONG);
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod credentials;
 mod discover;
 mod failure;
 mod may;
+mod proxy;
 mod read;
 mod write;
 

@@ -231,7 +231,8 @@ fn by_code(refused: &Refused) -> Why {
     match (refused.code, refused.reason.as_deref()) {
         (403, _) if ending => Why::Other,
         (401 | 403, _) => Why::Denied,
-        (404 | 410, _) => Why::Gone,
+        // Without a Status it is the path that is not there: a kind that is not served.
+        (404 | 410, Some(_)) => Why::Gone,
         (409 | 412, _) => Why::Changed,
         (400 | 413 | 422, _) => Why::Invalid,
         (429, _) => Why::Throttled,
