@@ -8,9 +8,11 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use kube::config::{ExecInteractiveMode, KubeConfigOptions, Kubeconfig};
+use kube::client::ConfigExt;
+use kube::config::{AuthInfo, ExecInteractiveMode, KubeConfigOptions, Kubeconfig};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
+use tower::Layer;
 
 use super::call::Limits;
 use super::credentials;
@@ -49,6 +51,8 @@ pub(super) struct Connected {
     pub name: String,
     /// The server's URL, without credentials.
     pub server: String,
+    /// The proxy on the way, without credentials.
+    pub proxy: Option<String>,
 }
 
 /// Builds the client. No request is sent, but a credential plugin may run.
@@ -58,14 +62,21 @@ pub(super) async fn connect(connect: &Connect, limits: &Limits) -> Result<Connec
     config.read_timeout = None; // the deadline of a call covers it, answer included
     config.write_timeout = None;
     config.default_retry = false; // kube's would repeat writes
+    trim_token(&mut config.auth_info);
     let server = without_credentials(&config.cluster_url);
+    let proxy = config.proxy_url.as_ref().map(without_credentials);
     let patience = if may_ask_a_person(&mut config) {
         limits.read
     } else {
         limits.call
     };
     let client = build(config, &server, patience).await?;
-    Ok(Connected { client, name, server })
+    Ok(Connected {
+        client,
+        name,
+        server,
+        proxy,
+    })
 }
 
 /// Whether a credential plugin may talk to a person. One that may, but need not, does so only at a terminal: it
@@ -87,6 +98,40 @@ fn may_ask_a_person(config: &mut kube::Config) -> bool {
     }
 }
 
+/// kube would run a credential plugin once for the header and twice more for a certificate it does not give: three
+/// logins. Here the plugin runs once, unless it turns out to give a certificate.
+fn client(mut config: kube::Config) -> Result<kube::Client, kube::Error> {
+    let layer = match config.auth_info.exec {
+        Some(_) => config.auth_layer()?,
+        None => None,
+    };
+    let Some(layer) = layer else {
+        return kube::Client::try_from(config);
+    };
+    config.auth_info.exec = None;
+    let namespace = config.default_namespace.clone();
+    let plain = kube::Client::try_from(config)?;
+    let plain = tower::service_fn(move |request| {
+        let plain = plain.clone();
+        async move { plain.send(request).await.map_err(tower::BoxError::from) }
+    });
+    Ok(kube::Client::new(layer.layer(plain), namespace))
+}
+
+/// kubectl takes a token file with a line break at its end; kube would send the line break.
+fn trim_token(user: &mut AuthInfo) {
+    let Some(text) = user
+        .token_file
+        .as_ref()
+        .and_then(|file| std::fs::read_to_string(file).ok())
+    else {
+        return;
+    };
+    if user.token.is_none() && text.trim() != text {
+        user.token = Some(text.trim().to_string().into());
+    }
+}
+
 /// kube runs credential plugins synchronously and without end. A thread of our own, not the runtime's: the
 /// runtime would wait for it when it ends.
 async fn build(config: kube::Config, server: &str, patience: Duration) -> Result<kube::Client, Error> {
@@ -94,7 +139,7 @@ async fn build(config: kube::Config, server: &str, patience: Duration) -> Result
     let (sender, receiver) = oneshot::channel();
     std::thread::spawn(move || {
         let _context = runtime.enter();
-        let _ = sender.send(kube::Client::try_from(config)); // nobody waits any more: nothing to do
+        let _ = sender.send(self::client(config)); // nobody waits any more: nothing to do
     });
     match timeout(patience, receiver).await {
         Ok(Ok(Ok(client))) => Ok(client),

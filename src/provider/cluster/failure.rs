@@ -215,7 +215,12 @@ pub(super) fn transport(error: &(dyn StdError + 'static)) -> Failure {
                 _ => {}
             }
         }
-        match at.source() {
+        // The source of an I/O error is the cause of what it holds, not what it holds.
+        let held = at.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        match held
+            .map(|held| held as &(dyn StdError + 'static))
+            .or_else(|| at.source())
+        {
             Some(cause) => at = cause,
             None => return Failure::Broken(at.to_string()),
         }

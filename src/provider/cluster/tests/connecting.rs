@@ -189,3 +189,34 @@ async fn a_token_and_the_name_of_the_program_are_sent_with_every_request() {
     cluster.read(&scope(&[Kind::Tier])).await.expect("a state");
     assert_eq!(server.lines().len(), 2);
 }
+
+#[tokio::test]
+async fn a_plugin_runs_once_and_its_token_is_sent() {
+    let server = Scripted::start(|asked, _| {
+        assert_eq!(asked.header("authorization"), Some("Bearer s3cret"));
+        if asked.path == "/apis" { native() } else { list(&[]) }
+    });
+    let dir = tempfile::tempdir().expect("a directory");
+    let runs = dir.path().join("runs");
+    for expiry in ["", r#","expirationTimestamp":"2999-01-01T00:00:00Z""#] {
+        let answer = format!(r#"{{"kind":"ExecCredential","status":{{"token":"s3cret"{expiry}}}}}"#);
+        let script = format!("echo run >> {}; echo '{answer}'", runs.display());
+        let cluster = server.connect(&plugin(&script), quick()).await.expect("a client");
+        cluster.read(&scope(&[Kind::Tier])).await.expect("a state");
+    }
+    assert_eq!(std::fs::read_to_string(&runs).expect("runs"), "run\nrun\n");
+}
+
+#[tokio::test]
+async fn a_token_file_may_end_with_a_line_break() {
+    let server = Scripted::start(|asked, _| {
+        assert_eq!(asked.header("authorization"), Some("Bearer s3cret"));
+        if asked.path == "/apis" { native() } else { list(&[]) }
+    });
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("token");
+    std::fs::write(&file, "s3cret\n").expect("a file");
+    let user = json!({"tokenFile": file}).to_string();
+    let cluster = server.connect(&user, quick()).await.expect("a client");
+    cluster.read(&scope(&[Kind::Tier])).await.expect("a state");
+}
