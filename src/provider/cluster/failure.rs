@@ -91,29 +91,33 @@ impl fmt::Display for Failure {
     }
 }
 
+/// The `Status` of an API server, as far as it is used.
+#[derive(Deserialize)]
+struct Status {
+    kind: String,
+    #[serde(default)]
+    reason: String,
+    #[serde(default)]
+    message: String,
+    #[serde(default)]
+    details: Option<Details>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Details {
+    causes: Option<Vec<Cause>>,
+    retry_after_seconds: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Cause {
+    #[serde(default)]
+    reason: String,
+}
+
 /// What an answer without success says.
 pub(super) fn failure(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Failure {
-    #[derive(Deserialize)]
-    struct Status {
-        kind: String,
-        #[serde(default)]
-        reason: String,
-        #[serde(default)]
-        message: String,
-        #[serde(default)]
-        details: Option<Details>,
-    }
-    #[derive(Default, Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Details {
-        causes: Option<Vec<Cause>>,
-        retry_after_seconds: Option<u64>,
-    }
-    #[derive(Deserialize)]
-    struct Cause {
-        #[serde(default)]
-        reason: String,
-    }
     let code = status.as_u16();
     let header = headers
         .get(RETRY_AFTER)
