@@ -1,5 +1,6 @@
 //! hostguard, as a pipeline.
 
+pub mod calico;
 pub mod error;
 pub mod net;
 pub mod plan;

@@ -137,6 +137,21 @@ impl Selector {
         names.collect()
     }
 
+    /// The same conditions on labels whose names start with `prefix`, as Calico rewrites namespace selectors
+    /// (`libcalico-go/lib/selector/parser/ast.go` PrefixVisitor).
+    pub fn with_label_prefix(&self, prefix: &str) -> Self {
+        let mut out = self.clone();
+        for node in &mut out.nodes {
+            if let Node::Test(
+                Test::Has(label) | Test::Compare(label, ..) | Test::In(label, _) | Test::NotIn(label, _),
+            ) = node
+            {
+                label.insert_str(0, prefix);
+            }
+        }
+        out
+    }
+
     /// The one text all equal selectors print as; bytes that are not UTF-8 become U+FFFD.
     pub fn canonical(&self) -> String {
         let bytes = self.canonical_bytes();

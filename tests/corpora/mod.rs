@@ -4,6 +4,7 @@
 //! `validation*.jsonl.gz`.
 
 mod selectors;
+mod validation;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,187 @@
+//! What each gate does with an object, in one run of all passes.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::decode::{decode, ignoring_case, unknown_keys};
+use super::findings::{Findings, Stage};
+use super::golang::same_but_case;
+use super::path::Path;
+use super::rules::Id;
+use super::schema::{Field, schema};
+use super::{checks, crd, cross, defaults, felix, kind_of, metadata, validator};
+
+/// Where Calico's create path stops an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Refusal {
+    Decode,
+    Validate,
+    Create,
+}
+
+/// What Felix does with an object that a kube-apiserver accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Felix {
+    Kept,
+    /// As if the object did not exist: a deny fails open.
+    TreatedAsMissing,
+    /// As if the object had not changed.
+    Undecodable,
+    /// Felix stops, or does not start.
+    Crashes,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GateVerdicts {
+    /// Created by Calico's own create path, unknown keys ignored.
+    pub valid: bool,
+    pub refused_by: Option<Refusal>,
+    /// Refused under strict field validation: unknown keys.
+    pub strict_unknown: bool,
+    /// calicoctl, which ignores the case of keys, would read more of it.
+    pub calicoctl_reads_more_keys: bool,
+    /// Created behind the aggregated API server.
+    pub aggregated_valid: bool,
+    /// Created by a kube-apiserver with Calico's v3 CRDs.
+    pub native_crd_valid: bool,
+    /// `None` unless a kube-apiserver accepts it.
+    pub felix: Option<Felix>,
+}
+
+/// The verdicts when every tier exists.
+pub fn verdict(object: &Value) -> GateVerdicts {
+    judge(&kind_of(object), object, None)
+}
+
+/// The verdicts where only these tiers exist. `kind` is the kind the object was sent to; its own may be missing.
+pub fn verdict_among(kind: &str, object: &Value, tiers: &BTreeSet<String>) -> GateVerdicts {
+    judge(kind, object, Some(tiers))
+}
+
+fn judge(kind: &str, object: &Value, tiers: Option<&BTreeSet<String>>) -> GateVerdicts {
+    let mut out = Findings::default();
+    run(kind, object, tiers, &mut out);
+    let unknown_kind = schema(kind).is_none();
+    // The create call of a policy looks for its tier before it validates.
+    let tier_missing = out.list.iter().any(|f| f.id == Id::TierExists);
+    let refused_by = match () {
+        _ if unknown_kind || out.any(&[Stage::Decode]) => Some(Refusal::Decode),
+        _ if tier_missing => Some(Refusal::Create),
+        _ if out.any(&[Stage::Validate]) => Some(Refusal::Validate),
+        _ if out.any(&[Stage::Create]) => Some(Refusal::Create),
+        _ => None,
+    };
+    let native = !unknown_kind && !out.any(&[Stage::Native]);
+    let felix = match () {
+        _ if out.any(&[Stage::Decode]) => Felix::Undecodable,
+        _ if out.any(&[Stage::Dropped]) => Felix::TreatedAsMissing,
+        _ if out.any(&[Stage::Crash]) => Felix::Crashes,
+        _ => Felix::Kept,
+    };
+    GateVerdicts {
+        valid: refused_by.is_none(),
+        refused_by,
+        strict_unknown: out.any(&[Stage::Strict]),
+        calicoctl_reads_more_keys: schema(kind).is_some_and(|field| reads_more(field, object)),
+        aggregated_valid: refused_by.is_none() && !out.any(&[Stage::Stored]),
+        native_crd_valid: native,
+        felix: native.then_some(felix),
+    }
+}
+
+/// All passes but hostguard's own.
+pub(super) fn run(kind: &str, object: &Value, tiers: Option<&BTreeSet<String>>, out: &mut Findings) {
+    let Some(field) = schema(kind) else { return };
+    let root = Path::default();
+    report_unknown_keys(field, object, out);
+
+    let mut read = decode(field, object, &root, out);
+    felix::filter(kind, &read, out);
+    felix::crashes(kind, &read, out);
+    tier_exists(kind, &read, tiers, out);
+    defaults::fill(kind, field, &mut read);
+    checks::check(field, &read, &root, out);
+    metadata::check_calico(kind, &read, out);
+    validator::check(kind, &with_revision(&read, object), out);
+    crd::check(field, &read, &root, Stage::Validate, false, out);
+    cross::check(kind, &read, Stage::Validate, out);
+
+    metadata::check_kubernetes(kind, object, Stage::Stored, out);
+    crd::check(field, &read, &root, Stage::Stored, true, out);
+
+    let admitted = crd::admitted(field, object);
+    crd::check(field, &admitted, &root, Stage::Native, true, out);
+    cross::check(kind, &admitted, Stage::Native, out);
+    metadata::check_kubernetes(kind, object, Stage::Native, out);
+}
+
+/// The stored form has no resourceVersion; the check for one needs what was sent.
+fn with_revision(read: &Value, object: &Value) -> Value {
+    let mut out = read.clone();
+    if let Some(revision) = object.pointer("/metadata/resourceVersion").filter(|r| r.is_string())
+        && let Some(metadata) = out.get_mut("metadata").and_then(Value::as_object_mut)
+    {
+        metadata.insert("resourceVersion".to_string(), revision.clone());
+    }
+    out
+}
+
+fn tier_exists(kind: &str, read: &Value, tiers: Option<&BTreeSet<String>>, out: &mut Findings) {
+    if !matches!(kind, "GlobalNetworkPolicy" | "NetworkPolicy") {
+        return;
+    }
+    let null = Value::Null;
+    let tier = cross::text(read.get("spec").unwrap_or(&null), "tier").unwrap_or("default");
+    if tiers.is_some_and(|tiers| !tiers.contains(tier)) {
+        out.add(
+            Stage::Create,
+            Id::TierExists,
+            &Path::keys(&["spec", "tier"]),
+            format!("tier `{tier}` does not exist"),
+        )
+        .because("where nothing checks it, the policy is enforced after all others, with a deny at the end")
+        .fix("create the tier first");
+    }
+}
+
+fn report_unknown_keys(field: &Field, object: &Value, out: &mut Findings) {
+    unknown_keys(field, object, &Path::default(), &mut |path, fields| {
+        let key = match path.0.last() {
+            Some(super::Step::Key(key)) => key.as_str(),
+            _ => return,
+        };
+        let exact = fields.iter().find(|f| same_but_case(f.name, key));
+        let score = |f: &&Field| strsim::jaro_winkler(&f.name.to_lowercase(), &key.to_lowercase());
+        let near = fields
+            .iter()
+            .filter(|f| score(f) > 0.85)
+            .max_by(|a, b| score(a).total_cmp(&score(b)));
+        let message = match exact {
+            Some(_) => format!("unknown key `{key}`: case counts"),
+            None => format!("unknown key `{key}`"),
+        };
+        let finding = out.add(Stage::Strict, Id::UnknownKey, path, message);
+        finding.because("Kubernetes drops it: a rule then lacks this condition and matches more than it says");
+        match exact.or(near) {
+            Some(field) => finding.fix(format!("write `{}`", field.name)),
+            None => finding.fix("remove it"),
+        };
+    });
+}
+
+fn reads_more(field: &Field, object: &Value) -> bool {
+    let mut any = false;
+    unknown_keys(field, object, &Path::default(), &mut |path, fields| {
+        if let Some(super::Step::Key(key)) = path.0.last() {
+            any |= fields.iter().any(|f| same_but_case(f.name, key));
+        }
+    });
+    if !any {
+        return false;
+    }
+    let (mut first, mut second) = (Findings::default(), Findings::default());
+    let exact = decode(field, object, &Path::default(), &mut first);
+    let loose = decode(field, &ignoring_case(field, object), &Path::default(), &mut second);
+    second.list.is_empty() && exact != loose
+}
