@@ -265,7 +265,7 @@ impl<'a> Builder<'a> {
         for name in names {
             match seen.get(name.value.as_str()) {
                 Some(first) => {
-                    let message = format!("{noun} `{}` is named twice", name.value);
+                    let message = format!("{noun} `{}` stands twice", name.value);
                     let problem = Diagnostic::error(codes::SAME_NAME, name.span, message, "again here");
                     self.problems
                         .push(problem.and(*first, "first here").fix("remove or rename one of the two"));

@@ -228,7 +228,10 @@ fn nest(found: &[(String, Entry)], span: Span) -> Node {
 
 fn insert(at: &mut Node, keys: &[&str], entry: &Entry) {
     let [key, below @ ..] = keys else {
-        *at = entry.value.clone();
+        // A field that is claimed twice was reported; the first claim is looked at.
+        if *at.entries() == [] && at.items().is_empty() && at.text().is_none() {
+            *at = entry.value.clone();
+        }
         return;
     };
     let Kind::Map(entries) = &mut at.kind else { return };
