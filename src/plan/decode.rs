@@ -35,8 +35,10 @@ impl Draft {
         }
     }
 
-    pub(super) fn spec(&self) -> Option<&Node> {
-        self.root.get("spec")
+    /// The place of its first key.
+    pub(super) fn span(&self) -> Span {
+        let start = Span::new(self.root.span.start, self.root.span.start);
+        self.root.entries().first().map_or(start, |entry| entry.key.span)
     }
 }
 
