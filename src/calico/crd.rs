@@ -101,10 +101,9 @@ impl Checker<'_> {
         for field in fields {
             match map.get(field.name) {
                 // The CRDs say no more of metadata than that it is an object.
+                Some(value) if field.name == "metadata" && path.0.is_empty() && value.is_object() => {}
                 Some(value) if field.name == "metadata" && path.0.is_empty() => {
-                    if !value.is_object() {
-                        self.wrong_type(value, "an object", &path.key("metadata"));
-                    }
+                    self.wrong_type(value, "an object", &path.key("metadata"));
                 }
                 Some(value) => self.value(field, value, &path.key(field.name)),
                 None if field.required => {
@@ -198,8 +197,13 @@ pub(super) fn range_text(least: i64, most: i64) -> String {
 }
 
 /// `80`, and also `80.0` and `8e1`.
+///
+/// Beyond 64 bits a number is a float to Kubernetes, and a float counts up to 2^53 and within one part in a thousand
+/// million (`github.com/go-openapi/swag` IsFloat64AJSONInteger).
 fn is_whole(value: &Value) -> bool {
-    value.is_i64() || value.is_u64() || value.as_f64().is_some_and(|f| f.fract() == 0.0 && f.abs() < 9.01e15)
+    let float =
+        |f: f64| f.abs() < 9_007_199_254_740_992.0 && (f.fract() == 0.0 || f.fract().abs() / (2.0 * f.abs()) < 1e-9);
+    value.is_i64() || value.as_f64().is_some_and(float)
 }
 
 fn wanted(ty: &Type) -> &'static str {

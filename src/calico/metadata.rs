@@ -85,6 +85,23 @@ pub(super) fn check_kubernetes(kind: &str, object: &Value, stage: Stage, out: &m
         }
         _ => {}
     }
+    if let Some(prefix) = metadata
+        .get("generateName")
+        .and_then(Value::as_str)
+        .filter(|p| !is_name_prefix(p))
+    {
+        let message = format!(
+            "generateName {} is not the start of a name",
+            shown(&Value::from(prefix))
+        );
+        out.add(stage, Id::Name, &at.key("generateName"), message);
+    }
+    for (i, finalizer) in super::cross::items(metadata, "finalizers").iter().enumerate() {
+        if !finalizer.as_str().is_none_or(format::is_qualified_name) {
+            let message = format!("finalizer {} is not allowed", shown(finalizer));
+            out.add(stage, Id::Label, &at.key("finalizers").index(i), message);
+        }
+    }
     // A map with a value that is not text is dropped as a whole before this check.
     let all_text = |v: &&Value| {
         v.as_object()
@@ -96,6 +113,13 @@ pub(super) fn check_kubernetes(kind: &str, object: &Value, stage: Stage, out: &m
     if metadata.get("labels").filter(all_text).is_some() {
         labels(metadata, &at, stage, out);
     }
+}
+
+/// A trailing dash is what the generated part follows (`k8s.io/apimachinery/pkg/api/validation` maskTrailingDash).
+fn is_name_prefix(prefix: &str) -> bool {
+    let masked = prefix.strip_suffix('-').filter(|p| !p.is_empty() && p.is_ascii());
+    let masked = masked.map_or_else(|| prefix.to_string(), |p| format!("{}a", &p[..p.len() - 1]));
+    prefix.is_empty() || format::is_dns_subdomain(&masked)
 }
 
 fn report_name(name: &str, good: bool, rule: &str, longest: usize, at: &Path, stage: Stage, out: &mut Findings) {

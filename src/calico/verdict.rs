@@ -10,7 +10,7 @@ use super::golang::same_but_case;
 use super::path::Path;
 use super::rules::Id;
 use super::schema::{Field, schema};
-use super::{checks, crd, cross, defaults, felix, kind_of, metadata, validator};
+use super::{checks, crash, crd, cross, defaults, felix, kind_of, metadata, validator};
 
 /// Where Calico's create path stops an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -115,7 +115,7 @@ pub(super) fn run(kind: &str, object: &Value, tiers: Option<&BTreeSet<String>>, 
 
     let synced = decode(field, &crd::stored(&admitted), Stage::Unreadable, out);
     felix::filter(kind, &synced, out);
-    felix::crashes(kind, &synced, out);
+    crash::check(kind, &synced, out);
 }
 
 /// The stored form has no resourceVersion; the check for one needs what was sent.
