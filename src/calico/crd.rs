@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::findings::{Findings, Stage, shown};
+use super::findings::{Findings, Stage, shown, shown_typed};
 use super::format::fits;
 use super::golang::canonical_number;
 use super::path::Path;
@@ -91,7 +91,7 @@ impl Checker<'_> {
     }
 
     fn wrong_type(&mut self, value: &Value, wanted: &str, path: &Path) {
-        let message = format!("{} where {wanted} belongs", shown(value));
+        let message = format!("{} where {wanted} belongs", shown_typed(value));
         self.out
             .add(self.stage, Id::WrongType, path, message)
             .fix(format!("write {wanted}"));
@@ -225,10 +225,9 @@ fn wanted(ty: &Type) -> &'static str {
 fn form_fix(form: Form, text: &str) -> Option<String> {
     let listed = |values: &[&str]| {
         let near = values.iter().find(|v| v.eq_ignore_ascii_case(text));
-        let closest = values
-            .iter()
-            .max_by(|a, b| strsim::jaro_winkler(a, text).total_cmp(&strsim::jaro_winkler(b, text)));
-        match near.or(closest.filter(|v| strsim::jaro_winkler(v, text) > 0.8)) {
+        let score = |value: &str| strsim::jaro_winkler(&value.to_lowercase(), &text.to_lowercase());
+        let closest = values.iter().max_by(|a, b| score(a).total_cmp(&score(b)));
+        match near.or(closest.filter(|v| score(v) > 0.8)) {
             Some(value) => format!("write `{value}`"),
             None => format!(
                 "write one of {}",

@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Number, Value};
 
-use super::findings::{Findings, Stage, shown};
+use super::findings::{Findings, Stage, shown_typed};
 use super::golang;
 use super::path::Path;
 use super::rules::Id;
@@ -51,7 +51,7 @@ impl Decoder<'_> {
     }
 
     fn report(&mut self, problem: Problem, raw: &Value, path: &Path) {
-        let value = shown(raw);
+        let value = shown_typed(raw);
         let (id, message, fix) = match problem {
             Problem::Type(wanted) => (
                 Id::WrongType,

@@ -237,7 +237,10 @@ fn host_endpoint(spec: &Value, at: &Path, out: &mut Findings) {
                 Stage::Dropped,
                 Id::EndpointPortNumber,
                 &at.key("protocol"),
-                format!("protocol {}", shown(protocol)),
+                format!(
+                    "endpoint port protocol {} is not TCP, UDP or SCTP by name",
+                    shown(protocol)
+                ),
             )
             .because(ENDPOINT)
             .fix("write TCP, UDP or SCTP");
