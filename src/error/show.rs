@@ -214,7 +214,11 @@ struct Mark<'a> {
 }
 
 fn snippet(out: &mut String, lines: &Lines<'_>, diagnostic: &Diagnostic, style: Style) {
-    let mut marks: Vec<Mark<'_>> = diagnostic.labels.iter().map(|label| mark(lines, label.span, &label.text)).collect();
+    let mut marks: Vec<Mark<'_>> = diagnostic
+        .labels
+        .iter()
+        .map(|label| mark(lines, label.span, &label.text))
+        .collect();
     // Marks that are near each other share a drawing; the place of the mistake comes first.
     while let Some(first) = marks.first().map(|mark| mark.line) {
         let (near, far): (Vec<_>, Vec<_>) = marks.into_iter().partition(|mark| mark.line.abs_diff(first) <= 2);
@@ -224,7 +228,12 @@ fn snippet(out: &mut String, lines: &Lines<'_>, diagnostic: &Diagnostic, style: 
 }
 
 fn draw(out: &mut String, lines: &Lines<'_>, marks: &[Mark<'_>], style: Style) {
-    let last = marks.iter().map(|mark| mark.line + 2).max().unwrap_or(0).min(lines.starts.len());
+    let last = marks
+        .iter()
+        .map(|mark| mark.line + 2)
+        .max()
+        .unwrap_or(0)
+        .min(lines.starts.len());
     let first = marks.iter().map(|mark| mark.line.saturating_sub(1)).min().unwrap_or(0);
     // The copy has as many lines as the text up to there, so that the numbers are right; only shown lines have a content.
     let mut copy = "\n".repeat(first);
@@ -242,14 +251,20 @@ fn draw(out: &mut String, lines: &Lines<'_>, marks: &[Mark<'_>], style: Style) {
         (false, true) => GraphicalTheme::ascii(),
         (false, false) => GraphicalTheme::none(),
     };
-    let handler = GraphicalReportHandler::new_themed(theme).with_width(WIDTH).with_links(false);
+    let handler = GraphicalReportHandler::new_themed(theme)
+        .with_width(WIDTH)
+        .with_links(false);
     let mut drawn = String::new();
     if handler.render_report(&mut drawn, report.as_ref()).is_err() {
         // Writing to a string does not fail; a place that cannot be drawn is still named in the first line.
         return;
     }
     for line in drawn.lines().skip_while(|line| !is_frame(line)) {
-        let line = if is_frame(line) { line.split('[').next().filter(|_| !style.color).unwrap_or(line) } else { line };
+        let line = if is_frame(line) {
+            line.split('[').next().filter(|_| !style.color).unwrap_or(line)
+        } else {
+            line
+        };
         let _ = writeln!(out, "{}", line.trim_end());
     }
 }

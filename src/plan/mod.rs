@@ -7,6 +7,7 @@ mod check;
 mod claims;
 mod decode;
 mod document;
+mod explain;
 mod fill;
 mod inputs;
 mod language;
@@ -19,6 +20,7 @@ use std::collections::BTreeMap;
 
 pub use decode::Draft;
 pub use document::Document;
+pub use explain::{all_codes, explain};
 pub use inputs::{Given, GivenValue, Lookups, read_inputs, variable};
 pub use language::{field_help, field_paths, schema};
 use serde_json::Value;
@@ -264,5 +266,10 @@ impl Plan {
 
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What `check` found worth saying; never fatal.
+    pub fn warnings(&self) -> &[crate::error::Diagnostic] {
+        &self.warnings
     }
 }
