@@ -7,7 +7,6 @@ mod check;
 mod claims;
 mod decode;
 mod document;
-mod explain;
 mod fill;
 mod inputs;
 mod language;
@@ -20,7 +19,6 @@ use std::collections::BTreeMap;
 
 pub use decode::Draft;
 pub use document::Document;
-pub use explain::{all_codes, explain};
 pub use inputs::{Given, GivenValue, Lookups, read_inputs, variable};
 pub use language::{field_help, field_paths, schema};
 use serde_json::Value;
