@@ -1,9 +1,21 @@
 //! hostguard, as a pipeline.
 
+pub mod apply;
 pub mod calico;
+pub mod changes;
+pub mod cli;
+pub mod cmd;
+pub mod compile;
+pub mod diff;
 pub mod error;
+pub mod graph;
+pub mod inventory;
 pub mod net;
 pub mod plan;
+pub mod provider;
+pub mod render;
 pub mod resource;
 pub mod selector;
+pub mod sequence;
 pub mod source;
+pub mod state;

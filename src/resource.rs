@@ -127,6 +127,17 @@ impl Kind {
         self.api().kind
     }
 
+    /// Maps that a wanted object claims whole: a field below them that the plan does not name is to be absent.
+    /// A policy with one rule list more than was written is another policy; a Service with one selector label
+    /// more selects other pods.
+    pub const fn closed(self) -> Option<&'static [&'static str]> {
+        match self {
+            Kind::GlobalNetworkPolicy => Some(&["spec"]),
+            Kind::Service => Some(&["spec", "selector"]),
+            _ => None,
+        }
+    }
+
     pub fn parse(name: &str) -> Option<Kind> {
         Kind::ALL.into_iter().find(|kind| kind.name() == name)
     }
@@ -235,6 +246,13 @@ impl FieldPath {
             .filter(|value| !value.is_null())
     }
 
+    /// Whether the field lies below the map that objects of that kind claim whole.
+    pub fn is_closed(&self, kind: Kind) -> bool {
+        kind.closed().is_some_and(|prefix| {
+            self.0.len() > prefix.len() && self.0.iter().zip(prefix).all(|(key, wanted)| key == wanted)
+        })
+    }
+
     /// Sets the field, making the maps on the way.
     pub fn set(&self, object: &mut Value, value: Value) {
         let mut at = object;
@@ -299,13 +317,11 @@ pub struct Origin {
 /// What a field should hold.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Target {
+    /// This value; null is absence.
     Value(Value),
-    /// The value found before hostguard changed it (`None`: there was none); it goes back only if live still
-    /// equals `wrote`.
-    Before {
-        before: Option<Value>,
-        wrote: Value,
-    },
+    /// The value found before hostguard changed it (`None`: there was none); it goes back only if the digest of
+    /// the live value still is `wrote`.
+    Before { before: Option<Value>, wrote: String },
 }
 
 /// What an object should be.

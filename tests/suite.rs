@@ -1,4 +1,17 @@
-//! Tests that read files or see the crate from outside; one binary, so that it links once.
+//! Everything that needs no server.
 
 mod corpora;
+mod golden;
+mod laws;
+mod layers;
 mod plan;
+mod readme;
+
+#[path = "support"]
+mod support {
+    pub mod command;
+    pub mod pipeline;
+    pub mod plans;
+    pub mod random;
+    pub mod worlds;
+}

@@ -22,6 +22,15 @@ impl Draft {
         self.root.get("metadata")?.get("name")?.text()
     }
 
+    /// The uid that guards against the wrong cluster, where one is written.
+    pub fn cluster_uid(&self) -> Option<Spanned<String>> {
+        let uid = self.root.get("spec")?.get("cluster")?.get("uid")?;
+        Some(Spanned {
+            value: uid.text()?.to_string(),
+            span: uid.span,
+        })
+    }
+
     pub(super) fn decode(document: &Node) -> Draft {
         let mut decoder = Decoder {
             problems: Vec::new(),

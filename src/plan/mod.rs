@@ -10,6 +10,7 @@ mod document;
 mod fill;
 mod inputs;
 mod language;
+mod platform;
 mod raw;
 mod scalar;
 mod services;
@@ -24,6 +25,8 @@ pub use language::{field_help, field_paths, schema};
 use serde_json::Value;
 
 use crate::source::{Span, Spanned};
+
+pub use platform::{Facts as PlatformFacts, PLATFORMS};
 
 /// A valid plan.
 #[derive(Clone, Debug)]

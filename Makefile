@@ -1,0 +1,26 @@
+# `make try` is the main job with nothing installed but Rust. `make test` runs everything that can be tested on this
+# machine; tests/run.sh says how.
+
+.PHONY: try install test control-plane
+
+# Builds hostguard, then plans, applies and destroys a real plan; a copy of a snapshot file plays the cluster.
+PLAN = plans/eks-nodeport.yaml --live target/try/cluster.json
+INPUTS = --set trusted=203.0.113.7/32
+try:
+	cargo build --release --locked
+	mkdir -p target/try
+	cp examples/cluster.json target/try/cluster.json
+	target/release/hostguard plan $(PLAN) $(INPUTS)
+	target/release/hostguard apply $(PLAN) $(INPUTS) --yes
+	target/release/hostguard plan $(PLAN) $(INPUTS)
+	target/release/hostguard destroy $(PLAN) --yes
+
+install:
+	cargo install --path . --locked
+
+test:
+	@tests/run.sh
+
+# The API server of the live tests: prints the directory that holds cpserver and kubectl.
+control-plane:
+	@tests/control-plane/build.sh

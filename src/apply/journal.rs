@@ -1,0 +1,107 @@
+//! The record on its way into the cluster: written before the changes it protects, compare-and-set like any write.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::changes::{Change, Op};
+use crate::inventory::Inventory;
+use crate::provider::{Provider, Refusal};
+use crate::resource::{Key, Origin};
+
+/// The record once these keys turned out not to be done.
+type Settle = dyn Fn(&BTreeSet<Key>) -> Inventory + Send + Sync;
+
+/// Where the record is, as it was last seen, and its forms before and after.
+pub struct Journal {
+    key: Key,
+    held: Option<Value>,
+    intended: Inventory,
+    write_first: bool,
+    settle: Box<Settle>,
+}
+
+impl Journal {
+    /// `settle` gives the record once these keys turned out not to be done.
+    pub fn new(
+        key: Key,
+        held: Option<Value>,
+        intended: Inventory,
+        write_first: bool,
+        settle: impl Fn(&BTreeSet<Key>) -> Inventory + Send + Sync + 'static,
+    ) -> Journal {
+        Journal {
+            key,
+            held,
+            intended,
+            write_first,
+            settle: Box::new(settle),
+        }
+    }
+
+    /// What will be written, for the check of permissions.
+    pub fn first_change(&self) -> Option<Change> {
+        if self.write_first {
+            Some(self.change(&self.intended))
+        } else {
+            self.change_to(&(self.settle)(&BTreeSet::new()))
+        }
+    }
+
+    /// Writes every before-value and every intent.
+    pub(super) async fn intend(&mut self, provider: &dyn Provider) -> Result<(), Refusal> {
+        if self.write_first {
+            self.held = provider.perform(&self.change(&self.intended.clone())).await?;
+        }
+        Ok(())
+    }
+
+    /// Brings the record to what holds now; an empty one goes.
+    pub(super) async fn settle(&mut self, provider: &dyn Provider, not_done: &BTreeSet<Key>) -> Result<(), Refusal> {
+        if let Some(change) = self.change_to(&(self.settle)(not_done)) {
+            self.held = provider.perform(&change).await?;
+        }
+        Ok(())
+    }
+
+    fn change_to(&self, inventory: &Inventory) -> Option<Change> {
+        if inventory.entries.is_empty() {
+            let before = self.held.clone()?;
+            return Some(self.step(Op::Delete { before }));
+        }
+        let same = self
+            .held
+            .as_ref()
+            .and_then(Inventory::read)
+            .is_some_and(|held| held.as_ref() == Ok(inventory));
+        (!same).then(|| self.change(inventory))
+    }
+
+    fn change(&self, inventory: &Inventory) -> Change {
+        let object = inventory.object(&self.key.namespace);
+        match &self.held {
+            None => self.step(Op::Create { object }),
+            Some(before) => {
+                let patch = json!({"metadata": {"labels": object["metadata"]["labels"]}, "data": object["data"]});
+                self.step(Op::Update {
+                    before: before.clone(),
+                    patch,
+                })
+            }
+        }
+    }
+
+    fn step(&self, op: Op) -> Change {
+        let origin = Origin {
+            section: "inventory".into(),
+            span: None,
+        };
+        Change {
+            key: self.key.clone(),
+            op,
+            fields: Vec::new(),
+            origin,
+            needs: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! The command line. Each verb's doc comment is its help text. Parses, and does nothing.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+/// Protects Kubernetes hosts with Calico: shows what a plan changes, then does exactly that.
+///
+/// Exit codes: 0 done; 2 changes (plan --detailed-exitcode); 1 error; 3 conflict with another owner; 4 the world moved
+/// after it was shown; 5 applied in part; 7 applied, and the result is not what was planned; 64 usage; 130 interrupted.
+#[derive(Debug, Parser)]
+#[command(name = "hostguard", version, max_term_width = 80)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Check plans offline: syntax, references, Calico validity. Every mistake in one run.
+    Check(Check),
+    /// Show what a plan would change. Writes nothing, anywhere.
+    Plan(Plan),
+    /// Show the changes, ask, make them in order, wait for Calico, and read back.
+    Apply(Apply),
+    /// Take back what a plan did: delete what it created, restore the values it found.
+    Destroy(Destroy),
+    /// Write live state to a file that every verb takes as --live.
+    Snapshot(Snapshot),
+    /// Print a JSON Schema: of the plan language (for editors) or of -o json.
+    Schema(Schema),
+    /// Explain an error code (HG0104) or a field of the plan language (spec.nodes).
+    Explain(Explain),
+}
+
+/// Which cluster.
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Cluster")]
+pub struct World {
+    /// `cluster`, or a snapshot file that plays the cluster.
+    #[arg(long, value_name = "cluster|FILE", default_value = "cluster")]
+    pub live: String,
+    /// The kubeconfig file; default: $KUBECONFIG, then ~/.kube/config, then the pod's own account.
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// The kubeconfig's context.
+    #[arg(long)]
+    pub context: Option<String>,
+    /// How long one request may take.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub request_timeout: u64,
+    /// The namespace of the inventories.
+    #[arg(long, value_name = "NAMESPACE", default_value = "hostguard")]
+    pub inventory_namespace: String,
+}
+
+/// Values for the plan's inputs; the first of --set, --inputs, HOSTGUARD_INPUT_NAME, lookup, default counts.
+#[derive(Debug, Default, ClapArgs)]
+#[command(next_help_heading = "Inputs")]
+pub struct Inputs {
+    /// Give an input a value.
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    pub set: Vec<String>,
+    /// A YAML file of input values; a later file wins.
+    #[arg(long = "inputs", value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Text,
+    Json,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Output {
+    /// The form of the answer.
+    #[arg(short = 'o', long = "output", value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Check {
+    /// Plan files; `-` is standard input.
+    #[arg(required = true, value_name = "PLAN")]
+    pub plans: Vec<String>,
+    #[command(flatten)]
+    pub inputs: Inputs,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Plan {
+    /// The plan file; `-` is standard input.
+    #[arg(value_name = "PLAN")]
+    pub plan: String,
+    #[command(flatten)]
+    pub inputs: Inputs,
+    #[command(flatten)]
+    pub world: World,
+    #[command(flatten)]
+    pub output: Output,
+    /// Exit with 2 when there are changes.
+    #[arg(long)]
+    pub detailed_exitcode: bool,
+    /// Take over a field that another applier manages; written as the conflict prints it.
+    #[arg(long, value_name = "KEY:FIELD")]
+    pub force_conflicts: Vec<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Doing {
+    /// Do not ask.
+    #[arg(short = 'y', long)]
+    pub yes: bool,
+    /// How long to wait for Calico's controllers.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub wait: u64,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Apply {
+    #[command(flatten)]
+    pub plan: Plan,
+    #[command(flatten)]
+    pub doing: Doing,
+    /// Allow exactly this many deletions, when there are more than 5.
+    #[arg(long, value_name = "N")]
+    pub allow_delete: Option<usize>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Destroy {
+    /// The plan file; only its name and its cluster are read.
+    #[arg(value_name = "PLAN", required_unless_present = "name")]
+    pub plan: Option<String>,
+    /// The plan's name, when the file is not at hand.
+    #[arg(long, value_name = "NAME", conflicts_with = "plan")]
+    pub name: Option<String>,
+    #[command(flatten)]
+    pub world: World,
+    #[command(flatten)]
+    pub output: Output,
+    #[command(flatten)]
+    pub doing: Doing,
+    /// Show what would be taken back, and do nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Snapshot {
+    /// Where to write; `-` is standard output.
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    pub out: String,
+    #[command(flatten)]
+    pub world: World,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SchemaOf {
+    /// The plan language.
+    Plan,
+    /// The answer of `plan -o json`, `apply -o json` and `destroy -o json`.
+    Answer,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Schema {
+    #[arg(value_enum, default_value_t = SchemaOf::Plan)]
+    pub of: SchemaOf,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Explain {
+    /// A code (HG0104) or a field (spec.nodes); nothing lists both.
+    pub what: Option<String>,
+}

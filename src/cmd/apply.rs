@@ -1,0 +1,318 @@
+//! `hostguard apply`: shows, asks, re-reads, writes in order, waits, verifies.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::plan::{Shown, show, show_warnings};
+use super::{Console, Failure, worst};
+use crate::apply::{self as engine, Journal, Outcome, Refused, Report, Run, Wait};
+use crate::changes::{Change, ChangeSet};
+use crate::cli::{Apply, Doing, Format};
+use crate::error::{Error, Kind, codes};
+use crate::render;
+use crate::resource::{Key, Kind as ObjectKind};
+use crate::sequence::{Approved, Sequence};
+use crate::state::State;
+
+/// Deletions that need no number.
+const FREE_DELETIONS: usize = 5;
+
+pub(super) async fn run(args: &Apply, console: &mut dyn Console) -> Result<u8, Failure> {
+    let shown = show(&args.plan, "apply", console).await?;
+    let deletions = shown.prepared.difference.set.counts().delete;
+    if deletions > FREE_DELETIONS && args.allow_delete != Some(deletions) {
+        let error = Error::failed(codes::DELETES_MANY, format!("{deletions} objects would be deleted"));
+        return Err(Failure::from(
+            error.fix(format!("if that is meant, say --allow-delete {deletions}")),
+        ));
+    }
+    carry_out(shown, "apply", &args.doing, args.plan.output.format, console).await
+}
+
+/// Everything after the answer was shown; destroy comes this way too.
+pub(super) async fn carry_out(
+    mut shown: Shown,
+    verb: &'static str,
+    doing: &Doing,
+    format: Format,
+    console: &mut dyn Console,
+) -> Result<u8, Failure> {
+    let nothing = shown.prepared.difference.set.steps.is_empty() && !shown.prepared.difference.record.changes();
+    if let Some(kind) = worst(shown.blocked.iter().copied()) {
+        finish_json(&shown, verb, None, format, console);
+        return Err(Failure::Said(kind));
+    }
+    if nothing {
+        finish_json(&shown, verb, None, format, console);
+        return Ok(0);
+    }
+    datastore_ready(&shown.state)?;
+    let digest = shown.prepared.difference.set.digest();
+    if !doing.yes {
+        ask(verb, &shown.prepared.difference.set, console)?;
+        let state = shown.provider.read(&shown.scope).await?;
+        let prepared = shown.intent.prepare(&state, &shown.options)?;
+        if prepared.difference.set.digest() != digest || !prepared.difference.conflicts.is_empty() {
+            return Err(Failure::from(stale(
+                &shown.prepared.difference.set,
+                &prepared.difference.set,
+            )));
+        }
+        shown.prepared = prepared;
+        shown.state = state;
+    }
+    let sequence = Sequence::of(&shown.prepared.difference.set).expect("unreadable targets ended the run above");
+    let approved = sequence.approve(&digest).expect("the digest was compared above");
+    let report = make(&shown, &approved, doing, console).await?;
+    show_warnings(shown.provider.as_ref(), &mut shown.warned, console);
+    finish(&shown, verb, &report, format, console).await
+}
+
+/// Calico loses what is written during a migration of its datastore.
+fn datastore_ready(state: &State) -> Result<(), Failure> {
+    let key = Key::cluster(ObjectKind::ClusterInformation, "default");
+    let ready = state
+        .present(&key)
+        .and_then(|object| object.pointer("/spec/datastoreReady")?.as_bool());
+    if ready == Some(false) {
+        let error = Error::failed(
+            codes::NOT_READY,
+            format!("{key}: datastoreReady is false, Calico's datastore is locked"),
+        );
+        return Err(Failure::from(
+            error.fix("wait until the migration is over, then try again"),
+        ));
+    }
+    Ok(())
+}
+
+fn ask(verb: &str, set: &ChangeSet, console: &mut dyn Console) -> Result<(), Failure> {
+    if !console.can_ask() {
+        let error = Error::new(
+            Kind::Usage,
+            codes::NEEDS_YES,
+            "standard input is not a terminal, so nobody can be asked",
+        );
+        return Err(Failure::from(error.fix(format!("add --yes to {verb} without asking"))));
+    }
+    let steps = set.steps.len();
+    let question = format!(
+        "Do {} on this cluster? Only `yes` is a yes: ",
+        if steps == 1 {
+            "this 1 step".into()
+        } else {
+            format!("these {steps} steps")
+        }
+    );
+    if console.ask(&question).trim() == "yes" {
+        return Ok(());
+    }
+    Err(Failure::from(Error::failed(
+        codes::DECLINED,
+        "the answer was not yes; nothing was written",
+    )))
+}
+
+/// What is new, other or gone since it was shown.
+fn stale(shown: &ChangeSet, now: &ChangeSet) -> Error {
+    let mut error = Error::new(
+        Kind::Stale,
+        codes::STALE,
+        "the cluster moved after the changes were shown; nothing was written",
+    );
+    let find = |set: &ChangeSet, key: &Key| set.steps.iter().find(|step| step.key == *key).cloned();
+    for step in &now.steps {
+        match find(shown, &step.key) {
+            None => error = error.cause(format!("new: {} {}", step.op.verb(), step.key)),
+            Some(old) if !old.same_as(step) => {
+                error = error.cause(format!("now another change: {} {}", step.op.verb(), step.key))
+            }
+            Some(_) => {}
+        }
+    }
+    for step in shown.steps.iter().filter(|step| find(now, &step.key).is_none()) {
+        error = error.cause(format!("no longer needed: {} {}", step.op.verb(), step.key));
+    }
+    error.fix("run it again to see and approve what would be done now")
+}
+
+async fn make(shown: &Shown, approved: &Approved, doing: &Doing, console: &mut dyn Console) -> Result<Report, Failure> {
+    let recompute = |state: &State, key: &Key| -> Result<Option<Change>, String> {
+        match shown.intent.prepare(state, &shown.options) {
+            Ok(now) => Ok(now.difference.set.steps.into_iter().find(|step| step.key == *key)),
+            Err(Failure::World(_, errors)) => Err(errors.first().map(|e| e.message.clone()).unwrap_or_default()),
+            Err(Failure::Plan(..) | Failure::Said(_)) => Err("the plan is not valid for this state".into()),
+        }
+    };
+    let record = shown.prepared.difference.record.clone();
+    let settled = record.clone();
+    let journal = Journal::new(
+        record.key.clone(),
+        record.found.clone(),
+        record.intended.clone(),
+        record.must_be_written_first(),
+        move |not_done| settled.after_without(not_done),
+    );
+    let stop = Arc::new(AtomicBool::new(false));
+    let listener = tokio::spawn(listen(stop.clone()));
+    let run = Run {
+        provider: shown.provider.as_ref(),
+        scope: &shown.scope,
+        recompute: &recompute,
+        wait: Wait {
+            deadline: Duration::from_secs(doing.wait),
+            interval: Duration::from_millis(250),
+        },
+        stop: &stop,
+    };
+    let mut tell = |event: engine::Event| {
+        if let Some(line) = render::event(&event) {
+            console.story(&line);
+        }
+    };
+    let report = engine::run(approved, journal, run, &mut tell).await;
+    listener.abort();
+    report.map_err(|refused| Failure::from(refused_error(refused)))
+}
+
+/// The first Ctrl-C finishes what is in flight, the second ends at once.
+async fn listen(stop: Arc<AtomicBool>) {
+    while tokio::signal::ctrl_c().await.is_ok() {
+        if stop.swap(true, Ordering::SeqCst) {
+            std::process::exit(i32::from(Kind::Interrupted.exit_code()));
+        }
+    }
+}
+
+fn refused_error(refused: Refused) -> Error {
+    match refused {
+        Refused::Denied(denied) => {
+            let mut error = Error::failed(
+                codes::NOT_ALLOWED,
+                format!("{} rights are missing; nothing was written", denied.len()),
+            );
+            for right in &denied {
+                let api = right.kind.api();
+                let group = if api.group.is_empty() {
+                    String::new()
+                } else {
+                    format!(".{}", api.group)
+                };
+                let place = if right.namespace.is_empty() {
+                    String::new()
+                } else {
+                    format!(" in namespace {}", right.namespace)
+                };
+                error = error.cause(format!("{} {}{group}{place}", right.verb, api.plural));
+            }
+            error.fix("add these verbs to the role of this identity")
+        }
+        Refused::Record(refusal) => Error::failed(
+            codes::RECORD_FAILED,
+            "the record could not be written, so no change was made",
+        )
+        .cause(refusal.message)
+        .fix("see why the ConfigMap in the inventory namespace cannot be written, then try again"),
+        Refused::Failed(error) => error,
+    }
+}
+
+async fn finish(
+    shown: &Shown,
+    verb: &'static str,
+    report: &Report,
+    format: Format,
+    console: &mut dyn Console,
+) -> Result<u8, Failure> {
+    match format {
+        Format::Text => console.answer(&render::report(report)),
+        Format::Json => finish_json(shown, verb, Some(report), format, console),
+    }
+    let mut errors = outcome_errors(report);
+    if errors.is_empty() {
+        errors.extend(verify(shown).await?);
+    }
+    if errors.is_empty() {
+        Ok(0)
+    } else {
+        Err(Failure::World(None, errors))
+    }
+}
+
+fn finish_json(shown: &Shown, verb: &'static str, report: Option<&Report>, format: Format, console: &mut dyn Console) {
+    if format == Format::Json {
+        let mut answer = shown.prepared.answer(verb, &shown.intent, &shown.state);
+        answer.report = report;
+        console.answer(&render::json(&answer));
+    }
+}
+
+fn outcome_errors(report: &Report) -> Vec<Error> {
+    let mut errors = Vec::new();
+    if report.interrupted {
+        let message = format!("interrupted after {} of {} steps", report.done(), report.steps.len());
+        errors.push(Error::new(Kind::Interrupted, codes::INTERRUPTED, message).fix("apply again to go on from here"));
+    }
+    if report.failed() > 0 {
+        let kind = if report.done() > 0 { Kind::Partial } else { Kind::Failed };
+        let mut error = Error::new(
+            kind,
+            codes::STEP_FAILED,
+            format!("{} of {} steps failed", report.failed(), report.steps.len()),
+        );
+        for (key, _, outcome) in &report.steps {
+            if let Outcome::Failed(refusal) = outcome {
+                error = error.cause(format!("{key}: {}", refusal.message));
+            }
+        }
+        errors.push(error.fix("mend the cause and apply again: it goes on from here"));
+    }
+    if !report.unsettled.is_empty() {
+        let mut error = Error::new(
+            Kind::Unverified,
+            codes::UNVERIFIED,
+            "Calico's controllers had not caught up when the deadline came",
+        );
+        for left in report.unsettled.iter().take(5) {
+            error = error.cause(left.clone());
+        }
+        errors.push(error.fix("see whether kube-controllers runs (it waits for DaemonSet calico-node on first start), or wait longer with --wait"));
+    }
+    if let Some(refusal) = &report.record_behind {
+        let error = Error::failed(
+            codes::RECORD_BEHIND,
+            "the steps were made, the record is one form behind",
+        );
+        errors.push(
+            error
+                .cause(refusal.message.clone())
+                .fix("apply again to bring it up to date"),
+        );
+    }
+    errors
+}
+
+/// Reads once more: nothing may be left to do.
+async fn verify(shown: &Shown) -> Result<Vec<Error>, Failure> {
+    let state = shown.provider.read(&shown.scope).await?;
+    let now = shown.intent.prepare(&state, &shown.options)?;
+    let left = &now.difference.set.steps;
+    if left.is_empty() && now.difference.conflicts.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut error = Error::new(
+        Kind::Unverified,
+        codes::UNVERIFIED,
+        "every step was made, and the state read afterwards still differs",
+    );
+    for step in left {
+        error = error.cause(format!("still to {} {}", step.op.verb(), step.key));
+    }
+    for conflict in &now.difference.conflicts {
+        error = error.cause(conflict.message.clone());
+    }
+    Ok(vec![error.fix(
+        "somebody changed it meanwhile: run `hostguard plan` to see what",
+    )])
+}

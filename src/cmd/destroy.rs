@@ -1,0 +1,35 @@
+//! `hostguard destroy`: the same engine, wanting what the record says was there before.
+
+use super::apply::carry_out;
+use super::plan::show_intent;
+use super::prepare::Intent;
+use super::{Console, Failure, files, world, worst};
+use crate::cli::Destroy;
+use crate::compile;
+use crate::diff::Options;
+use crate::plan::Plan;
+
+pub(super) async fn run(args: &Destroy, console: &mut dyn Console) -> Result<u8, Failure> {
+    let intent = match (&args.plan, &args.name) {
+        (Some(file), _) => files::nothing_of(file)?,
+        (None, name) => Intent::Nothing {
+            plan: Box::new(Plan::nothing(name.as_deref().unwrap_or_default())),
+            source: None,
+        },
+    };
+    let plan = intent.offline()?;
+    let provider = world::open(&args.world, plan.name()).await?;
+    let options = Options {
+        inventory_namespace: args.world.inventory_namespace.clone(),
+        ..Options::default()
+    };
+    let scope = compile::scope(&plan, &options.inventory_namespace);
+    let shown = show_intent("destroy", intent, provider, scope, options, &args.output, console).await?;
+    if shown.prepared.difference.record.found.is_none() && shown.blocked.is_empty() {
+        console.story(&format!("plan {} has no record on this cluster", plan.name()));
+    }
+    if args.dry_run {
+        return Ok(worst(shown.blocked.into_iter()).map_or(0, |kind| kind.exit_code()));
+    }
+    carry_out(shown, "destroy", &args.doing, args.output.format, console).await
+}

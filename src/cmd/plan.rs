@@ -1,0 +1,102 @@
+//! `hostguard plan`: what would change. Writes nothing, anywhere.
+
+use std::collections::BTreeSet;
+
+use super::prepare::{Intent, Prepared};
+use super::{Console, Failure, files, world, worst};
+use crate::cli::{Format, Output, Plan};
+use crate::compile;
+use crate::diff::Options;
+use crate::error::{Kind, Style, show_error};
+use crate::provider::Provider;
+use crate::render;
+use crate::state::{Scope, State};
+
+pub(super) async fn run(args: &Plan, console: &mut dyn Console) -> Result<u8, Failure> {
+    let shown = show(args, "plan", console).await?;
+    let changes = !shown.prepared.difference.set.steps.is_empty() || shown.prepared.difference.record.changes();
+    match worst(shown.blocked.into_iter()) {
+        Some(kind) => Ok(kind.exit_code()),
+        None if changes && args.detailed_exitcode => Ok(2),
+        None => Ok(0),
+    }
+}
+
+/// A plan that was read, compared and shown.
+pub(super) struct Shown {
+    pub intent: Intent,
+    pub provider: Box<dyn Provider>,
+    pub scope: Scope,
+    pub options: Options,
+    pub state: State,
+    pub prepared: Prepared,
+    /// Why it cannot be applied; said already.
+    pub blocked: Vec<Kind>,
+    /// Warnings of the server; said already.
+    pub warned: BTreeSet<String>,
+}
+
+/// Says each warning of the server once.
+pub(super) fn show_warnings(provider: &dyn Provider, warned: &mut BTreeSet<String>, console: &mut dyn Console) {
+    for warning in provider.warnings() {
+        if !warned.contains(&warning) {
+            console.story(&format!("the server warns: {}", render::escape(&warning)));
+            warned.insert(warning);
+        }
+    }
+}
+
+/// Reads the plan and the world, and prints the answer.
+pub(super) async fn show(args: &Plan, verb: &'static str, console: &mut dyn Console) -> Result<Shown, Failure> {
+    let intent = Intent::Plan(Box::new(files::load(&args.plan, &args.inputs)?));
+    let offline = intent.offline()?;
+    files::show_warnings(&intent, &offline, console);
+    let provider = world::open(&args.world, offline.name()).await?;
+    let options = Options {
+        inventory_namespace: args.world.inventory_namespace.clone(),
+        force_conflicts: args.force_conflicts.iter().cloned().collect(),
+    };
+    let scope = compile::scope(&offline, &options.inventory_namespace);
+    show_intent(verb, intent, provider, scope, options, &args.output, console).await
+}
+
+/// Reads the world, compares, and prints the answer; then what keeps it from being applied.
+pub(super) async fn show_intent(
+    verb: &'static str,
+    intent: Intent,
+    provider: Box<dyn Provider>,
+    scope: Scope,
+    options: Options,
+    output: &Output,
+    console: &mut dyn Console,
+) -> Result<Shown, Failure> {
+    let state = provider.read(&scope).await?;
+    let mut warned = BTreeSet::new();
+    show_warnings(provider.as_ref(), &mut warned, console);
+    let prepared = intent.prepare(&state, &options)?;
+    let answer = prepared.answer(verb, &intent, &state);
+    match output.format {
+        Format::Text => console.answer(&render::text(&answer)),
+        Format::Json if verb == "plan" => console.answer(&render::json(&answer)),
+        Format::Json => {} // printed with the report, as one document
+    }
+    let unreadable = prepared.unreadable();
+    for error in &unreadable {
+        console.story(&show_error(None, error, Style::default()));
+    }
+    let kinds = unreadable
+        .iter()
+        .chain(&prepared.difference.conflicts)
+        .map(|error| error.kind);
+    let blocked = kinds.collect();
+    Ok(Shown {
+        intent,
+        provider,
+        scope,
+        options,
+        state,
+        prepared,
+        blocked,
+        warned,
+    })
+}

@@ -1,0 +1,41 @@
+//! `hostguard snapshot`: live state to a file, redacted.
+
+use std::path::Path;
+
+use super::{Console, Failure, world};
+use crate::cli::Snapshot;
+use crate::error::{Error, codes};
+use crate::provider::snapshot::{encode, write_atomically};
+use crate::resource::Kind;
+use crate::state::Scope;
+
+pub(super) async fn run(args: &Snapshot, console: &mut dyn Console) -> Result<u8, Failure> {
+    let provider = world::open(&args.world, "snapshot").await?;
+    let scope = Scope {
+        kinds: Kind::ALL.into_iter().collect(),
+        inventory_namespace: args.world.inventory_namespace.clone(),
+    };
+    let state = provider.read(&scope).await?.redacted();
+    let now = jiff::Timestamp::now();
+    let seconds = jiff::Timestamp::from_second(now.as_second()).unwrap_or(now);
+    let bytes = encode(&state, &seconds.to_string());
+    if args.out == "-" {
+        console.answer(&String::from_utf8_lossy(&bytes));
+    } else {
+        write_atomically(Path::new(&args.out), &bytes).map_err(|e| {
+            Error::failed(codes::FILE_UNWRITABLE, format!("{} cannot be written", args.out)).cause(e.to_string())
+        })?;
+        console.story(&format!(
+            "{}: {} objects of cluster {}",
+            args.out,
+            state.objects().len(),
+            state.facts.name
+        ));
+    }
+    for (kind, why) in state.coverage() {
+        if let Some(why) = why {
+            console.story(&format!("{kind} could not be read: {why}"));
+        }
+    }
+    Ok(0)
+}

@@ -1,0 +1,367 @@
+//! Graph × State → ChangeSet: what differs, field by field, and who owns it.
+//!
+//! Local and pure. Compares only what the plan claims, in the canonical form of its kind, and says for every field
+//! what the record must remember. Knows nothing of servers: a conflict here is two claims, not an HTTP status.
+
+pub mod canon;
+mod owners;
+mod record;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use crate::changes::{Change, ChangeSet, FieldChange, Note, Op, hex_digest};
+use crate::compile::Compiled;
+use crate::error::{Error, Kind as ErrorKind, codes};
+use crate::inventory::{Entry, PLAN_LABEL, Recorded};
+use crate::resource::{FieldPath, Key, Kind, Origin, Resource, Target, Want, fields_of};
+use crate::state::{Observed, State};
+
+pub use record::Record;
+
+/// What the caller decides.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    pub inventory_namespace: String,
+    /// Fields to take from another applier, as `KEY:FIELD`.
+    pub force_conflicts: BTreeSet<String>,
+}
+
+/// Everything that `plan` shows and `apply` does.
+#[derive(Clone, Debug)]
+pub struct Difference {
+    pub set: ChangeSet,
+    pub record: Record,
+    /// Claims of others with another value. Nothing is applied while there is one.
+    pub conflicts: Vec<Error>,
+}
+
+/// Compares what is wanted with what is there.
+pub fn diff(compiled: &Compiled, state: &State, options: &Options) -> Difference {
+    let mut differ = Differ {
+        compiled,
+        state,
+        options,
+        set: ChangeSet::default(),
+        after: BTreeMap::new(),
+        conflicts: Vec::new(),
+        unforced: options.force_conflicts.clone(),
+    };
+    for resource in compiled.graph.in_order() {
+        differ.resource(resource);
+    }
+    differ.finish()
+}
+
+struct Differ<'a> {
+    compiled: &'a Compiled,
+    state: &'a State,
+    options: &'a Options,
+    set: ChangeSet,
+    /// The record's entries once everything is done.
+    after: BTreeMap<Key, Entry>,
+    conflicts: Vec<Error>,
+    /// Named with `--force-conflicts` and not met yet.
+    unforced: BTreeSet<String>,
+}
+
+impl Differ<'_> {
+    fn resource(&mut self, resource: &Resource) {
+        let key = &resource.key;
+        match (&resource.want, self.state.get(key)) {
+            (_, Observed::Unreadable(why)) => {
+                self.set.unreadable.push((key.clone(), why.to_string()));
+                self.keep_entry(key);
+            }
+            (Want::Object(fields), Observed::Absent) => self.create(resource, fields),
+            (Want::Object(fields), Observed::Present(object)) => self.update(resource, fields, object, true),
+            (Want::Fields(fields), Observed::Present(object)) => self.update(resource, fields, object, false),
+            (Want::Fields(_), Observed::Absent) => self.note(key, "is gone, so there is nothing to give back"),
+            (Want::Absent, Observed::Absent) => {}
+            (Want::Absent, Observed::Present(object)) => self.delete(resource, object),
+        }
+    }
+
+    fn keep_entry(&mut self, key: &Key) {
+        if let Some(entry) = self.compiled.mine.entry(key) {
+            self.after.insert(key.clone(), entry.clone());
+        }
+    }
+
+    fn note(&mut self, key: &Key, text: impl Into<String>) {
+        self.set.notes.push(Note {
+            about: key.to_string(),
+            text: text.into(),
+        });
+    }
+
+    fn push(&mut self, resource: &Resource, op: Op, fields: Vec<FieldChange>) {
+        let needs = self.compiled.graph.needs(&resource.key);
+        let change = Change {
+            key: resource.key.clone(),
+            op,
+            fields,
+            origin: resource.origin.clone(),
+            needs,
+        };
+        self.set.steps.push(change);
+    }
+
+    fn create(&mut self, resource: &Resource, fields: &BTreeMap<FieldPath, Target>) {
+        let key = &resource.key;
+        let api = key.kind.api();
+        let mut object = json!({
+            "apiVersion": api.api_version(),
+            "kind": api.kind,
+            "metadata": {"name": key.name, "labels": {PLAN_LABEL: self.compiled.mine.plan}},
+        });
+        if api.namespaced {
+            object["metadata"]["namespace"] = json!(key.namespace);
+        }
+        let mut changes = Vec::new();
+        let mut entry = Entry {
+            created: true,
+            fields: BTreeMap::new(),
+        };
+        for (path, target) in fields {
+            let Target::Value(value) = target else { continue };
+            if value.is_null() {
+                continue;
+            }
+            path.set(&mut object, value.clone());
+            let wrote = self.digest(key.kind, path, Some(value));
+            entry.fields.insert(path.pointer(), Recorded { before: None, wrote });
+            changes.push(FieldChange {
+                path: path.clone(),
+                before: None,
+                after: Some(value.clone()),
+                taken_from: None,
+            });
+        }
+        self.after.insert(key.clone(), entry);
+        self.push(resource, Op::Create { object }, changes);
+    }
+
+    fn delete(&mut self, resource: &Resource, object: &Value) {
+        let key = &resource.key;
+        if !carries_label(object) {
+            self.note(
+                key,
+                format!("stays: it no longer carries the label {PLAN_LABEL}, so it is not the object that was created"),
+            );
+            return;
+        }
+        if object.pointer("/metadata/deletionTimestamp").is_some() {
+            self.note(
+                key,
+                "is being deleted already, and is kept by a finalizer until what uses it is gone",
+            );
+            self.keep_entry(key);
+            return;
+        }
+        let fields = fields_of(object).into_iter().filter(|(path, _)| path.0[0] == "spec");
+        let fields = fields.map(|(path, value)| FieldChange {
+            path,
+            before: Some(value),
+            after: None,
+            taken_from: None,
+        });
+        self.push(resource, Op::Delete { before: object.clone() }, fields.collect());
+    }
+
+    fn update(&mut self, resource: &Resource, fields: &BTreeMap<FieldPath, Target>, object: &Value, whole: bool) {
+        let key = &resource.key;
+        let others_created = self
+            .compiled
+            .others
+            .values()
+            .any(|other| other.entry(key).is_some_and(|e| e.created));
+        let mine_created = self.compiled.mine.entry(key).is_some_and(|entry| entry.created);
+        let created = whole && carries_label(object) && (mine_created || others_created);
+        let mut entry = Entry {
+            created,
+            fields: BTreeMap::new(),
+        };
+        let mut changes = Vec::new();
+        let mut wanted = fields.clone();
+        if whole && key.kind.closed().is_some() {
+            for (path, _) in fields_of(object)
+                .into_iter()
+                .filter(|(path, _)| path.is_closed(key.kind))
+            {
+                wanted.entry(path).or_insert(Target::Value(Value::Null));
+            }
+        }
+        for (path, target) in &wanted {
+            let live = path.get(object);
+            let change = match target {
+                Target::Value(value) => {
+                    let value = Some(value).filter(|value| !value.is_null());
+                    self.want_value(key, path, live, value, object, &mut entry, &resource.origin)
+                }
+                Target::Before { before, wrote } => self.want_before(key, path, live, before.as_ref(), wrote),
+            };
+            changes.extend(change);
+        }
+        if entry.created || !entry.fields.is_empty() {
+            self.after.insert(key.clone(), entry);
+        }
+        if !changes.is_empty() {
+            let update = Change::update(key.clone(), object.clone(), changes, resource.origin.clone());
+            self.push(resource, update.op, update.fields);
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)] // the parts of one comparison, used nowhere else
+    fn want_value(
+        &mut self,
+        key: &Key,
+        path: &FieldPath,
+        live: Option<&Value>,
+        value: Option<&Value>,
+        object: &Value,
+        entry: &mut Entry,
+        origin: &Origin,
+    ) -> Option<FieldChange> {
+        let wrote = self.digest(key.kind, path, value);
+        let equal = self.digest(key.kind, path, live) == wrote;
+        let other = self
+            .compiled
+            .others
+            .iter()
+            .find_map(|(plan, inventory)| Some((plan, inventory.recorded(key, path)?)));
+        if let Some((plan, other)) = other
+            && other.wrote != wrote
+        {
+            self.conflict(
+                Error::new(
+                    ErrorKind::Conflict,
+                    codes::OTHER_PLAN,
+                    format!("{key}: {path} is claimed by plan {plan} with another value"),
+                )
+                .cause(format!("live: {}, wanted here: {}", shown(live), shown(value))),
+                origin,
+                "agree on one value, or take the claim out of one of the two plans",
+            );
+            return None;
+        }
+        let before = match (self.compiled.mine.recorded(key, path), other) {
+            (Some(mine), _) => Some(mine.before.clone()),
+            (None, Some((_, other))) => Some(other.before.clone()),
+            (None, None) if entry.created => Some(None),
+            (None, None) if !equal => Some(live.cloned()),
+            (None, None) => None, // it was right already: not ours
+        };
+        if let Some(before) = before {
+            entry.fields.insert(path.pointer(), Recorded { before, wrote });
+        }
+        if equal {
+            return None;
+        }
+        let me = format!("hostguard-{}", self.compiled.mine.plan);
+        let owners = owners::owners(object, path, &me);
+        if let Some(owner) = owners.iter().find(|owner| owner.applier) {
+            let name = format!("{key}:{path}");
+            self.unforced.remove(&name);
+            if !self.options.force_conflicts.contains(&name) {
+                let message = format!("{key}: {path} is managed by {} with another value", owner.manager);
+                self.conflict(
+                    Error::new(ErrorKind::Conflict, codes::OTHER_APPLIER, message)
+                        .cause(format!("live: {}, wanted: {}", shown(live), shown(value)))
+                        .consequence(format!(
+                            "{} would set its value again, and each would undo the other",
+                            owner.manager
+                        )),
+                    origin,
+                    &format!(
+                        "take it out of {}, use its value, or take it over with --force-conflicts '{name}'",
+                        owner.manager
+                    ),
+                );
+                return None;
+            }
+        }
+        let taken_from = owners.into_iter().next().map(|owner| owner.manager);
+        Some(FieldChange {
+            path: path.clone(),
+            before: live.cloned(),
+            after: value.cloned(),
+            taken_from,
+        })
+    }
+
+    fn want_before(
+        &mut self,
+        key: &Key,
+        path: &FieldPath,
+        live: Option<&Value>,
+        before: Option<&Value>,
+        wrote: &str,
+    ) -> Option<FieldChange> {
+        let found = self.digest(key.kind, path, live);
+        if found == self.digest(key.kind, path, before) {
+            return None;
+        }
+        if found != wrote {
+            let text = format!(
+                "{path} stays {}: it is not what was written any more; the value found at first was {}",
+                shown(live),
+                shown(before)
+            );
+            self.note(key, text);
+            return None;
+        }
+        Some(FieldChange {
+            path: path.clone(),
+            before: live.cloned(),
+            after: before.cloned(),
+            taken_from: None,
+        })
+    }
+
+    fn conflict(&mut self, mut error: Error, origin: &Origin, fix: &str) {
+        error.span = origin.span;
+        self.conflicts.push(error.fix(fix));
+    }
+
+    fn digest(&self, kind: Kind, path: &FieldPath, value: Option<&Value>) -> String {
+        hex_digest(&value.map_or(Value::Null, |value| canon::canonical(kind, path, value)))
+    }
+
+    fn finish(mut self) -> Difference {
+        for name in std::mem::take(&mut self.unforced) {
+            let error = Error::new(
+                ErrorKind::Usage,
+                codes::NOTHING_TO_FORCE,
+                format!("--force-conflicts {name}: no such conflict"),
+            );
+            self.conflicts
+                .push(error.fix("name a conflict as it is printed, KEY:FIELD"));
+        }
+        let mut notes: Vec<Note> = self.compiled.notes.clone();
+        notes.append(&mut self.set.notes);
+        self.set.notes = notes;
+        self.set.findings = self.compiled.findings.clone();
+        let record = Record::new(self.compiled, self.state, &self.options.inventory_namespace, self.after);
+        record.add_namespace_step(self.state, &mut self.set);
+        if let Observed::Unreadable(why) = self.state.get(&record.key) {
+            self.set.unreadable.push((record.key.clone(), why.to_string()));
+        }
+        Difference {
+            set: self.set,
+            record,
+            conflicts: self.conflicts,
+        }
+    }
+}
+
+fn carries_label(object: &Value) -> bool {
+    object
+        .pointer("/metadata/labels")
+        .is_some_and(|labels| labels.get(PLAN_LABEL).is_some())
+}
+
+fn shown(value: Option<&Value>) -> String {
+    value.map_or_else(|| "absent".to_string(), Value::to_string)
+}

@@ -1,0 +1,118 @@
+//! The record of a change set: the inventory before the first step, and the one after the last.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use crate::changes::{Change, ChangeSet, Note, Op};
+use crate::compile::Compiled;
+use crate::inventory::{Entry, FORMAT, Inventory, MAX_BYTES};
+use crate::resource::{Key, Kind, Origin};
+use crate::state::{Observed, State};
+
+/// What the inventory is now, must be before the first write, and is to be after the last.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// The ConfigMap.
+    pub key: Key,
+    /// The ConfigMap as it was read.
+    pub found: Option<Value>,
+    /// Old entries and new ones: whatever happens on the way, every before-value is known.
+    pub intended: Inventory,
+    /// Only what the plan wants now.
+    pub settled: Inventory,
+    found_inventory: Inventory,
+}
+
+impl Record {
+    pub(super) fn new(compiled: &Compiled, state: &State, namespace: &str, after: BTreeMap<Key, Entry>) -> Record {
+        let key = Inventory::key(namespace, &compiled.mine.plan);
+        let found = state.present(&key).cloned();
+        let mut settled = Inventory {
+            format: FORMAT,
+            picks: BTreeMap::new(),
+            entries: BTreeMap::new(),
+            plan: compiled.mine.plan.clone(),
+        };
+        settled.entries = after.into_iter().map(|(key, entry)| (key.to_string(), entry)).collect();
+        if !settled.entries.is_empty() {
+            settled.picks = compiled.picks.clone();
+        }
+        let mut intended = settled.clone();
+        for (key, old) in &compiled.mine.entries {
+            let entry = intended.entries.entry(key.clone()).or_insert_with(|| old.clone());
+            entry.created |= old.created;
+            for (path, recorded) in &old.fields {
+                entry.fields.entry(path.clone()).or_insert_with(|| recorded.clone());
+            }
+        }
+        Record {
+            key,
+            found,
+            intended,
+            settled,
+            found_inventory: compiled.mine.clone(),
+        }
+    }
+
+    /// Whether the inventory itself has to be written although no step is.
+    pub fn changes(&self) -> bool {
+        self.found_inventory.entries != self.settled.entries || self.found_inventory.picks != self.settled.picks
+    }
+
+    /// Whether it must be written before the first step.
+    pub fn must_be_written_first(&self) -> bool {
+        self.intended.entries != self.found_inventory.entries
+    }
+
+    /// The record after a run that did not do these steps: their old entries stay beside the new ones.
+    pub fn after_without(&self, not_done: &BTreeSet<Key>) -> Inventory {
+        let mut inventory = self.settled.clone();
+        for key in not_done {
+            if let Some(entry) = self.intended.entry(key) {
+                inventory.entries.insert(key.to_string(), entry.clone());
+            }
+        }
+        if !inventory.entries.is_empty() && inventory.picks.is_empty() {
+            inventory.picks = self.found_inventory.picks.clone();
+        }
+        inventory
+    }
+
+    /// The bytes of the largest form, when they are more than a ConfigMap can hold.
+    pub fn too_large(&self) -> Option<usize> {
+        let size = self.intended.object(&self.key.namespace).to_string().len();
+        (size > MAX_BYTES).then_some(size)
+    }
+
+    /// The inventory's namespace is a shown first step. It is never deleted: records of other plans may be in it.
+    pub(super) fn add_namespace_step(&self, state: &State, set: &mut ChangeSet) {
+        let key = Key::cluster(Kind::Namespace, self.key.namespace.clone());
+        let needed = !self.intended.entries.is_empty() && self.changes();
+        match state.get(&key) {
+            Observed::Absent if needed => {
+                let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": key.name}});
+                let origin = Origin {
+                    section: "inventory".into(),
+                    span: None,
+                };
+                let step = Change {
+                    key,
+                    op: Op::Create { object },
+                    fields: Vec::new(),
+                    origin,
+                    needs: Vec::new(),
+                };
+                set.steps.insert(0, step);
+            }
+            Observed::Present(_) if self.settled.entries.is_empty() && self.found.is_some() => {
+                let text = "stays: it holds the records of all plans; delete it when no plan is left".to_string();
+                set.notes.push(Note {
+                    about: key.to_string(),
+                    text,
+                });
+            }
+            Observed::Absent | Observed::Present(_) | Observed::Unreadable(_) => {}
+        }
+    }
+}

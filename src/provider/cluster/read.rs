@@ -1,0 +1,177 @@
+//! One LIST for each kind in scope, in parallel and in pages.
+//!
+//! A kind that cannot be read is unreadable, with the reason; only a server of which nothing can be said is an error.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
+
+use super::call::{Call, Caller};
+use super::failure::Failure;
+use super::{Cluster, collection, discover, escaped};
+use crate::error::Error;
+use crate::inventory::INVENTORY_LABEL;
+use crate::resource::{CALICO_GROUP, Kind};
+use crate::state::{ClusterFacts, Reason, Scope, State, Unreadable};
+
+/// What kubectl asks for at a time.
+const PAGE: usize = 500;
+
+/// What one of the parallel parts of a read brings.
+enum Part {
+    List(Kind, Result<Vec<Value>, Failure>),
+    FelixFields,
+}
+
+/// Reads the scope. Kinds of Kubernetes itself need not wait for discovery.
+pub(super) async fn read(cluster: &Cluster, scope: &Scope) -> Result<State, Error> {
+    let within = cluster.caller.limits.read;
+    let deadline = Instant::now() + within;
+    let (calico, other): (Vec<Kind>, Vec<Kind>) = scope
+        .kinds
+        .iter()
+        .copied()
+        .partition(|kind| kind.api().group == CALICO_GROUP);
+    let mut parts = JoinSet::new();
+    let ask = |parts: &mut JoinSet<Part>, kind: Kind| {
+        let (caller, namespace) = (cluster.caller.clone(), scope.inventory_namespace.clone());
+        parts.spawn(async move { Part::List(kind, list(&caller, kind, &namespace).await) });
+    };
+    for kind in other {
+        ask(&mut parts, kind);
+    }
+    let served = cluster.served.get_or_try_init(|| discover::served(&cluster.caller));
+    let served = timeout_at(deadline, served)
+        .await
+        .unwrap_or(Err(Failure::TimedOut { after: within }));
+    let served = served.map_err(|failure| discover::unusable(cluster, &failure))?;
+    let mut state = State::new(ClusterFacts {
+        name: cluster.name.clone(),
+        serving: served.serving,
+        felix_fields: None,
+    });
+    for kind in calico {
+        match served.lacks(kind) {
+            Some(why) => state.unreadable(kind, why),
+            None => ask(&mut parts, kind),
+        }
+        if kind == Kind::FelixConfiguration && served.lacks(kind).is_none() {
+            let (caller, fields) = (cluster.caller.clone(), cluster.felix_fields.clone());
+            parts.spawn(async move {
+                // A failure is not kept: the next read asks again.
+                let _ = fields
+                    .get_or_try_init(|| async { discover::spec_fields(&caller, kind).await.ok_or(()) })
+                    .await;
+                Part::FelixFields
+            });
+        }
+    }
+    collect(&mut parts, deadline, &mut state).await;
+    for kind in &scope.kinds {
+        if !state.coverage().contains_key(kind) {
+            state.unreadable(*kind, unreadable(&Failure::TimedOut { after: within }));
+        }
+    }
+    state.facts.felix_fields = cluster.felix_fields.get().cloned();
+    Ok(state)
+}
+
+/// Takes the parts as they come, until the deadline.
+async fn collect(parts: &mut JoinSet<Part>, deadline: Instant, state: &mut State) {
+    while let Ok(Some(part)) = timeout_at(deadline, parts.join_next()).await {
+        match part.expect("a list does not panic and nobody aborts it") {
+            Part::FelixFields => {}
+            Part::List(kind, Err(failure)) => state.unreadable(kind, unreadable(&failure)),
+            Part::List(kind, Ok(objects)) => {
+                if let Err(detail) = state.listed(kind, objects) {
+                    state.unreadable(
+                        kind,
+                        Unreadable {
+                            reason: Reason::Failed,
+                            detail,
+                        },
+                    );
+                }
+            }
+        }
+    }
+}
+
+fn unreadable(failure: &Failure) -> Unreadable {
+    let reason = match (failure, failure.code()) {
+        (Failure::TimedOut { .. }, _) | (_, Some(504)) => Reason::TimedOut,
+        (_, Some(403)) => Reason::Forbidden,
+        (_, Some(404)) => Reason::NotServed,
+        _ => Reason::Failed,
+    };
+    Unreadable {
+        reason,
+        detail: failure.to_string(),
+    }
+}
+
+/// All objects of a kind. Pages are of one moment; when that is too long ago (410), the list starts once more.
+async fn list(caller: &Caller, kind: Kind, inventory_namespace: &str) -> Result<Vec<Value>, Failure> {
+    match pages(caller, kind, inventory_namespace).await {
+        Err(failure) if failure.code() == Some(410) => pages(caller, kind, inventory_namespace).await,
+        result => result,
+    }
+}
+
+#[derive(Deserialize)]
+struct Page {
+    #[serde(default)]
+    metadata: PageMetadata,
+    items: Option<Vec<Map<String, Value>>>,
+}
+
+#[derive(Default, Deserialize)]
+struct PageMetadata {
+    #[serde(default, rename = "continue")]
+    rest: String,
+}
+
+async fn pages(caller: &Caller, kind: Kind, inventory_namespace: &str) -> Result<Vec<Value>, Failure> {
+    let api = kind.api();
+    let first = match kind {
+        Kind::ConfigMap => {
+            let of = collection(&api, inventory_namespace);
+            format!("{of}?limit={PAGE}&labelSelector={}", escaped(INVENTORY_LABEL))
+        }
+        _ => format!("{}?limit={PAGE}", collection(&api, "")),
+    };
+    let mut objects = Vec::new();
+    let mut path = first.clone();
+    let mut seen = BTreeSet::new();
+    loop {
+        let page: Page = caller.send(&Call::get(path)).await?.json()?;
+        let Some(items) = page.items else { return Ok(objects) };
+        objects.extend(items.into_iter().map(|item| in_api_shape(kind, item)));
+        let rest = page.metadata.rest;
+        if rest.is_empty() {
+            return Ok(objects);
+        }
+        path = format!("{first}&continue={}", escaped(&rest));
+        if !seen.insert(rest) {
+            return Err(Failure::Broken(
+                "the server gives the same page again and again".to_string(),
+            ));
+        }
+    }
+}
+
+/// Lists leave out what all items have in common. A node's images are not kept: half its bytes, and nobody's need.
+fn in_api_shape(kind: Kind, mut item: Map<String, Value>) -> Value {
+    let api = kind.api();
+    item.insert("apiVersion".to_string(), Value::String(api.api_version()));
+    item.insert("kind".to_string(), Value::String(api.kind.to_string()));
+    if kind == Kind::Node
+        && let Some(status) = item.get_mut("status").and_then(Value::as_object_mut)
+    {
+        status.remove("images");
+    }
+    Value::Object(item)
+}

@@ -1,0 +1,96 @@
+//! The world behind one trait: reads a scope, performs one change.
+//!
+//! A provider never compares, orders, prints, waits or decides. It answers in the API's own shape and maps its own
+//! failures to unreadable (read) or to a typed [`Refusal`] (perform). Knows nothing of plans and graphs.
+
+pub mod cluster;
+pub mod snapshot;
+
+use async_trait::async_trait;
+use serde_json::Value;
+
+use crate::changes::Change;
+use crate::error::Error;
+use crate::resource::Kind;
+use crate::state::{Scope, State};
+
+#[async_trait]
+pub trait Provider: Send + Sync {
+    /// Whether this provider reads and writes objects of that kind.
+    fn owns(&self, kind: Kind) -> bool;
+
+    /// Everything in scope: each kind listed, or unreadable and why. An error only when nothing at all can be said
+    /// (no server, no credentials, a file that is no snapshot).
+    async fn read(&self, scope: &Scope) -> Result<State, Error>;
+
+    /// Which of these changes the identity may not make; nothing is written. An empty answer is a yes.
+    async fn may(&self, changes: &[&Change]) -> Result<Vec<Denied>, Error>;
+
+    /// Writes one change: create only if absent, update and delete only the version in `before`. Answers with the
+    /// object as read back (`None`: it is gone).
+    async fn perform(&self, change: &Change) -> Result<Option<Value>, Refusal>;
+
+    /// What the server warned of so far, each text once, sorted.
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// A right that is missing.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Denied {
+    pub verb: String,
+    pub kind: Kind,
+    /// Empty for cluster-scoped kinds.
+    pub namespace: String,
+    /// Empty when the verb has no name yet (`create`).
+    pub name: String,
+    pub reason: String,
+}
+
+/// Why a change was not written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub why: Why,
+    /// The server's own words.
+    pub message: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Why {
+    /// The object is not there any more.
+    Gone,
+    /// The object is there already, or is another version or another object than the one seen.
+    Changed,
+    /// The identity may not.
+    Denied,
+    /// The object is not valid to the server.
+    Invalid,
+    /// The server asks to come back later, longer than we would wait.
+    Throttled,
+    /// The write was sent and its answer did not come: it may have been made. Read and compare, never repeat.
+    AnswerLost,
+    /// The server answered with success, and holds something else.
+    Swallowed,
+    Other,
+}
+
+/// The verb of the API for a change, as RBAC spells it.
+pub fn rbac_verb(change: &Change) -> &'static str {
+    match change.op {
+        crate::changes::Op::Create { .. } => "create",
+        crate::changes::Op::Update { .. } => "patch",
+        crate::changes::Op::Delete { .. } => "delete",
+    }
+}
+
+/// Refuses a set of providers unless every kind has exactly one owner.
+pub fn one_owner_each(providers: &[&dyn Provider]) -> Result<(), String> {
+    for kind in Kind::ALL {
+        let owners = providers.iter().filter(|provider| provider.owns(kind)).count();
+        if owners != 1 {
+            return Err(format!("{kind} has {owners} owners among the providers"));
+        }
+    }
+    Ok(())
+}

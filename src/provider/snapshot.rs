@@ -1,0 +1,349 @@
+//! A file as the world: read, and written through `State::after` and `State::settled`.
+//!
+//! The embedded default. Written whole and atomically (temporary file, fsync, rename), so that a run killed anywhere
+//! leaves the file of before or of after a step.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Denied, Provider, Refusal, Why};
+use crate::changes::{Change, Op};
+use crate::error::{Error, codes};
+use crate::resource::{Key, Kind};
+use crate::state::{ClusterFacts, Observed, Reason, Scope, Serving, State, Unreadable};
+
+/// The format this binary writes, and the newest it reads.
+pub const FORMAT: u32 = 1;
+
+/// A file that holds a state.
+pub struct Snapshot {
+    path: PathBuf,
+    /// What is in the file; replaced after each write.
+    held: Mutex<Held>,
+}
+
+struct Held {
+    state: State,
+    time: String,
+}
+
+/// The file, as JSON has it. Keys are sorted, so equal states are equal bytes.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    /// Always first for people: this is a hostguard snapshot of that format.
+    hostguard_snapshot: u32,
+    /// When it was taken, RFC 3339 UTC.
+    time: String,
+    cluster: Facts,
+    /// Every kind that was asked for; one that is missing was not read.
+    kinds: BTreeMap<String, Coverage>,
+    /// API objects by `Kind/name` or `Kind/namespace/name`.
+    objects: BTreeMap<String, Value>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Facts {
+    name: String,
+    /// `aggregated`, `native`, `v1-only` or `not-installed`.
+    serving: String,
+    /// Properties of FelixConfiguration's spec in the served schema; null when it could not be read.
+    felix_fields: Option<BTreeSet<String>>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Coverage {
+    /// `listed`, or why it could not be.
+    read: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    detail: String,
+}
+
+const LISTED: &str = "listed";
+
+impl Snapshot {
+    /// Opens a file that must be there.
+    pub fn open(path: &Path) -> Result<Snapshot, Error> {
+        let shown = path.display();
+        let bytes = std::fs::read(path).map_err(|e| {
+            Error::failed(codes::SNAPSHOT_UNREADABLE, format!("snapshot {shown} cannot be read"))
+                .cause(e.to_string())
+                .fix("make one with `hostguard snapshot --out FILE`")
+        })?;
+        let held = decode(&bytes).map_err(|why| why.error(&shown.to_string()))?;
+        Ok(Snapshot {
+            path: path.to_path_buf(),
+            held: Mutex::new(held),
+        })
+    }
+
+    fn held(&self) -> std::sync::MutexGuard<'_, Held> {
+        self.held.lock().expect("no thread panics while it holds the snapshot")
+    }
+}
+
+/// The bytes of a snapshot: pretty JSON with sorted keys and a newline at the end.
+pub fn encode(state: &State, time: &str) -> Vec<u8> {
+    let kinds = state.coverage().iter().map(|(kind, why)| {
+        let coverage = match why {
+            None => Coverage {
+                read: LISTED.into(),
+                detail: String::new(),
+            },
+            Some(why) => Coverage {
+                read: why.reason.as_str().into(),
+                detail: why.detail.clone(),
+            },
+        };
+        (kind.name().to_string(), coverage)
+    });
+    let file = File {
+        hostguard_snapshot: FORMAT,
+        time: time.to_string(),
+        cluster: Facts {
+            name: state.facts.name.clone(),
+            serving: state.facts.serving.as_str().into(),
+            felix_fields: state.facts.felix_fields.clone(),
+        },
+        kinds: kinds.collect(),
+        objects: state
+            .objects()
+            .iter()
+            .map(|(key, object)| (key.to_string(), object.clone()))
+            .collect(),
+    };
+    let mut bytes = serde_json::to_vec_pretty(&file).expect("a snapshot is plain data");
+    bytes.push(b'\n');
+    bytes
+}
+
+/// Writes a file whole or not at all.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = folder.join(format!(".{name}.{}.tmp", std::process::id()));
+    let written = (|| {
+        let mut file = std::fs::File::create(&temporary)?;
+        if let Ok(old) = std::fs::metadata(path) {
+            file.set_permissions(old.permissions())?;
+        }
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&temporary, path)?;
+        std::fs::File::open(folder)?.sync_all()
+    })();
+    if written.is_err() {
+        let _ = std::fs::remove_file(&temporary); // the first error is the one to tell
+    }
+    written
+}
+
+enum Unusable {
+    Newer(u32),
+    Broken(String),
+}
+
+impl Unusable {
+    fn error(self, path: &str) -> Error {
+        match self {
+            Unusable::Newer(found) => Error::failed(
+                codes::SNAPSHOT_NEWER,
+                format!("snapshot {path} has format {found}, this hostguard reads up to {FORMAT}"),
+            )
+            .fix("use the newer hostguard that wrote it"),
+            Unusable::Broken(detail) => {
+                Error::failed(codes::SNAPSHOT_BROKEN, format!("{path} is not a hostguard snapshot"))
+                    .cause(detail)
+                    .fix("make one with `hostguard snapshot --out FILE`")
+            }
+        }
+    }
+}
+
+fn decode(bytes: &[u8]) -> Result<Held, Unusable> {
+    #[derive(Deserialize)]
+    struct Head {
+        hostguard_snapshot: u32,
+    }
+    let broken = |e: serde_json::Error| Unusable::Broken(e.to_string());
+    let head: Head = serde_json::from_slice(bytes).map_err(broken)?;
+    if head.hostguard_snapshot > FORMAT {
+        return Err(Unusable::Newer(head.hostguard_snapshot));
+    }
+    let file: File = serde_json::from_slice(bytes).map_err(broken)?;
+    let serving = Serving::ALL.into_iter().find(|s| s.as_str() == file.cluster.serving);
+    let serving =
+        serving.ok_or_else(|| Unusable::Broken(format!("serving `{}` is not known", file.cluster.serving)))?;
+    let facts = ClusterFacts {
+        name: file.cluster.name,
+        serving,
+        felix_fields: file.cluster.felix_fields,
+    };
+    let mut state = State::new(facts);
+    let mut objects: BTreeMap<Kind, Vec<Value>> = BTreeMap::new();
+    for (text, object) in file.objects {
+        let key = Key::parse(&text).ok_or_else(|| Unusable::Broken(format!("`{text}` is not a key")))?;
+        if Key::of(key.kind, &object).as_ref() != Some(&key) {
+            return Err(Unusable::Broken(format!("the object at `{text}` has another name")));
+        }
+        objects.entry(key.kind).or_default().push(object);
+    }
+    for (name, coverage) in file.kinds {
+        let kind = Kind::parse(&name).ok_or_else(|| Unusable::Broken(format!("kind `{name}` is not known")))?;
+        if coverage.read == LISTED {
+            state
+                .listed(kind, objects.remove(&kind).unwrap_or_default())
+                .map_err(Unusable::Broken)?;
+            continue;
+        }
+        let reason = Reason::ALL.into_iter().find(|reason| reason.as_str() == coverage.read);
+        let reason = reason.ok_or_else(|| Unusable::Broken(format!("`{}` is no reason", coverage.read)))?;
+        state.unreadable(
+            kind,
+            Unreadable {
+                reason,
+                detail: coverage.detail,
+            },
+        );
+    }
+    match objects.into_keys().next() {
+        Some(kind) => Err(Unusable::Broken(format!(
+            "there are objects of kind {kind}, which was not listed"
+        ))),
+        None => Ok(Held { state, time: file.time }),
+    }
+}
+
+#[async_trait]
+impl Provider for Snapshot {
+    fn owns(&self, _: Kind) -> bool {
+        true
+    }
+
+    /// Everything the file holds: more than the scope is no harm, less is "not read".
+    async fn read(&self, _: &Scope) -> Result<State, Error> {
+        Ok(self.held().state.clone())
+    }
+
+    /// A file has no users.
+    async fn may(&self, _: &[&Change]) -> Result<Vec<Denied>, Error> {
+        Ok(Vec::new())
+    }
+
+    async fn perform(&self, change: &Change) -> Result<Option<Value>, Refusal> {
+        let mut held = self.held();
+        check(&held.state, change)?;
+        let state = held.state.after(change).settled();
+        write_atomically(&self.path, &encode(&state, &held.time)).map_err(|e| Refusal {
+            why: Why::Other,
+            message: format!("{}: {e}", self.path.display()),
+        })?;
+        held.state = state;
+        Ok(held.state.present(&change.key).cloned())
+    }
+}
+
+/// The preconditions a server would check.
+fn check(state: &State, change: &Change) -> Result<(), Refusal> {
+    let refuse = |why, message: String| Err(Refusal { why, message });
+    let identity = |object: &Value| {
+        let of = |name: &str| object.pointer(&format!("/metadata/{name}")).cloned();
+        (of("uid"), of("resourceVersion"))
+    };
+    match (&change.op, state.get(&change.key)) {
+        (_, Observed::Unreadable(why)) => refuse(Why::Denied, format!("{}: {why}", change.key)),
+        (Op::Create { .. }, Observed::Absent) => Ok(()),
+        (Op::Create { .. }, Observed::Present(_)) => refuse(Why::Changed, format!("{} already exists", change.key)),
+        (Op::Update { .. } | Op::Delete { .. }, Observed::Absent) => {
+            refuse(Why::Gone, format!("{} not found", change.key))
+        }
+        (Op::Update { before, .. } | Op::Delete { before }, Observed::Present(object)) => {
+            if identity(before) == identity(object) {
+                Ok(())
+            } else {
+                refuse(Why::Changed, format!("{} has been modified", change.key))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn state() -> State {
+        let facts = ClusterFacts {
+            name: "c".into(),
+            serving: Serving::Native,
+            felix_fields: None,
+        };
+        let mut state = State::new(facts);
+        let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1", "resourceVersion": "1"}});
+        state.listed(Kind::Node, vec![node]).unwrap();
+        state.unreadable(
+            Kind::Service,
+            Unreadable {
+                reason: Reason::Forbidden,
+                detail: "no rights".into(),
+            },
+        );
+        state
+    }
+
+    #[test]
+    fn a_snapshot_reads_back_what_it_wrote_byte_for_byte() {
+        let bytes = encode(&state(), "2026-01-01T00:00:00Z");
+        let Ok(held) = decode(&bytes) else {
+            panic!("own bytes decode")
+        };
+        assert_eq!(held.state, state());
+        assert_eq!(encode(&held.state, &held.time), bytes);
+    }
+
+    #[test]
+    fn what_is_not_in_the_file_is_unreadable() {
+        let Ok(held) = decode(&encode(&state(), "t")) else {
+            panic!("own bytes decode")
+        };
+        let key = Key::cluster(Kind::Tier, "x");
+        assert!(matches!(held.state.get(&key), Observed::Unreadable(why) if why.reason == Reason::NotRead));
+    }
+
+    #[test]
+    fn a_file_that_contradicts_itself_is_refused() {
+        let broken = |edit: fn(&mut Value)| {
+            let mut file: Value = serde_json::from_slice(&encode(&state(), "t")).unwrap();
+            edit(&mut file);
+            match decode(file.to_string().as_bytes()) {
+                Err(Unusable::Broken(why)) => why,
+                Err(Unusable::Newer(format)) => format!("newer {format}"),
+                Ok(_) => "accepted".into(),
+            }
+        };
+        assert_eq!(broken(|f| f["hostguard_snapshot"] = json!(9)), "newer 9");
+        assert_eq!(
+            broken(|f| f["kinds"] = json!({})),
+            "there are objects of kind Node, which was not listed"
+        );
+        assert_eq!(
+            broken(|f| f["objects"]["Node/n2"] = f["objects"]["Node/n1"].clone()),
+            "the object at `Node/n2` has another name"
+        );
+        assert_eq!(
+            broken(|f| f["kinds"]["Secret"] = json!({"read": "listed"})),
+            "kind `Secret` is not known"
+        );
+    }
+}

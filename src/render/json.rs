@@ -1,0 +1,143 @@
+//! The answer for machines: versioned, byte-stable, with places.
+
+use serde_json::{Value, json};
+
+use super::Answer;
+use crate::apply::{Outcome, Report};
+use crate::changes::Change;
+use crate::error::Error;
+use crate::plan::{InputValue, Provenance};
+use crate::sequence::CLAIM;
+use crate::source::Source;
+
+/// The published schema of [`json`]'s answer.
+pub const ANSWER_SCHEMA: &str = include_str!("answer.schema.json");
+const VERSION: &str = "hostguard.dev/answer/v1";
+
+/// Pretty JSON with sorted keys; ends with a newline.
+pub fn json(answer: &Answer) -> String {
+    let counts = answer.set.counts();
+    let place = |span| answer.source.map(|source: &Source| source.locate(span));
+    let inputs = answer.inputs.iter().map(|(name, input)| {
+        let value = match &input.value {
+            InputValue::Known(value) => Some(value.clone()),
+            InputValue::Lookup(_) => answer.lookups.get(name).cloned(),
+        };
+        json!({"name": name, "value": value, "from": provenance(&input.provenance)})
+    });
+    let unreadable = answer
+        .set
+        .unreadable
+        .iter()
+        .map(|(key, why)| json!({"key": key.to_string(), "reason": why}));
+    let notes = answer
+        .set
+        .notes
+        .iter()
+        .map(|note| json!({"about": note.about, "text": note.text}));
+    let findings = answer.set.findings.iter().map(|f| {
+        json!({"key": f.key.to_string(), "code": f.code, "path": f.path, "message": f.message, "consequence": f.consequence})
+    });
+    let value = json!({
+        "schema": VERSION,
+        "verb": answer.verb,
+        "plan": answer.plan,
+        "cluster": {
+            "name": answer.facts.name,
+            "uid": answer.cluster_uid,
+            "serving": answer.facts.serving.as_str(),
+            "release": answer.release,
+            "platform": answer.platform.map(|platform| platform.facts().name),
+        },
+        "order": CLAIM,
+        "inputs": inputs.collect::<Vec<_>>(),
+        "groups": answer.groups,
+        "steps": answer.set.steps.iter().map(|step| self::step(step, answer)).collect::<Vec<_>>(),
+        "unreadable": unreadable.collect::<Vec<_>>(),
+        "conflicts": answer.conflicts.iter().map(|error| error_value(error, &place)).collect::<Vec<_>>(),
+        "findings": findings.collect::<Vec<_>>(),
+        "notes": notes.collect::<Vec<_>>(),
+        "summary": {"create": counts.create, "update": counts.update, "delete": counts.delete},
+        "changeSet": answer.set.digest(),
+        "record": answer.record,
+        "report": answer.report.map(report),
+    });
+    pretty(&value)
+}
+
+fn pretty(value: &Value) -> String {
+    let mut text = serde_json::to_string_pretty(value).expect("a value is printable");
+    text.push('\n');
+    text
+}
+
+fn provenance(provenance: &Provenance) -> String {
+    match provenance {
+        Provenance::Set => "set".into(),
+        Provenance::File(file) => format!("file:{file}"),
+        Provenance::Environment(variable) => format!("environment:{variable}"),
+        Provenance::Lookup => "lookup".into(),
+        Provenance::Default => "default".into(),
+    }
+}
+
+fn step(step: &Change, answer: &Answer) -> Value {
+    let place = step
+        .origin
+        .span
+        .and_then(|span| answer.source.map(|source| source.locate(span)));
+    let fields = step.fields.iter().map(|field| {
+        json!({
+            "path": field.path.pointer(), "before": field.before, "after": field.after, "takenFrom": field.taken_from,
+        })
+    });
+    let needs = step
+        .needs
+        .iter()
+        .map(|need| json!({"key": need.key.to_string(), "reason": need.reason}));
+    json!({
+        "key": step.key.to_string(),
+        "verb": step.op.verb(),
+        "section": step.origin.section,
+        "place": place,
+        "fields": fields.collect::<Vec<_>>(),
+        "needs": needs.collect::<Vec<_>>(),
+    })
+}
+
+fn error_value(error: &Error, place: &dyn Fn(crate::source::Span) -> Option<String>) -> Value {
+    json!({
+        "code": error.code.as_str(),
+        "message": error.message,
+        "causes": error.causes,
+        "place": error.span.and_then(place),
+        "consequence": error.consequence,
+        "fix": error.fix,
+    })
+}
+
+/// Errors that leave no answer, in the same schema's form.
+pub fn error_json(errors: &[Error], source: Option<&Source>) -> String {
+    let place = |span| source.map(|source| source.locate(span));
+    let errors: Vec<Value> = errors.iter().map(|error| error_value(error, &place)).collect();
+    pretty(&json!({"schema": VERSION, "errors": errors}))
+}
+
+fn report(report: &Report) -> Value {
+    let steps = report.steps.iter().map(|(key, verb, outcome)| {
+        let (outcome, detail) = match outcome {
+            Outcome::Done => ("done", None),
+            Outcome::Failed(refusal) => ("failed", Some(refusal.message.clone())),
+            Outcome::Skipped(why) => ("skipped", Some(why.clone())),
+        };
+        json!({"key": key.to_string(), "verb": verb, "outcome": outcome, "detail": detail})
+    });
+    json!({
+        "steps": steps.collect::<Vec<_>>(),
+        "done": report.done(),
+        "failed": report.failed(),
+        "skipped": report.skipped(),
+        "unsettled": report.unsettled,
+        "interrupted": report.interrupted,
+    })
+}

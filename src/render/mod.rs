@@ -1,0 +1,41 @@
+//! Answers, for people and for machines. Can cause nothing: takes every stage's output and returns text.
+
+mod escape;
+mod fields;
+mod json;
+mod text;
+
+use std::collections::BTreeMap;
+
+use crate::apply::Report;
+use crate::changes::ChangeSet;
+use crate::error::Error;
+use crate::plan::{Input, Platform};
+use crate::source::Source;
+use crate::state::ClusterFacts;
+
+pub use escape::escape;
+pub use json::{ANSWER_SCHEMA, error_json, json};
+pub use text::{event, report, text};
+
+/// Everything there is to say about a plan and a cluster.
+pub struct Answer<'a> {
+    pub verb: &'static str,
+    pub plan: &'a str,
+    /// The plan's text, for places; `destroy --name` has none.
+    pub source: Option<&'a Source>,
+    pub platform: Option<Platform>,
+    pub facts: &'a ClusterFacts,
+    pub cluster_uid: Option<&'a str>,
+    /// Calico's version and the rules that go with it.
+    pub release: Option<&'a str>,
+    pub inputs: &'a BTreeMap<String, Input>,
+    /// Values of the inputs that were looked up.
+    pub lookups: &'a BTreeMap<String, String>,
+    pub groups: &'a BTreeMap<String, Vec<String>>,
+    pub set: &'a ChangeSet,
+    pub conflicts: &'a [Error],
+    /// The inventory's key, when it has to be written.
+    pub record: Option<String>,
+    pub report: Option<&'a Report>,
+}

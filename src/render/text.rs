@@ -1,0 +1,285 @@
+//! The answer for people: 80 columns, readable without colour.
+
+use std::fmt::Write;
+
+use super::escape::escape;
+use super::{Answer, fields};
+use crate::apply::{Event, Outcome, Report};
+use crate::changes::{Change, Finding, Op};
+use crate::error::{Style, show_error};
+use crate::plan::{InputValue, Provenance};
+use crate::sequence::CLAIM;
+use crate::state::Serving;
+
+/// The whole answer; ends with a newline.
+pub fn text(answer: &Answer) -> String {
+    let mut out = String::new();
+    header(&mut out, answer);
+    inputs(&mut out, answer);
+    steps(&mut out, answer);
+    let unreadable: Vec<String> = answer
+        .set
+        .unreadable
+        .iter()
+        .map(|(key, why)| format!("{}: {}", escape(&key.to_string()), escape(why)))
+        .collect();
+    section(&mut out, "Could not be read", &unreadable);
+    let notes: Vec<String> = answer
+        .set
+        .notes
+        .iter()
+        .map(|n| format!("{}: {}", escape(&n.about), escape(&n.text)))
+        .collect();
+    section(&mut out, "Notes", &notes);
+    let findings: Vec<String> = answer.set.findings.iter().map(finding).collect();
+    section(&mut out, "Not enforced as written, found in the cluster", &findings);
+    for conflict in answer.conflicts {
+        let _ = writeln!(
+            out,
+            "{}",
+            show_error(answer.source, conflict, Style::default()).trim_end()
+        );
+        out.push('\n');
+    }
+    summary(&mut out, answer);
+    out
+}
+
+fn finding(finding: &Finding) -> String {
+    let consequence = finding
+        .consequence
+        .as_ref()
+        .map(|text| format!("; {}", escape(text)))
+        .unwrap_or_default();
+    let (key, path) = (escape(&finding.key.to_string()), escape(&finding.path));
+    format!(
+        "{key} [{}] {path}: {}{consequence}",
+        finding.code,
+        escape(&finding.message)
+    )
+}
+
+fn header(out: &mut String, answer: &Answer) {
+    let facts = answer.facts;
+    let _ = writeln!(
+        out,
+        "{} {} on cluster {}",
+        answer.verb,
+        answer.plan,
+        escape(&facts.name)
+    );
+    let serving = match facts.serving {
+        Serving::Aggregated => "Calico v3 by its API server",
+        Serving::Native => "Calico v3 as CRDs",
+        Serving::V1Only => "Calico v1 only",
+        Serving::NotInstalled => "no Calico",
+    };
+    let edition = match &facts.felix_fields {
+        Some(fields) if fields.contains("flowLogsEnableHostEndpoint") => ", Enterprise or Cloud edition",
+        Some(_) => ", open source edition",
+        None => ", edition unknown",
+    };
+    let platform = answer
+        .platform
+        .map(|platform| format!("platform {}; ", platform.facts().name))
+        .unwrap_or_default();
+    let uid = answer
+        .cluster_uid
+        .map_or("uid not readable".to_string(), |uid| format!("uid {}", escape(uid)));
+    let _ = writeln!(out, "  {platform}{serving}{edition}\n  {uid}");
+    for line in answer.release.iter().flat_map(|release| wrap(&escape(release), 76)) {
+        let _ = writeln!(out, "  {line}");
+    }
+    let _ = writeln!(out, "  {CLAIM}");
+    if let Some(in_front) = answer.platform.and_then(|platform| platform.facts().in_front) {
+        let _ = writeln!(out, "  in front of the nodes, not read: {in_front}");
+    }
+    out.push('\n');
+}
+
+fn inputs(out: &mut String, answer: &Answer) {
+    let lines: Vec<String> = answer
+        .inputs
+        .iter()
+        .map(|(name, input)| {
+            let from = match &input.provenance {
+                Provenance::Set => "--set".to_string(),
+                Provenance::File(file) => file.clone(),
+                Provenance::Environment(variable) => variable.clone(),
+                Provenance::Lookup => "looked up".to_string(),
+                Provenance::Default => "default".to_string(),
+            };
+            let value = match &input.value {
+                InputValue::Known(value) => value.clone(),
+                InputValue::Lookup(_) => answer.lookups.get(name).cloned().unwrap_or_else(|| "not known".into()),
+            };
+            format!("{name} = {}  ({})", escape(&value), escape(&from))
+        })
+        .collect();
+    section(out, "Inputs", &lines);
+    let groups: Vec<String> = answer
+        .groups
+        .iter()
+        .map(|(name, nodes)| {
+            let shown: Vec<String> = nodes.iter().take(5).map(|node| escape(node)).collect();
+            let more = if nodes.len() > 5 {
+                format!(", and {} more", nodes.len() - 5)
+            } else {
+                String::new()
+            };
+            format!("{name}: {}{more}", shown.join(", "))
+        })
+        .collect();
+    section(out, "Node groups", &groups);
+}
+
+/// A heading and indented, wrapped lines; nothing when there are none.
+fn section(out: &mut String, heading: &str, lines: &[String]) {
+    if lines.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "{heading}");
+    for line in lines {
+        for (i, part) in wrap(line, 76).into_iter().enumerate() {
+            let _ = writeln!(out, "  {}{part}", if i > 0 { "  " } else { "" });
+        }
+    }
+    out.push('\n');
+}
+
+/// Breaks at spaces; a word longer than the width stays whole.
+fn wrap(line: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in line.split(' ') {
+        let last = lines.last_mut().expect("starts with one");
+        if !last.is_empty() && last.chars().count() + 1 + word.chars().count() > width {
+            lines.push(word.to_string());
+        } else {
+            if !last.is_empty() {
+                last.push(' ');
+            }
+            last.push_str(word);
+        }
+    }
+    lines
+}
+
+fn mark(op: &Op) -> char {
+    match op {
+        Op::Create { .. } => '+',
+        Op::Update { .. } => '~',
+        Op::Delete { .. } => '-',
+    }
+}
+
+fn steps(out: &mut String, answer: &Answer) {
+    if answer.set.steps.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "Steps, in order (+ create, ~ change, - delete)");
+    for (i, step) in answer.set.steps.iter().enumerate() {
+        let _ = writeln!(out, "{:>3} {} {}", i + 1, mark(&step.op), escape(&step.key.to_string()));
+        if !matches!(step.op, Op::Delete { .. }) {
+            for line in step.fields.iter().flat_map(fields::lines) {
+                let _ = writeln!(out, "        {line}");
+            }
+        }
+        for need in &step.needs {
+            if answer.set.steps.iter().any(|other| other.key == need.key) {
+                for line in wrap(&format!("after {}: {}", need.key, need.reason), 68) {
+                    let _ = writeln!(out, "        # {}", escape(&line));
+                }
+            }
+        }
+        let _ = writeln!(out, "        # {}", escape(&asked_by(step, answer)));
+    }
+    out.push('\n');
+}
+
+fn asked_by(step: &Change, answer: &Answer) -> String {
+    match (step.origin.span, answer.source) {
+        (Some(span), Some(source)) => format!("{} at {}", step.origin.section, source.locate(span)),
+        _ if step.origin.section == "inventory" => match step.op {
+            Op::Create { .. } => "for the record of what hostguard changes".to_string(),
+            Op::Update { .. } => "the plan no longer claims it: what was found before goes back".to_string(),
+            Op::Delete { .. } => "the plan created it and no longer names it".to_string(),
+        },
+        _ => step.origin.section.clone(),
+    }
+}
+
+fn summary(out: &mut String, answer: &Answer) {
+    let counts = answer.set.counts();
+    if answer.set.steps.is_empty() {
+        let and = match (answer.set.unreadable.is_empty(), answer.conflicts.is_empty()) {
+            (true, true) => "Nothing to do: what is there is what is wanted.",
+            (false, _) => "Nothing to do as far as could be read.",
+            (true, false) => "Nothing else to do beside the conflicts.",
+        };
+        let _ = writeln!(out, "{and}");
+    } else {
+        let _ = writeln!(
+            out,
+            "{} to create, {} to change, {} to delete.",
+            counts.create, counts.update, counts.delete
+        );
+        let _ = writeln!(out, "Change set {}", answer.set.digest());
+    }
+    if let Some(record) = &answer.record {
+        let _ = writeln!(out, "Record {record}");
+    }
+}
+
+/// A line of the story, without a newline; `None` for what needs no line.
+pub fn event(event: &Event) -> Option<String> {
+    match event {
+        Event::Finished(change, outcome) => Some(format!(
+            "{} {}: {}",
+            mark(&change.op),
+            escape(&change.key.to_string()),
+            outcome_text(outcome)
+        )),
+        Event::Waiting(left) => {
+            let more = if left.len() > 1 {
+                format!(" (and {} more)", left.len() - 1)
+            } else {
+                String::new()
+            };
+            Some(format!("  waiting for Calico: {}{more}", escape(&left[0])))
+        }
+        Event::Settled => Some("  Calico has caught up".to_string()),
+        Event::Again(key) => Some(format!(
+            "  {}: moved meanwhile, the step is the same; again",
+            escape(&key.to_string())
+        )),
+    }
+}
+
+fn outcome_text(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Done => "done".to_string(),
+        Outcome::Failed(refusal) => format!("failed: {}", escape(&refusal.message)),
+        Outcome::Skipped(why) => format!("skipped: {}", escape(why)),
+    }
+}
+
+/// What became of the steps; ends with a newline.
+pub fn report(report: &Report) -> String {
+    let mut out = String::new();
+    for (key, _, outcome) in &report.steps {
+        if *outcome != Outcome::Done {
+            let _ = writeln!(out, "{}: {}", escape(&key.to_string()), outcome_text(outcome));
+        }
+    }
+    let _ = writeln!(
+        out,
+        "{} done, {} failed, {} skipped of {} steps.",
+        report.done(),
+        report.failed(),
+        report.skipped(),
+        report.steps.len()
+    );
+    let waiting: Vec<String> = report.unsettled.iter().map(|left| escape(left)).collect();
+    section(&mut out, "Not settled when the deadline came", &waiting);
+    out
+}

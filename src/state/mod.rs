@@ -1,0 +1,296 @@
+//! What is there: objects in API shape, each absent, present, or unreadable and why.
+//!
+//! A [`State`] comes from a provider's `read`, from [`State::after`] (the write) or from [`State::settled`] (what
+//! Calico's controllers make of it). Those two are the only meaning of a change and of a controller: the snapshot
+//! provider, the prediction and the tests all use them. Knows nothing of plans or of providers.
+
+mod redact;
+mod settled;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use crate::changes::{Change, Op, merge};
+use crate::inventory::{Inventory, Unusable};
+use crate::resource::{CALICO_GROUP, Key, Kind};
+
+/// The namespace whose uid identifies a cluster.
+pub const CLUSTER_NAMESPACE: &str = "kube-system";
+
+/// What must be read to answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scope {
+    pub kinds: BTreeSet<Kind>,
+    /// Where inventories are; `ConfigMap` is read only here.
+    pub inventory_namespace: String,
+}
+
+/// One object as seen.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Observed<'a> {
+    Absent,
+    Present(&'a Value),
+    Unreadable(&'a Unreadable),
+}
+
+/// Why a kind could not be read. Never the same as absent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    pub reason: Reason,
+    /// The server's or system's own words.
+    pub detail: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    Forbidden,
+    TimedOut,
+    NotServed,
+    /// Not part of what was read (a snapshot without it).
+    NotRead,
+    Failed,
+}
+
+impl Reason {
+    pub const ALL: [Reason; 5] = [
+        Reason::Forbidden,
+        Reason::TimedOut,
+        Reason::NotServed,
+        Reason::NotRead,
+        Reason::Failed,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::Forbidden => "forbidden",
+            Reason::TimedOut => "timed out",
+            Reason::NotServed => "kind not served",
+            Reason::NotRead => "not read",
+            Reason::Failed => "failed",
+        }
+    }
+}
+
+impl std::fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.detail.is_empty() {
+            f.write_str(self.reason.as_str())
+        } else {
+            write!(f, "{}: {}", self.reason.as_str(), self.detail)
+        }
+    }
+}
+
+/// How Calico's API is served (Calico: `libcalico-go/lib/backend/k8s/discovery.go`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Serving {
+    /// `projectcalico.org/v3` by Calico's API server over `crd.projectcalico.org/v1`.
+    Aggregated,
+    /// `projectcalico.org/v3` as CRDs.
+    Native,
+    /// Only `crd.projectcalico.org/v1`: nothing validates or defaults what is written there.
+    V1Only,
+    NotInstalled,
+}
+
+impl Serving {
+    pub const ALL: [Serving; 4] = [
+        Serving::Aggregated,
+        Serving::Native,
+        Serving::V1Only,
+        Serving::NotInstalled,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Serving::Aggregated => "aggregated",
+            Serving::Native => "native",
+            Serving::V1Only => "v1-only",
+            Serving::NotInstalled => "not-installed",
+        }
+    }
+}
+
+/// What is known of the cluster as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterFacts {
+    /// For people: the kubeconfig context's cluster, or the snapshot's.
+    pub name: String,
+    pub serving: Serving,
+    /// The properties of FelixConfiguration's spec in the served schema; `None` when it could not be read.
+    pub felix_fields: Option<BTreeSet<String>>,
+}
+
+/// What is there.
+#[derive(Clone, Debug, PartialEq)]
+pub struct State {
+    pub facts: ClusterFacts,
+    /// Kinds that were listed (`None`) or could not be (`Some`). A kind that is missing here was not asked for.
+    coverage: BTreeMap<Kind, Option<Unreadable>>,
+    objects: BTreeMap<Key, Value>,
+    not_read: Unreadable,
+}
+
+impl State {
+    pub fn new(facts: ClusterFacts) -> State {
+        State {
+            facts,
+            coverage: BTreeMap::new(),
+            objects: BTreeMap::new(),
+            not_read: Unreadable {
+                reason: Reason::NotRead,
+                detail: String::new(),
+            },
+        }
+    }
+
+    /// Records a complete list of one kind. Objects without a usable name are refused by name of the kind.
+    pub fn listed(&mut self, kind: Kind, objects: Vec<Value>) -> Result<(), String> {
+        let mut keyed = BTreeMap::new();
+        for object in objects {
+            let key = Key::of(kind, &object).ok_or_else(|| format!("a {kind} without a name"))?;
+            keyed.insert(key, object);
+        }
+        self.objects.retain(|key, _| key.kind != kind);
+        self.objects.extend(keyed);
+        self.coverage.insert(kind, None);
+        Ok(())
+    }
+
+    pub fn unreadable(&mut self, kind: Kind, why: Unreadable) {
+        self.objects.retain(|key, _| key.kind != kind);
+        self.coverage.insert(kind, Some(why));
+    }
+
+    pub fn coverage(&self) -> &BTreeMap<Kind, Option<Unreadable>> {
+        &self.coverage
+    }
+
+    pub fn get(&self, key: &Key) -> Observed<'_> {
+        match self.coverage.get(&key.kind) {
+            None => Observed::Unreadable(&self.not_read),
+            Some(Some(why)) => Observed::Unreadable(why),
+            Some(None) => self.objects.get(key).map_or(Observed::Absent, Observed::Present),
+        }
+    }
+
+    /// The object, when it is known to be there.
+    pub fn present(&self, key: &Key) -> Option<&Value> {
+        match self.get(key) {
+            Observed::Present(object) => Some(object),
+            Observed::Absent | Observed::Unreadable(_) => None,
+        }
+    }
+
+    /// All objects of a kind by name, or why they could not be read.
+    pub fn list(&self, kind: Kind) -> Result<impl Iterator<Item = (&Key, &Value)>, &Unreadable> {
+        match self.coverage.get(&kind) {
+            None => Err(&self.not_read),
+            Some(Some(why)) => Err(why),
+            Some(None) => Ok(self.objects.iter().filter(move |(key, _)| key.kind == kind)),
+        }
+    }
+
+    pub fn objects(&self) -> &BTreeMap<Key, Value> {
+        &self.objects
+    }
+
+    /// The uid of namespace `kube-system`, when it could be read.
+    pub fn cluster_uid(&self) -> Option<&str> {
+        let object = self.present(&Key::cluster(Kind::Namespace, CLUSTER_NAMESPACE))?;
+        object.pointer("/metadata/uid")?.as_str()
+    }
+
+    /// Every plan's inventory, by plan name; those that cannot be used with the reason.
+    pub fn inventories(&self) -> Result<BTreeMap<String, Result<Inventory, Unusable>>, &Unreadable> {
+        let mut inventories = BTreeMap::new();
+        for (key, object) in self.list(Kind::ConfigMap)? {
+            if let Some(inventory) = Inventory::read(object) {
+                let plan = key.name.strip_prefix("hostguard-").unwrap_or(&key.name);
+                inventories.insert(plan.to_string(), inventory);
+            }
+        }
+        Ok(inventories)
+    }
+
+    /// The state once `change` is written: the object, what the server adds to it, and nothing else.
+    pub fn after(&self, change: &Change) -> State {
+        let mut state = self.clone();
+        state.write(change);
+        state
+    }
+
+    /// [`State::after`] in place.
+    pub fn write(&mut self, change: &Change) {
+        let object = match &change.op {
+            Op::Delete { .. } => {
+                self.objects.remove(&change.key);
+                return;
+            }
+            Op::Create { object } => object.clone(),
+            Op::Update { before, patch } => {
+                let mut object = self.objects.get(&change.key).unwrap_or(before).clone();
+                merge(&mut object, patch);
+                object
+            }
+        };
+        let version = self.next_version();
+        self.objects
+            .insert(change.key.clone(), as_stored(&change.key, object, &version));
+    }
+
+    /// A version that no object of this state has: one more than the highest number.
+    fn next_version(&self) -> String {
+        let version = |object: &Value| {
+            object
+                .pointer("/metadata/resourceVersion")?
+                .as_str()?
+                .parse::<u64>()
+                .ok()
+        };
+        (self.objects.values().filter_map(version).max().unwrap_or(0) + 1).to_string()
+    }
+}
+
+/// The object as a server stores it: its version, a uid, and the defaults of its kind.
+fn as_stored(key: &Key, mut object: Value, version: &str) -> Value {
+    object["metadata"]["resourceVersion"] = json!(version);
+    let metadata = object["metadata"].as_object_mut().expect("every object has metadata");
+    metadata
+        .entry("uid")
+        .or_insert_with(|| json!(format!("uid-{}", key.to_string().replace('/', "-"))));
+    for map in ["labels", "annotations"] {
+        if metadata
+            .get(map)
+            .is_some_and(|map| map.as_object().is_some_and(serde_json::Map::is_empty))
+        {
+            metadata.remove(map);
+        }
+    }
+    if key.kind.api().group == CALICO_GROUP {
+        let mut filled = json!({
+            "apiVersion": object["apiVersion"], "kind": object["kind"], "spec": object["spec"],
+            "metadata": {"name": object["metadata"]["name"], "labels": object["metadata"]["labels"]},
+        });
+        crate::calico::defaults(&mut filled);
+        add_missing(&mut object, &filled);
+    }
+    object
+}
+
+/// Adds what the server adds, and changes nothing that is there.
+fn add_missing(object: &mut Value, filled: &Value) {
+    let (Value::Object(object), Value::Object(filled)) = (object, filled) else {
+        return;
+    };
+    for (name, value) in filled {
+        match object.get_mut(name) {
+            Some(there) => add_missing(there, value),
+            None if value.is_null() => {}
+            None => {
+                object.insert(name.clone(), value.clone());
+            }
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! What of a state goes into a file that people attach to pull requests: what answers need, and no secrets.
+//!
+//! Workloads keep their selector only (pod templates hold environment variables), nodes what selects and addresses
+//! them, and no object keeps annotations that are not Calico's.
+
+use serde_json::{Map, Value};
+
+use super::State;
+use crate::inventory::INVENTORY_LABEL;
+use crate::resource::Kind;
+
+impl State {
+    /// The state as a snapshot holds it.
+    pub fn redacted(&self) -> State {
+        let mut state = self.clone();
+        state.objects.retain(|key, object| {
+            key.kind != Kind::ConfigMap
+                || object
+                    .pointer("/metadata/labels")
+                    .is_some_and(|labels| labels.get(INVENTORY_LABEL).is_some())
+        });
+        for (key, object) in &mut state.objects {
+            redact(key.kind, object);
+        }
+        state
+    }
+}
+
+fn redact(kind: Kind, object: &mut Value) {
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
+            annotations.retain(|name, _| name.starts_with("projectcalico.org/"));
+            if annotations.is_empty() {
+                metadata.remove("annotations");
+            }
+        }
+        let reader_only = matches!(
+            kind,
+            Kind::Node | Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet
+        );
+        if reader_only && kind != Kind::Node {
+            metadata.remove("managedFields");
+        }
+    }
+    match kind {
+        Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet => {
+            keep(object, "spec", &["selector"]);
+            remove(object, "status");
+        }
+        Kind::Node => {
+            keep(
+                object,
+                "spec",
+                &["providerID", "unschedulable", "taints", "podCIDR", "podCIDRs"],
+            );
+            keep(object, "status", &["addresses", "conditions"]);
+            keep_ready(object);
+        }
+        Kind::Namespace => {
+            remove(object, "spec");
+            remove(object, "status");
+        }
+        Kind::ClusterInformation
+        | Kind::KubeControllersConfiguration
+        | Kind::FelixConfiguration
+        | Kind::Tier
+        | Kind::GlobalNetworkSet
+        | Kind::GlobalNetworkPolicy
+        | Kind::HostEndpoint
+        | Kind::Service
+        | Kind::ConfigMap => {}
+    }
+}
+
+fn keep(object: &mut Value, part: &str, names: &[&str]) {
+    if let Some(map) = object.get_mut(part).and_then(Value::as_object_mut) {
+        map.retain(|name, _| names.contains(&name.as_str()));
+    }
+}
+
+fn remove(object: &mut Value, part: &str) {
+    object
+        .as_object_mut()
+        .map(|map: &mut Map<String, Value>| map.remove(part));
+}
+
+/// Of a node's conditions only whether it is Ready; heartbeats would make two snapshots differ.
+fn keep_ready(object: &mut Value) {
+    let Some(conditions) = object.pointer_mut("/status/conditions").and_then(Value::as_array_mut) else {
+        return;
+    };
+    conditions.retain(|condition| condition["type"] == "Ready");
+    for condition in conditions {
+        if let Some(map) = condition.as_object_mut() {
+            map.retain(|name, _| name == "type" || name == "status");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::Key;
+    use crate::state::{ClusterFacts, Serving};
+    use serde_json::json;
+
+    #[test]
+    fn no_secret_of_a_pod_template_or_annotation_gets_into_a_snapshot() {
+        let facts = ClusterFacts {
+            name: "c".into(),
+            serving: Serving::Native,
+            felix_fields: None,
+        };
+        let mut state = State::new(facts);
+        let deployment = json!({
+            "metadata": {"name": "d", "namespace": "n", "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "hunter2"}},
+            "spec": {"selector": {"matchLabels": {"app": "d"}}, "template": {"spec": {"containers": [{"env": [{"value": "hunter2"}]}]}}},
+            "status": {"replicas": 1},
+        });
+        let other =
+            json!({"metadata": {"name": "app-config", "namespace": "hostguard"}, "data": {"password": "hunter2"}});
+        state.listed(Kind::Deployment, vec![deployment]).unwrap();
+        state.listed(Kind::ConfigMap, vec![other]).unwrap();
+        let redacted = state.redacted();
+        let text = crate::provider::snapshot::encode(&redacted, "t");
+        assert!(!String::from_utf8(text).unwrap().contains("hunter2"));
+        let key = Key::namespaced(Kind::Deployment, "n", "d");
+        assert_eq!(
+            redacted.present(&key).unwrap()["spec"],
+            json!({"selector": {"matchLabels": {"app": "d"}}})
+        );
+    }
+}

@@ -1,0 +1,348 @@
+//! What Calico's controllers make of a state: host endpoints for nodes, and the effective configuration.
+//!
+//! Follows kube-controllers (Calico: `kube-controllers/pkg/controllers/node/hostendpoints.go` and
+//! `pkg/config/runconfig.go`). A controller whose inputs could not be read changes nothing here.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value, json};
+
+use super::State;
+use crate::net::Cidr;
+use crate::resource::{Key, Kind};
+use crate::selector::Selector;
+
+/// The only mark of an automatic host endpoint.
+pub const CREATED_BY: &str = "projectcalico.org/created-by";
+pub const CONTROLLERS: &str = "calico-kube-controllers";
+/// Overrides `autoCreate` when set on kube-controllers.
+pub const AUTO_HOST_ENDPOINTS: &str = "AUTO_HOST_ENDPOINTS";
+
+/// Annotations with a node's Calico addresses, in the order the controller adds them; the first two carry a mask.
+const ADDRESS_ANNOTATIONS: [&str; 8] = [
+    "projectcalico.org/IPv4Address",
+    "projectcalico.org/IPv6Address",
+    "projectcalico.org/IPv4IPIPTunnelAddr",
+    "projectcalico.org/IPv4VXLANTunnelAddr",
+    "projectcalico.org/IPv6VXLANTunnelAddr",
+    "projectcalico.org/IPv4WireguardInterfaceAddr",
+    "projectcalico.org/IPv6WireguardInterfaceAddr",
+    "projectcalico.org/WireguardInterfaceAddr",
+];
+
+/// Names longer than this get a hash in them, which is not predicted.
+const MAX_NAME: usize = 253;
+
+impl State {
+    /// The state once kube-controllers has caught up.
+    pub fn settled(&self) -> State {
+        let mut state = self.clone();
+        let Some(config) = self.controllers() else { return state };
+        let running = running_config(config);
+        let key = Key::cluster(Kind::KubeControllersConfiguration, "default");
+        if let Some(object) = state.objects.get_mut(&key)
+            && object
+                .pointer("/status/runningConfig")
+                .is_some_and(|shown| shown.is_object())
+        {
+            settle_running_config(object, &running);
+        }
+        let (Ok(nodes), Ok(_)) = (self.list(Kind::Node), self.list(Kind::HostEndpoint)) else {
+            return state;
+        };
+        let Some(node_controller) = running.pointer("/controllers/node").filter(|node| node.is_object()) else {
+            return state; // off: neither creation nor clean-up
+        };
+        let wanted = match node_controller
+            .pointer("/hostEndpoint/autoCreate")
+            .and_then(Value::as_str)
+        {
+            Some("Enabled") => wanted_host_endpoints(node_controller, nodes.map(|(_, node)| node)),
+            _ => Wanted::default(),
+        };
+        state.reconcile(wanted);
+        state
+    }
+
+    fn controllers(&self) -> Option<&Value> {
+        self.present(&Key::cluster(Kind::KubeControllersConfiguration, "default"))
+    }
+
+    /// An environment variable of kube-controllers that overrides `autoCreate`, with its value.
+    pub fn auto_create_override(&self) -> Option<&str> {
+        self.controllers()?
+            .pointer("/status/environmentVars")?
+            .get(AUTO_HOST_ENDPOINTS)?
+            .as_str()
+    }
+
+    fn reconcile(&mut self, wanted: Wanted) {
+        let is_auto = |object: &Value| label(object, CREATED_BY) == Some(CONTROLLERS);
+        let gone: Vec<Key> = self
+            .objects
+            .iter()
+            .filter(|(key, object)| key.kind == Kind::HostEndpoint && is_auto(object))
+            .filter(|(key, object)| !wanted.objects.contains_key(*key) && !wanted.keeps(object))
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in gone {
+            self.objects.remove(&key);
+        }
+        for (key, body) in wanted.objects {
+            match self.objects.get_mut(&key) {
+                None => {
+                    let version = self.next_version();
+                    self.objects.insert(key.clone(), super::as_stored(&key, body, &version));
+                }
+                Some(object) if is_auto(object) && differs(object, &body) => {
+                    // profiles, node and ports are not corrected (`hostendpoints.go`, hostEndpointNeedsUpdate)
+                    for pointer in ["/metadata/labels", "/metadata/annotations"] {
+                        let value = body.pointer(pointer).cloned();
+                        set_or_remove(object, pointer, value);
+                    }
+                    for field in ["expectedIPs", "interfaceName"] {
+                        set_or_remove(object, &format!("/spec/{field}"), body["spec"].get(field).cloned());
+                    }
+                    let version = self.next_version();
+                    self.objects.get_mut(&key).expect("seen above")["metadata"]["resourceVersion"] = json!(version);
+                }
+                Some(_) => {}
+            }
+        }
+    }
+}
+
+/// The effective configuration: the spec, with the environment's overrides on top.
+fn running_config(config: &Value) -> Value {
+    let mut running = config.get("spec").cloned().unwrap_or_else(|| json!({}));
+    let variable = config
+        .pointer("/status/environmentVars")
+        .and_then(|vars| vars.get(AUTO_HOST_ENDPOINTS));
+    if let Some(value) = variable.and_then(Value::as_str)
+        && running.pointer("/controllers/node").is_some_and(Value::is_object)
+    {
+        let node = running["controllers"]["node"].as_object_mut().expect("checked above");
+        if value.eq_ignore_ascii_case("enabled") {
+            let endpoint = node.entry("hostEndpoint").or_insert_with(|| json!({}));
+            endpoint["autoCreate"] = json!("Enabled");
+        } else {
+            node.remove("hostEndpoint");
+        }
+    }
+    running
+}
+
+/// Brings the shown effective value of `autoCreate` up to date; other parts of the status are the controller's.
+fn settle_running_config(object: &mut Value, running: &Value) {
+    let effective = running.pointer("/controllers/node/hostEndpoint").cloned();
+    if let Some(node) = object
+        .pointer_mut("/status/runningConfig/controllers/node")
+        .and_then(Value::as_object_mut)
+    {
+        match effective {
+            Some(endpoint) => {
+                let shown = node.entry("hostEndpoint").or_insert_with(|| json!({}));
+                crate::changes::merge(shown, &endpoint);
+            }
+            None => {
+                node.remove("hostEndpoint");
+            }
+        }
+    }
+}
+
+/// The host endpoints that should be, and for which nodes that is not known.
+#[derive(Default)]
+struct Wanted {
+    objects: BTreeMap<Key, Value>,
+    /// Nodes with a template by interface pattern, or with a name too long: what is there stays.
+    unpredicted: BTreeSet<String>,
+}
+
+impl Wanted {
+    fn keeps(&self, object: &Value) -> bool {
+        let node = object.pointer("/spec/node").and_then(Value::as_str).unwrap_or_default();
+        self.unpredicted.contains(node)
+    }
+
+    fn add(&mut self, node: &str, name: String, body: Value) {
+        if name.len() > MAX_NAME {
+            self.unpredicted.insert(node.to_string());
+        } else {
+            self.objects.insert(Key::cluster(Kind::HostEndpoint, name), body);
+        }
+    }
+}
+
+fn wanted_host_endpoints<'a>(controller: &Value, nodes: impl Iterator<Item = &'a Value>) -> Wanted {
+    let endpoint = &controller["hostEndpoint"];
+    let default_too = endpoint.get("createDefaultHostEndpoint").and_then(Value::as_str) != Some("Disabled");
+    let templates = endpoint
+        .get("templates")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
+    let mut wanted = Wanted::default();
+    for node in nodes {
+        let Some(name) = node.pointer("/metadata/name").and_then(Value::as_str) else {
+            continue;
+        };
+        let addresses = addresses(node);
+        if default_too {
+            let name_of_it = format!("{name}-auto-hep");
+            let body = host_endpoint(&name_of_it, name, labels(node), None, Some("*"), &addresses);
+            wanted.add(name, name_of_it, body);
+        }
+        for template in &templates {
+            from_template(template, node, name, &addresses, &mut wanted);
+        }
+    }
+    wanted
+}
+
+/// One template for one node (Calico: `hostendpoints.go`, templates since v3.30).
+fn from_template(template: &Value, node: &Value, name: &str, addresses: &[String], wanted: &mut Wanted) {
+    let selector = template.get("nodeSelector").and_then(Value::as_str).unwrap_or_default();
+    let labels_of_node: BTreeMap<String, String> = labels(node)
+        .into_iter()
+        .filter_map(|(key, value)| value.as_str().map(|text| (key, text.to_string())))
+        .collect();
+    match Selector::parse(selector) {
+        Ok(selector) if !selector.matches(&labels_of_node) => return,
+        Ok(_) => {}
+        Err(_) => {
+            wanted.unpredicted.insert(name.to_string());
+            return;
+        }
+    }
+    if template.get("interfacePattern").is_some() {
+        wanted.unpredicted.insert(name.to_string()); // the node's interfaces are not in the API
+        return;
+    }
+    let cidrs: Vec<Cidr> = strings(template.get("interfaceCIDRs"))
+        .filter_map(|text| Cidr::parse_lenient(text).ok())
+        .collect();
+    let inside: Vec<String> = addresses
+        .iter()
+        .filter(|text| text.parse().is_ok_and(|ip| cidrs.iter().any(|cidr| cidr.contains(ip))))
+        .cloned()
+        .collect();
+    if inside.is_empty() {
+        return;
+    }
+    let mut all = labels(node);
+    all.extend(
+        template
+            .get("labels")
+            .and_then(Value::as_object)
+            .cloned()
+            .unwrap_or_default(),
+    );
+    let generate = template.get("generateName").and_then(Value::as_str).unwrap_or_default();
+    let name_of_it = format!("{name}-{generate}-auto-hep");
+    let body = host_endpoint(&name_of_it, name, all, template.get("annotations"), None, &inside);
+    wanted.add(name, name_of_it, body);
+}
+
+fn host_endpoint(
+    name: &str,
+    node: &str,
+    mut labels: Map<String, Value>,
+    annotations: Option<&Value>,
+    interface: Option<&str>,
+    addresses: &[String],
+) -> Value {
+    labels.insert(CREATED_BY.into(), json!(CONTROLLERS));
+    let mut body = json!({
+        "apiVersion": "projectcalico.org/v3",
+        "kind": "HostEndpoint",
+        "metadata": {"name": name, "labels": labels},
+        "spec": {"node": node, "expectedIPs": addresses, "profiles": ["projectcalico-default-allow"]},
+    });
+    if let Some(annotations) = annotations.filter(|map| map.as_object().is_some_and(|map| !map.is_empty())) {
+        body["metadata"]["annotations"] = annotations.clone();
+    }
+    if let Some(interface) = interface {
+        body["spec"]["interfaceName"] = json!(interface);
+    }
+    body
+}
+
+/// Whether the controller would correct it: labels, annotations, addresses and interface.
+fn differs(object: &Value, body: &Value) -> bool {
+    let map = |value: &Value, pointer: &str| {
+        value
+            .pointer(pointer)
+            .and_then(Value::as_object)
+            .cloned()
+            .unwrap_or_default()
+    };
+    let set = |value: &Value| {
+        strings(value.pointer("/spec/expectedIPs"))
+            .map(str::to_string)
+            .collect::<BTreeSet<_>>()
+    };
+    map(object, "/metadata/labels") != map(body, "/metadata/labels")
+        || map(object, "/metadata/annotations") != map(body, "/metadata/annotations")
+        || set(object) != set(body)
+        || object.pointer("/spec/interfaceName") != body.pointer("/spec/interfaceName")
+}
+
+/// A node's addresses as the controller collects them: Calico's own, then InternalIPs; never ExternalIPs.
+pub fn addresses(node: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut add = |text: &str| {
+        let text = text.split('/').next().unwrap_or_default();
+        if text.parse::<std::net::IpAddr>().is_ok() && !found.iter().any(|seen| seen == text) {
+            found.push(text.to_string());
+        }
+    };
+    let annotations = node.pointer("/metadata/annotations");
+    for name in ADDRESS_ANNOTATIONS {
+        if let Some(text) = annotations.and_then(|map| map.get(name)).and_then(Value::as_str) {
+            add(text);
+        }
+    }
+    for address in node
+        .pointer("/status/addresses")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
+        if address["type"] == "InternalIP"
+            && let Some(text) = address["address"].as_str()
+        {
+            add(text);
+        }
+    }
+    found
+}
+
+fn strings(list: Option<&Value>) -> impl Iterator<Item = &str> {
+    list.and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+}
+
+fn labels(object: &Value) -> Map<String, Value> {
+    object
+        .pointer("/metadata/labels")
+        .and_then(Value::as_object)
+        .cloned()
+        .unwrap_or_default()
+}
+
+fn label<'a>(object: &'a Value, name: &str) -> Option<&'a str> {
+    object.pointer("/metadata/labels")?.get(name)?.as_str()
+}
+
+fn set_or_remove(object: &mut Value, pointer: &str, value: Option<Value>) {
+    let (parent, key) = pointer.rsplit_once('/').expect("pointers here have a parent");
+    if let Some(map) = object.pointer_mut(parent).and_then(Value::as_object_mut) {
+        match value {
+            Some(value) => map.insert(key.to_string(), value),
+            None => map.remove(key),
+        };
+    }
+}

@@ -1,0 +1,35 @@
+//! The live tier: what only a real API server can tell us.
+//!
+//! `make test` builds the server and runs these; without it each test says that it did not run.
+
+#[path = "support"]
+mod support {
+    pub mod audit;
+    pub mod automatic_host_endpoint;
+    pub mod baseline;
+    pub mod cluster;
+    pub mod command;
+    pub mod control_plane;
+    pub mod host_endpoint_controller;
+    pub mod kinds;
+    pub mod kubectl;
+    pub mod live;
+    pub mod pipeline;
+    pub mod plans;
+    pub mod rest;
+    pub mod world;
+}
+
+#[path = "live"]
+mod live {
+    mod admission;
+    mod controller;
+    mod crds;
+    mod looking;
+    mod moving;
+    mod owners;
+    mod racing;
+    mod refusals;
+    mod server;
+    mod workshop;
+}

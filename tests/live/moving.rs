@@ -1,0 +1,134 @@
+//! A world that moves under a run: at the prompt, and between reading and writing.
+
+use std::io::{Read, Write};
+use std::process::Stdio;
+
+use serde_json::json;
+
+use super::workshop::shop;
+use crate::support::cluster::{command_on, hostguard_on, plan_file, terminal};
+use crate::support::control_plane::{ControlPlane, Identity};
+use crate::support::kinds::calico;
+use crate::support::live::live;
+use crate::support::world::Node;
+
+const EVERY_NODE: &str = "nodes: { guarded: { all: true, labels: { host-end-point: test } } }";
+
+/// Runs apply at a terminal; `meanwhile` happens between the question and the answer.
+fn answer(server: &ControlPlane, plan: &str, meanwhile: impl FnOnce(), answer: &str) -> (i32, String) {
+    let (mut ours, theirs) = terminal();
+    let mut command = command_on(server, Identity::Admin, &["apply", plan]);
+    let mut child = command
+        .stdin(theirs)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut stderr = child.stderr.take().expect("a pipe");
+    let mut told = String::new();
+    let mut byte = [0];
+    while !told.ends_with("is a yes: ") && stderr.read(&mut byte).expect("a pipe can be read") == 1 {
+        told.push(char::from(byte[0]));
+    }
+    assert!(told.ends_with("is a yes: "), "no question: {told}");
+    meanwhile();
+    ours.write_all(answer.as_bytes()).expect("a terminal can be written");
+    stderr.read_to_string(&mut told).expect("text");
+    let code = child.wait().expect("it ends").code().expect("by itself");
+    (code, told)
+}
+
+#[test]
+fn a_node_added_and_one_deleted_at_the_prompt_make_it_stale() {
+    let Some(server) = live!() else { return };
+    shop(&server);
+    let plan = plan_file(EVERY_NODE);
+    let mark = server.audit().mark();
+    let meanwhile = || {
+        Node::named("ip-10-0-9-9").internal_ip("10.0.9.9").create(&server);
+        server.rest().delete("/api/v1/nodes/ip-10-0-2-7").ok();
+    };
+    let (code, told) = answer(&server, plan.path(), meanwhile, "yes\n");
+    assert_eq!(code, 4, "{told}");
+    assert!(told.contains("new: update Node/ip-10-0-9-9"), "{told}");
+    assert!(told.contains("no longer needed: update Node/ip-10-0-2-7"), "{told}");
+    let writes: Vec<_> = server.audit().since(mark).into_iter().filter(|e| e.writes()).collect();
+    assert!(writes.is_empty(), "{writes:#?}");
+}
+
+#[test]
+fn yes_at_the_prompt_applies_and_anything_else_does_not() {
+    let Some(server) = live!() else { return };
+    shop(&server);
+    let plan = plan_file("tiers: { security: { order: 500 } }");
+    let (code, told) = answer(&server, plan.path(), || {}, "y\n");
+    assert_eq!(code, 1, "{told}");
+    assert!(told.contains("HG0701"), "{told}");
+    assert_eq!(server.rest().get(&calico("tiers", "security")).status, 404);
+    let (code, told) = answer(&server, plan.path(), || {}, "yes\n");
+    assert_eq!(code, 0, "{told}");
+    server.rest().get(&calico("tiers", "security")).ok();
+}
+
+/// A heartbeat changes a node's version and nothing that was approved.
+#[test]
+fn a_version_that_moves_at_the_prompt_is_not_stale() {
+    let Some(server) = live!() else { return };
+    shop(&server);
+    let plan = plan_file(EVERY_NODE);
+    let heartbeat = || {
+        let status = json!({"status": {"conditions": [{"type": "Ready", "status": "True", "reason": "Heartbeat"}]}});
+        server.rest().merge("/api/v1/nodes/ip-10-0-1-5/status", &status).ok();
+    };
+    let (code, told) = answer(&server, plan.path(), heartbeat, "yes\n");
+    assert_eq!(code, 0, "{told}");
+}
+
+#[test]
+fn interrupted_it_reports_and_a_second_apply_goes_on() {
+    let Some(server) = live!() else { return };
+    shop(&server);
+    // no controller runs, so apply waits for host endpoints until it is interrupted
+    let plan = plan_file("hostEndpoints: { autoCreate: Enabled }\ntiers: { security: { order: 500 } }");
+    let mut command = command_on(
+        &server,
+        Identity::Admin,
+        &["apply", plan.path(), "--yes", "--wait", "4"],
+    );
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut stderr = child.stderr.take().expect("a pipe");
+    let mut told = String::new();
+    let mut byte = [0];
+    while !told.contains("waiting for Calico") && stderr.read(&mut byte).expect("a pipe can be read") == 1 {
+        told.push(char::from(byte[0]));
+    }
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("our own child");
+    stderr.read_to_string(&mut told).expect("text");
+    let code = child.wait().expect("it ends").code().expect("by itself");
+    assert_eq!(code, 130, "{told}");
+    assert!(told.contains("HG0712"), "{told}");
+    assert_eq!(
+        server.rest().get(&calico("tiers", "security")).status,
+        404,
+        "the rest was skipped"
+    );
+    let destroyed = hostguard_on(
+        &server,
+        Identity::Admin,
+        &["destroy", plan.path(), "--yes", "--wait", "1"],
+    );
+    assert_eq!(destroyed.code, 0, "{}{}", destroyed.stdout, destroyed.stderr);
+    let config = server
+        .rest()
+        .get(&calico("kubecontrollersconfigurations", "default"))
+        .ok();
+    assert_eq!(
+        config["spec"]["controllers"]["node"]["hostEndpoint"]["autoCreate"],
+        "Disabled"
+    );
+}
