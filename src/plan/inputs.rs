@@ -205,13 +205,13 @@ impl Resolver<'_> {
             self.problems.push(problem.fix("remove one of the two"));
         }
         // Read even when another value wins: a mistake in it would come out in another run.
-        let default = default.and_then(|default| self.default(ty, &default.value));
+        let default = default.and_then(|default| self.default(entry, ty, &default.value));
         if let Some(candidate) = self.given(entry, ty) {
             return self.typed(entry, ty, candidate);
         }
         match (lookup, default) {
             (Some((_, lookup)), _) => self.looked_up(entry, ty, lookup?),
-            (None, Some(candidate)) => self.typed(entry, ty, candidate),
+            (None, Some(resolved)) => Some(resolved),
             (None, None) if declaration.get("default").is_some() => None,
             (None, None) => {
                 let name = &entry.key.value;
@@ -268,7 +268,7 @@ impl Resolver<'_> {
     }
 
     /// The default with other inputs filled in.
-    fn default(&mut self, ty: InputType, node: &Node) -> Option<Candidate> {
+    fn default(&mut self, entry: &Entry, ty: InputType, node: &Node) -> Option<Resolved> {
         let items = if let Kind::Seq(items) = &node.kind {
             items.as_slice()
         } else {
@@ -292,13 +292,17 @@ impl Resolver<'_> {
                 None => whole = false,
             }
         }
+        if values.is_empty() && !whole {
+            return None;
+        }
+        // Those that are left are looked at even when one of them was wrong.
         let candidate = Candidate {
             values,
             provenance: Provenance::Default,
             origin: String::new(),
             span: node.span,
         };
-        whole.then_some(candidate)
+        self.typed(entry, ty, candidate).filter(|_| whole)
     }
 
     fn default_item(&mut self, ty: InputType, item: &Node) -> Option<Vec<String>> {

@@ -268,4 +268,9 @@ impl Plan {
     pub fn name(&self) -> &str {
         &self.name
     }
+
+    /// What `check` found worth saying; never fatal.
+    pub fn warnings(&self) -> &[crate::error::Diagnostic] {
+        &self.warnings
+    }
 }

@@ -249,7 +249,7 @@ fn written(text: &str, style: Style) -> String {
 pub(super) fn other_reading(text: &str) -> Option<&'static str> {
     let lower = text.to_ascii_lowercase();
     // YAML knows `yes`, `Yes` and `YES`, not `yEs`.
-    let capitalised = text.len() > 1 && text.get(1..) == lower.get(1..);
+    let capitalised = text.is_ascii() && text.get(1..) == lower.get(1..);
     if text == lower || text == text.to_ascii_uppercase() || capitalised {
         match lower.as_str() {
             "y" | "n" | "yes" | "no" | "on" | "off" | "true" | "false" => return Some("a boolean"),
