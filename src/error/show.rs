@@ -53,6 +53,9 @@ pub fn show_diagnostics(source: &Source, diagnostics: &[Diagnostic], style: Styl
         );
         headline(&mut out, &head, word, style);
         snippet(&mut out, &lines, diagnostic, style);
+        if let Some(gates) = &diagnostic.gates {
+            wrapped(&mut out, "  who: ", gates);
+        }
         advice(&mut out, diagnostic.consequence.as_deref(), diagnostic.fix.as_deref());
         out.push('\n');
     }

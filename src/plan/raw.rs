@@ -90,6 +90,7 @@ impl Object<'_> {
         }
         problem.consequence = violation.consequence.clone();
         problem.fix = violation.fix.clone();
+        problem.gates = Some(violation.rule.gates.words());
         Some(problem)
     }
 
