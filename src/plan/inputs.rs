@@ -124,16 +124,41 @@ impl Resolver<'_> {
             (Some((_, lookup)), _) => self.looked_up(entry, ty, lookup?),
             (None, Some(resolved)) => Some(resolved),
             (None, None) if declaration.get("default").is_some() => None,
-            (None, None) => {
-                let name = &entry.key.value;
-                let message = format!("input `{name}` has no value");
-                let problem =
-                    Diagnostic::error(codes::INPUT_MISSING, entry.key.span, message, "none given, no default");
-                let ways = format!("give --set {name}=VALUE, a file with --inputs, or {}", variable(name));
-                self.problems.push(problem.fix(ways));
-                None
-            }
+            (None, None) => self.no_value(entry, ty),
         }
+    }
+
+    /// Nothing gives the input a value: a mistake, but where stand-ins are asked for.
+    fn no_value(&mut self, entry: &Entry, ty: InputType) -> Option<Resolved> {
+        let name = &entry.key.value;
+        let ways = format!("give --set {name}=VALUE, a file with --inputs, or {}", variable(name));
+        let missing = |message: String, label: &str| {
+            Diagnostic::error(codes::INPUT_MISSING, entry.key.span, message, label).fix(ways.clone())
+        };
+        if !self.given.stand_ins {
+            self.problems.push(missing(
+                format!("input `{name}` has no value"),
+                "none given, no default",
+            ));
+            return None;
+        }
+        // addresses for documentation (RFC 5737), which no cluster has
+        let value = match ty {
+            InputType::Cidr | InputType::Cidrs => "192.0.2.0/24",
+            InputType::Ip => "192.0.2.1",
+            InputType::Port => "32767",
+            InputType::String => "stand-in",
+        };
+        let message = format!("input `{name}` has no value; the plan is checked with `{value}`");
+        self.problems
+            .push(missing(message, "a value is needed to plan").warning());
+        let candidate = Candidate {
+            values: vec![value.to_string()],
+            provenance: Provenance::Default,
+            origin: "stand-in".to_string(),
+            span: entry.key.span,
+        };
+        self.typed(entry, ty, candidate)
     }
 
     fn given(&self, entry: &Entry, ty: InputType) -> Option<Candidate> {
