@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 
-use super::facts::Dataplane;
 use super::path::{End, Step, Walker, Walking};
 use super::stage::{Header, Who, Why};
 use super::verdict::{By, Hop, Origin, Packet, RuleRef, Ruling, Verdict, Walk, Way};
@@ -14,14 +13,20 @@ use crate::net::{AddressSet, Family};
 
 /// Follows one packet.
 pub fn walk(world: &World, packet: &Packet) -> Walk {
-    let mut ends: Vec<(Dataplane, End)> = Vec::new();
-    for dataplane in world.dataplanes() {
-        let mut walker = Walker::new(world, dataplane);
-        walker.backend = packet.backend.as_deref();
-        walker.start(packet);
-        ends.extend(walker.ends.into_iter().map(|end| (dataplane, end)));
+    let client_ports = match (packet.port, packet.source_port) {
+        (Some(_), None) => world.client_ports().into_iter().map(Some).collect(),
+        (_, given) => vec![given],
+    };
+    let mut ends: Vec<(usize, End)> = Vec::new();
+    for (choice, source_port) in client_ports.into_iter().enumerate() {
+        for dataplane in world.dataplanes() {
+            let mut walker = Walker::new(world, dataplane);
+            walker.backend = packet.backend.as_deref();
+            walker.start(packet, source_port);
+            ends.extend(walker.ends.into_iter().map(|end| (choice, end)));
+        }
     }
-    let summary = summary(ends.iter().map(|(dataplane, end)| (*dataplane, end)));
+    let summary = summary(ends.iter().map(|(choice, end)| (*choice, end)));
     let mut ways: Vec<Way> = Vec::new();
     for (_, end) in &ends {
         let way = world.way(end);
@@ -43,13 +48,13 @@ pub fn walk(world: &World, packet: &Packet) -> Walk {
 
 impl Walker<'_> {
     /// Sets a packet off from where it starts.
-    pub(super) fn start(&mut self, packet: &Packet) {
+    pub(super) fn start(&mut self, packet: &Packet, source_port: Option<u16>) {
         let header = Header {
             family: Family::of(packet.destination),
             protocol: packet.protocol.number(),
             icmp: packet.icmp_type,
             sources: AddressSet::from_addresses([packet.source]),
-            source_port: packet.port.map(|_| packet.source_port.unwrap_or(USUAL_SOURCE_PORT)),
+            source_port: packet.port.and(source_port),
             destination: packet.destination,
             port: packet.port,
         };
@@ -93,25 +98,29 @@ impl Walker<'_> {
 /// The client's port where nobody says which: within the range that Linux picks from.
 pub(super) const USUAL_SOURCE_PORT: u16 = 40000;
 
-/// The verdict that several ends of the same packet come to.
-pub(super) fn summary<'a>(ends: impl Iterator<Item = (Dataplane, &'a End)>) -> Verdict {
+/// The verdict that several ends of the same packet come to. The number with an end is what the client chose.
+pub(super) fn summary<'a>(ends: impl Iterator<Item = (usize, &'a End)>) -> Verdict {
     // What may be otherwise: per endpoint of a Service, all ends must agree to be known.
-    let mut by_backend: BTreeMap<Option<(usize, usize)>, Verdict> = BTreeMap::new();
-    for (_, end) in ends {
+    let mut choices: BTreeMap<usize, BTreeMap<Option<(usize, usize)>, Verdict>> = BTreeMap::new();
+    for (choice, end) in ends {
+        let by_backend = choices.entry(choice).or_default();
         by_backend
             .entry(end.backend)
             .and_modify(|verdict| *verdict = if_either(*verdict, end.verdict))
             .or_insert(end.verdict);
     }
-    // An end before the choice of an endpoint is one of all of them.
-    let before = by_backend.remove(&None);
-    let mut verdicts = by_backend.into_values();
-    let chosen = verdicts.next().map(|first| verdicts.fold(first, some_of));
-    match (before, chosen) {
-        (Some(before), Some(chosen)) => if_either(before, chosen),
-        (Some(verdict), None) | (None, Some(verdict)) => verdict,
-        (None, None) => Verdict::Unknown,
-    }
+    let of_choice = |mut by_backend: BTreeMap<Option<(usize, usize)>, Verdict>| {
+        // An end before the choice of an endpoint is one of all of them.
+        let before = by_backend.remove(&None);
+        let chosen = by_backend.into_values().reduce(some_of);
+        match (before, chosen) {
+            (Some(before), Some(chosen)) => if_either(before, chosen),
+            (Some(verdict), None) | (None, Some(verdict)) => verdict,
+            (None, None) => Verdict::Unknown,
+        }
+    };
+    let verdicts = choices.into_values().map(of_choice);
+    verdicts.reduce(some_of).unwrap_or(Verdict::Unknown)
 }
 
 /// One of the two holds, and which is not known.

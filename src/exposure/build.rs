@@ -108,9 +108,13 @@ impl World {
             services: facts.services.clone(),
             profiles: profiles(&objects, &mut reader),
             pools: pools(&objects),
-            pod_ranges: facts.pod_ranges.clone(),
+            pod_ranges: facts.pod_ranges.clone().or_else(|| {
+                let pods = facts.pods.as_ref()?;
+                Some(AddressSet::from_addresses(
+                    pods.iter().flat_map(|p| p.addresses.iter().copied()),
+                ))
+            }),
             unread: facts.unread.clone(),
-            pods_read: facts.pods.is_some(),
             stages: Vec::new(),
             places: BTreeMap::new(),
             policies: Vec::new(),
@@ -335,7 +339,6 @@ fn node(world: &World, facts: &NodeFacts, felix: Rc<super::felix::Felix>, owned:
             let addresses: Vec<IpAddr> = interface.addresses.iter().map(|(a, _)| *a).collect();
             let governs = |e: &usize| world.governs(*e, &interface.name, &addresses);
             Interface {
-                name: interface.name.clone(),
                 addresses: interface.addresses.clone(),
                 governed: endpoints
                     .iter()

@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use super::answer::USUAL_SOURCE_PORT;
 use super::facts::Dataplane;
 use super::path::{Leg, Passage, Step, Walker};
 use super::stage::{Header, Piece, Stage, Who};
@@ -26,7 +27,7 @@ pub fn fate_of_connection(world: &World, packet: &Packet) -> Fate {
     let mut walker = Walker::new(world, Dataplane::Iptables);
     walker.backend = packet.backend.as_deref();
     walker.blind = true;
-    walker.start(packet);
+    walker.start(packet, packet.source_port.or(Some(USUAL_SOURCE_PORT)));
     let mut fates = walker
         .ends
         .iter()

@@ -110,6 +110,10 @@ impl NamedPort {
         Area { sure, possible }
     }
 
+    pub fn addresses(&self) -> impl Iterator<Item = &AddressSet> {
+        self.found.values()
+    }
+
     /// The ports that it stands for somewhere.
     pub fn ports(&self) -> impl Iterator<Item = (u8, u16)> {
         self.found.keys().copied()

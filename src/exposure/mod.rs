@@ -6,21 +6,31 @@
 
 mod answer;
 mod build;
+mod cells;
+mod difference;
 mod established;
 mod facts;
 mod felix;
+mod forward;
+mod from_state;
+mod kubernetes;
 mod members;
 mod order;
+mod output;
 mod path;
 mod rules;
 mod service;
 mod stage;
+mod targets;
 mod verdict;
 mod world;
 
 pub use answer::walk;
+pub use cells::Decision;
+pub use difference::{Answer, Exposure, Movement, Reach, Row, Subject, difference, exposure};
 pub use established::{Fate, Peer, fate_of_connection, neighbour_discovery};
 pub use facts::{Backend, Dataplane, Facts, InterfaceFacts, NamedPort, NodeFacts, PodFacts, ServiceFacts};
+pub use from_state::Context;
 pub use verdict::{
     By, Direction, Hook, Hop, Origin, Packet, PolicyKind, PolicyName, RuleRef, Ruling, Verdict, Walk, Way,
 };

@@ -4,8 +4,6 @@
 //! one packet and "everyone" take the same code. Hooks as in `felix/dataplane/linux/int_dataplane.go`, chains as in
 //! `felix/rules/static.go`.
 
-use std::net::IpAddr;
-
 use super::facts::Dataplane;
 use super::felix::ToHost;
 use super::stage::{Header, Piece, Stage, Who, Why};
@@ -32,6 +30,10 @@ pub(super) struct Flow {
     pub untracked: bool,
     pub translated: bool,
     pub masqueraded: bool,
+    /// The source is another than it began with.
+    pub replaced: bool,
+    /// Sources are not pods' addresses, whatever they look like.
+    pub outside: bool,
     /// Service and endpoint, by place.
     pub backend: Option<(usize, usize)>,
     pub steps: Vec<Step>,
@@ -106,6 +108,8 @@ impl Walking {
                 untracked: false,
                 translated: false,
                 masqueraded: false,
+                replaced: false,
+                outside: false,
                 backend: None,
                 steps: Vec::new(),
                 host: None,
@@ -117,8 +121,8 @@ impl Walking {
     /// The part of it that has these sources now.
     pub fn part(&self, sources: AddressSet) -> Walking {
         let mut part = self.clone();
-        // Once masqueraded all have one source, and the part is the whole.
-        if self.flow.header.sources == self.began {
+        // Once replaced all have one source, and the part is the whole.
+        if !self.flow.replaced {
             part.began = sources.clone();
         }
         part.flow.header.sources = sources;
@@ -135,7 +139,7 @@ impl Walking {
         });
     }
 
-    fn enter(&mut self, node: usize, direction: Direction, port: Port, blind: bool) {
+    pub(super) fn enter(&mut self, node: usize, direction: Direction, port: Port, blind: bool) {
         if blind {
             let header = self.flow.header.clone();
             self.flow.legs.push(Leg {
@@ -152,7 +156,7 @@ impl Walking {
     }
 
     /// The requests leave the node, or end there: replies take the same way back.
-    fn turn(&mut self, direction: Direction, port: Port) {
+    pub(super) fn turn(&mut self, direction: Direction, port: Port) {
         let reply = self.flow.header.reversed();
         if let Some(leg) = self.flow.legs.last_mut() {
             let began = &leg.request.header;
@@ -168,7 +172,7 @@ impl Walking {
     }
 
     /// Calico leaves the last step to the host.
-    fn host_decides(&mut self) {
+    pub(super) fn host_decides(&mut self) {
         let last = self.flow.steps.len().saturating_sub(1);
         self.flow.host.get_or_insert(last);
     }
@@ -227,7 +231,7 @@ impl<'w> Walker<'w> {
         going
     }
 
-    fn endpoint(
+    pub(super) fn endpoint(
         &mut self,
         walking: &Walking,
         at: (usize, Hook),
@@ -244,7 +248,7 @@ impl<'w> Walker<'w> {
         self.split(walking, at, endpoint.map(Who::Endpoint), pieces)
     }
 
-    fn pod(
+    pub(super) fn pod(
         &mut self,
         walking: &Walking,
         at: (usize, Hook),
@@ -258,11 +262,11 @@ impl<'w> Walker<'w> {
         self.split(walking, at, Some(Who::Pod(pod)), pieces)
     }
 
-    fn star(&self, node: usize) -> Option<usize> {
+    pub(super) fn star(&self, node: usize) -> Option<usize> {
         self.world.nodes[node].star
     }
 
-    fn accept_returns(&self, node: usize) -> bool {
+    pub(super) fn accept_returns(&self, node: usize) -> bool {
         self.world.nodes[node].felix.accept_returns(self.dataplane)
     }
 
@@ -326,7 +330,7 @@ impl<'w> Walker<'w> {
         }
     }
 
-    fn filter_input(&mut self, at: At, mut walking: Walking) {
+    pub(super) fn filter_input(&mut self, at: At, mut walking: Walking) {
         let here = (at.node, Hook::FilterInput);
         walking.turn(Direction::Egress, at.port);
         if self.blind {
@@ -371,7 +375,7 @@ impl<'w> Walker<'w> {
         }
     }
 
-    fn end_accepted(&mut self, node: usize, mut walking: Walking) {
+    pub(super) fn end_accepted(&mut self, node: usize, mut walking: Walking) {
         if self.accept_returns(node) {
             walking.host_decides();
         }
@@ -383,7 +387,7 @@ impl<'w> Walker<'w> {
         self.end_open(walking);
     }
 
-    fn end_open(&mut self, walking: Walking) {
+    pub(super) fn end_open(&mut self, walking: Walking) {
         let verdict = if walking.flow.host.is_some() {
             Verdict::HostDecides
         } else {
@@ -424,237 +428,5 @@ impl<'w> Walker<'w> {
                 }
             }
         }
-    }
-
-    fn filter_forward(&mut self, at: At, walking: Walking) {
-        let here = (at.node, Hook::FilterForward);
-        if walking.flow.accepted {
-            return self.forward_pods(at, walking);
-        }
-        let endpoint = at.named.or_else(|| self.star(at.node));
-        for (mut part, ruling) in self.endpoint(&walking, here, endpoint, Stage::Forward, Direction::Ingress) {
-            part.flow.accepted = ruling == Ruling::Accept;
-            self.forward_pods(at, part);
-        }
-    }
-
-    fn forward_pods(&mut self, at: At, walking: Walking) {
-        let here = (at.node, Hook::FilterForward);
-        let parts = match self.world.workload(at.port) {
-            Some(pod) => self.pod(&walking, here, pod, Direction::Egress),
-            None => vec![(walking, Ruling::Nothing)],
-        };
-        for (mut part, ruling) in parts {
-            part.flow.accepted |= ruling == Ruling::Accept;
-            let out = self.world.departure(at.node, part.flow.header.destination);
-            let parts = match self.world.workload(out) {
-                Some(pod) => self.pod(&part, here, pod, Direction::Ingress),
-                None => vec![(part, Ruling::Nothing)],
-            };
-            for (mut part, ruling) in parts {
-                part.flow.accepted |= ruling == Ruling::Accept;
-                self.forward_out(at.node, out, part);
-            }
-        }
-    }
-
-    /// The forward policy of the interface that the packets leave by, asked even when they were accepted before.
-    fn forward_out(&mut self, node: usize, out: Port, walking: Walking) {
-        let here = (node, Hook::FilterForward);
-        for named in self.world.governing(node, out) {
-            let endpoint = named.or_else(|| self.star(node));
-            let parts = if endpoint.is_none() && self.world.unread("HostEndpoint").is_none() {
-                let ruling = if walking.flow.accepted {
-                    Ruling::Accept
-                } else {
-                    Ruling::Nothing
-                };
-                vec![(walking.clone(), ruling)]
-            } else {
-                self.endpoint(&walking, here, endpoint, Stage::Forward, Direction::Egress)
-            };
-            for (mut part, ruling) in parts {
-                if part.flow.steps.is_empty() {
-                    part.note(node, here.1, None, Ruling::Nothing, Why::NoEndpoint);
-                }
-                if ruling != Ruling::Accept || self.accept_returns(node) {
-                    part.host_decides();
-                }
-                self.leave(node, out, part);
-            }
-        }
-    }
-
-    /// Masquerading, and on to the next node if there is one.
-    pub(super) fn leave(&mut self, node: usize, out: Port, walking: Walking) {
-        for mut part in self.masquerade(node, out, walking) {
-            part.turn(Direction::Ingress, out);
-            part.flow.masqueraded = false;
-            part.flow.translated = false;
-            let destination = part.flow.header.destination;
-            match self.world.place(destination, node) {
-                Place::Pod(pod) if self.world.pods[pod].node != node => {
-                    let next = self.world.pods[pod].node;
-                    for port in self.arrivals(next, destination) {
-                        self.arrive(next, port, part.clone());
-                    }
-                }
-                Place::Node(next) if next != node => {
-                    self.arrive(next, self.world.arrival(next, destination), part);
-                }
-                _ => self.end_open(part),
-            }
-        }
-    }
-
-    /// How packets between pods may enter a node.
-    fn arrivals(&self, node: usize, pod: IpAddr) -> Vec<Port> {
-        let outward = self.world.outward(node);
-        if self.world.nodes[node].interfaces.is_some() {
-            return vec![outward];
-        }
-        let unread = self.world.unread("IPPool").is_some();
-        let tunnelled = self
-            .world
-            .pools
-            .iter()
-            .any(|pool| pool.encapsulated && pool.nets.contains(pod));
-        if unread || tunnelled {
-            vec![outward, Port::Tunnel]
-        } else {
-            vec![outward]
-        }
-    }
-
-    /// Replaces the source where kube-proxy or an IP pool says so (`felix/rules/nat.go`).
-    fn masquerade(&mut self, node: usize, out: Port, walking: Walking) -> Vec<Walking> {
-        let header = &walking.flow.header;
-        let family = header.family;
-        let pools = || self.world.pools.iter().filter(|pool| pool.family == family);
-        let to_pool = pools().any(|pool| pool.nets.contains(header.destination));
-        let nat = if walking.flow.masqueraded {
-            header.sources.clone()
-        } else if to_pool || self.world.workload(out).is_some() {
-            AddressSet::empty()
-        } else {
-            let outgoing = pools().filter(|pool| pool.nat_outgoing);
-            let all = outgoing.fold(AddressSet::empty(), |all, pool| all.union(&pool.nets));
-            header.sources.intersect(&all)
-        };
-        let plain = header.sources.minus(&nat);
-        let own = self.world.own_address(node, out, family);
-        let mut parts = Vec::new();
-        if !nat.is_empty() {
-            let mut part = walking.part(nat);
-            if let Some(own) = own {
-                part.flow.header.sources = AddressSet::from_addresses([own]);
-            }
-            parts.push(part);
-        }
-        if !plain.is_empty() {
-            parts.push(walking.part(plain));
-        }
-        parts
-    }
-
-    /// A local process sends.
-    pub fn send(&mut self, node: usize, mut walking: Walking) {
-        let out = self.world.departure(node, walking.flow.header.destination);
-        walking.enter(node, Direction::Egress, out, self.blind);
-        for named in self.world.governing(node, out) {
-            self.raw_output(At { node, port: out, named }, walking.clone());
-        }
-    }
-
-    fn raw_output(&mut self, at: At, walking: Walking) {
-        let here = (at.node, Hook::RawOutput);
-        let untracked = at.named.filter(|e| !self.world.stages(*e).untracked.is_empty());
-        let parts = match untracked {
-            Some(endpoint) => self.endpoint(&walking, here, Some(endpoint), Stage::Untracked, Direction::Egress),
-            None => vec![(walking, Ruling::Nothing)],
-        };
-        for (mut part, ruling) in parts {
-            part.flow.accepted = ruling == Ruling::Accept;
-            part.flow.untracked = part.flow.accepted;
-            if part.flow.untracked {
-                self.filter_output(at, part);
-            } else {
-                for part in self.translate(at.node, part, true) {
-                    self.filter_output(at, part);
-                }
-            }
-        }
-    }
-
-    /// A translated packet still has the interface that its first destination was routed to.
-    fn filter_output(&mut self, at: At, mut walking: Walking) {
-        let here = (at.node, Hook::FilterOutput);
-        let verdict = match () {
-            _ if walking.flow.accepted => Some((Ruling::Accept, Why::Earlier)),
-            _ if self.world.workload(at.port).is_some() => Some((Ruling::Nothing, Why::OwnPod)),
-            _ if self.tunnel_output(at.node, &walking.flow.header) => Some((Ruling::Accept, Why::Tunnel)),
-            // nftables: `ct status != dnat` compares the whole mask, so translated packets are judged here too
-            // (`felix/nftables/match_builder.go`).
-            _ if walking.flow.translated && self.dataplane != Dataplane::Nftables => {
-                Some((Ruling::Nothing, Why::NoRule))
-            }
-            _ => None,
-        };
-        if let Some((ruling, why)) = verdict {
-            walking.note(at.node, here.1, None, ruling, why);
-            if ruling == Ruling::Nothing || self.accept_returns(at.node) {
-                walking.host_decides();
-            }
-            return self.mangle_postrouting(at, walking);
-        }
-        let endpoint = at.named.or_else(|| self.star(at.node));
-        for (mut part, ruling) in self.endpoint(&walking, here, endpoint, Stage::Normal, Direction::Egress) {
-            part.flow.accepted = ruling == Ruling::Accept;
-            if ruling == Ruling::Nothing || (ruling == Ruling::Accept && self.accept_returns(at.node)) {
-                part.host_decides();
-            }
-            self.mangle_postrouting(at, part);
-        }
-    }
-
-    /// Normal egress policy for translated packets of local processes; host endpoints have no say over pods' interfaces
-    /// here (`felix/rules/dispatch.go`).
-    fn mangle_postrouting(&mut self, at: At, walking: Walking) {
-        let here = (at.node, Hook::ManglePostrouting);
-        let out = self.world.departure(at.node, walking.flow.header.destination);
-        let asked = walking.flow.translated && !walking.flow.accepted && self.world.workload(out).is_none();
-        if !asked {
-            return self.sent(at.node, out, walking);
-        }
-        let governed = if out == at.port {
-            vec![at.named]
-        } else {
-            self.world.governing(at.node, out)
-        };
-        for named in governed {
-            let endpoint = named.or_else(|| self.star(at.node));
-            if endpoint.is_none() && self.world.unread("HostEndpoint").is_none() {
-                self.sent(at.node, out, walking.clone());
-                continue;
-            }
-            for (part, _) in self.endpoint(&walking, here, endpoint, Stage::Normal, Direction::Egress) {
-                self.sent(at.node, out, part);
-            }
-        }
-    }
-
-    fn sent(&mut self, node: usize, out: Port, walking: Walking) {
-        let destination = walking.flow.header.destination;
-        if self.world.place(destination, node) == Place::Node(node) {
-            // The packet comes back in by the loopback interface, already translated.
-            let mut back = walking;
-            back.turn(Direction::Ingress, Port::Loopback);
-            back.flow.accepted = false;
-            return self.arrive(node, Port::Loopback, back);
-        }
-        if walking.flow.untracked && self.world.is_cluster_address(destination) {
-            return self.stop(walking, (node, Hook::Sent), Ruling::Drop, Why::NotTranslated);
-        }
-        self.leave(node, out, walking);
     }
 }

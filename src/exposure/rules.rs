@@ -4,7 +4,7 @@
 //! `libcalico-go/lib/backend/syncersv1/updateprocessors/rules.go` (which selectors a side has). Knows nothing of
 //! endpoints, tiers or hooks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use serde_json::Value;
@@ -129,6 +129,18 @@ impl Side {
             (Some(area), _) => Satisfied::Computed(area),
             (None, Some(area)) => Satisfied::Within(area),
             (None, None) => Satisfied::Any,
+        }
+    }
+
+    /// Sets of ports that the side can tell apart, for a protocol.
+    pub fn port_sets(&self, protocol: u8, sets: &mut BTreeSet<PortSet>) {
+        for ports in self.ports.iter().chain(&self.not_ports) {
+            sets.insert(ports.numbers.clone());
+            for (of, port) in ports.names.iter().flat_map(|name| name.ports()) {
+                if of == protocol {
+                    sets.insert(PortSet::from_ranges([(port, port)]));
+                }
+            }
         }
     }
 

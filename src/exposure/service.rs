@@ -93,10 +93,9 @@ impl Walker<'_> {
             return Vec::new();
         }
         // Traffic from pods and from the node itself counts as internal.
-        let pods = match (&world.pod_ranges, local) {
-            (_, true) => AddressSet::empty(),
-            (Some(ranges), false) => header.sources.intersect(ranges),
-            (None, false) => AddressSet::empty(),
+        let pods = match &world.pod_ranges {
+            Some(ranges) if !local && !walking.flow.outside => header.sources.intersect(ranges),
+            _ => AddressSet::empty(),
         };
         let others = header.sources.minus(&pods);
         let mut out = Vec::new();

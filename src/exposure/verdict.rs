@@ -236,7 +236,7 @@ pub struct Packet {
     pub protocol: Protocol,
     /// Of TCP, UDP and SCTP.
     pub port: Option<u16>,
-    /// The client's port; 40000 where it does not matter.
+    /// The client's port; `None`: whichever it likes.
     pub source_port: Option<u16>,
     pub icmp_type: Option<u8>,
     /// Which endpoint of a Service kube-proxy picks; `None`: each in turn.

@@ -30,11 +30,9 @@ pub struct World {
     pub(super) pools: Vec<Pool>,
     pub(super) pod_ranges: Option<AddressSet>,
     pub(super) unread: BTreeMap<String, String>,
-    /// Whether pods were read.
-    pub(super) pods_read: bool,
     /// Policies in force, by place, for each different set of labels.
     pub(super) stages: Vec<Rc<Stages>>,
-    /// Objects that stop Felix, with where they matter.
+    /// Where each address is.
     pub(super) places: BTreeMap<IpAddr, Place>,
 }
 
@@ -54,7 +52,6 @@ pub(super) struct Node {
 
 #[derive(Debug)]
 pub(super) struct Interface {
-    pub name: String,
     pub addresses: Vec<(IpAddr, u8)>,
     pub governed: Option<usize>,
 }

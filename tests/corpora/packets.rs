@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use hostguard::exposure::{
-    Backend, Dataplane, Facts, Fate, InterfaceFacts, NamedPort, NodeFacts, Origin, Packet, Peer, PodFacts,
-    ServiceFacts, Verdict, World, fate_of_connection, neighbour_discovery, walk,
+    Backend, Dataplane, Exposure, Facts, Fate, InterfaceFacts, NamedPort, NodeFacts, Origin, Packet, Peer, PodFacts,
+    Reach, ServiceFacts, Verdict, World, exposure, fate_of_connection, neighbour_discovery, walk,
 };
 use hostguard::net::{AddressSet, Cidr, Protocol};
 use serde_json::Value;
@@ -146,7 +146,7 @@ pub fn packet(case: &Value, probe: &Value) -> Packet {
         destination: text(probe, "dst").parse().expect("an address"),
         protocol,
         port: probe["port"].as_u64().map(|_| number(probe, "port")),
-        source_port: None,
+        source_port: probe["port"].as_u64().map(|_| 40000),
         icmp_type,
         backend: probe["backend"].as_str().map(str::to_string),
     }
@@ -269,5 +269,65 @@ fn open_connections_end_where_they_do_with_calico() {
     }
     println!("open connections: {} of {connections} agree", connections - wrong.len());
     assert!(connections >= 459, "the corpus is cut short");
+    assert!(wrong.is_empty(), "{} disagreements:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// What the exposure says of the packet's source.
+fn exposed(exposure: &Exposure, packet: &Packet) -> Option<Verdict> {
+    let about = |reach: &&Reach| {
+        let subject = &reach.subject;
+        subject.protocol == packet.protocol
+            && packet.port.is_none_or(|port| subject.ports.contains(port))
+            && subject.sources.contains(packet.source)
+            && reach
+                .nodes
+                .values()
+                .any(|addresses| addresses.contains(&packet.destination))
+    };
+    let mut found = exposure.reaches.iter().filter(about);
+    let first = found.next()?.answer.verdict;
+    assert!(found.next().is_none(), "two answers for {packet:?}");
+    Some(first)
+}
+
+#[test]
+fn exposure_says_of_every_source_what_its_walk_says() {
+    let (mut compared, mut wrong) = (0, Vec::new());
+    for (id, case) in super::cases("packets") {
+        let world = World::of_facts(&facts(&case, &RESOURCES));
+        let exposure = exposure(&world);
+        for reach in &exposure.reaches {
+            compared += 1;
+            let walked = walk(&world, &reach.witness).verdict;
+            if walked != reach.answer.verdict {
+                wrong.push(format!("{id}: walks {walked:?}: {reach:?}"));
+            }
+        }
+        for probe in list(&case, "probes") {
+            let packet = Packet {
+                backend: None,
+                source_port: None,
+                ..packet(&case, probe)
+            };
+            let node = |n: &Value| {
+                let interfaces = n["interfaces"].as_object().into_iter().flatten();
+                interfaces
+                    .flat_map(|(_, a)| a.as_array().into_iter().flatten())
+                    .any(|a| *a == probe["dst"])
+            };
+            if packet.from != Origin::Outside || !list(&case, "nodes").any(node) {
+                continue;
+            }
+            compared += 1;
+            let (ours, walked) = (exposed(&exposure, &packet), walk(&world, &packet).verdict);
+            if ours != Some(walked) {
+                wrong.push(format!("{id}: {ours:?}, walks {walked:?}: {packet:?}"));
+            }
+        }
+    }
+    println!(
+        "exposure: {} of {compared} agree with their walk",
+        compared - wrong.len()
+    );
     assert!(wrong.is_empty(), "{} disagreements:\n{}", wrong.len(), wrong.join("\n"));
 }
