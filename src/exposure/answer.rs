@@ -165,13 +165,6 @@ impl World {
         }
     }
 
-    fn profile_name(&self, who: Who, place: usize) -> &str {
-        match who {
-            Who::Endpoint(endpoint) => &self.endpoints[endpoint].profiles[place],
-            Who::Pod(pod) => &self.pods[pod].profiles[place],
-        }
-    }
-
     pub(super) fn by(&self, why: Why) -> By {
         match why {
             Why::Rule(policy, direction, index) => By::Rule(RuleRef {
@@ -179,13 +172,13 @@ impl World {
                 direction,
                 index,
             }),
-            Why::Profile(who, place, direction, index) => By::Rule(RuleRef {
-                policy: self.profiles[self.profile_name(who, place)].name.clone(),
+            Why::Profile(profile, direction, index) => By::Rule(RuleRef {
+                policy: self.profiles[profile].name.clone(),
                 direction,
                 index,
             }),
-            Why::MissingProfile(who, place) => By::MissingProfile {
-                name: self.profile_name(who, place).to_string(),
+            Why::MissingProfile(profile) => By::MissingProfile {
+                name: self.profiles[profile].name.name.clone(),
             },
             Why::Failsafe(port) => By::Failsafe { port },
             Why::EndOfTier(tier) => By::EndOfTier {

@@ -12,7 +12,7 @@ use super::members::{Member, Members, PortName, inherited};
 use super::order::{Sorter, policies, tiers};
 use super::rules::{Reader, Rule, protocol_number};
 use super::verdict::{PolicyKind, PolicyName};
-use super::world::{Endpoint, Interface, Node, Place, Pod, Pool, Profile, World};
+use super::world::{Applied, Endpoint, Interface, Node, Place, Pod, Pool, Profile, ProfileRules, World};
 use crate::calico::{self, Felix as Read};
 use crate::net::{AddressSet, Cidr};
 
@@ -101,12 +101,17 @@ impl World {
         let names: Vec<&str> = sorted.iter().map(|node| node.name.as_str()).collect();
         let of_node = |name: &str| names.binary_search(&name).ok();
 
+        let named = endpoints.iter().flat_map(|e| &e.profiles);
+        let named = named.chain(pods.iter().flat_map(|pod| &pod.profiles));
+        let profiles = profiles(&objects, named, &mut reader);
+        let mut applied = Numbered::new(&profiles);
+
         let mut world = World {
             nodes: Vec::new(),
             endpoints: Vec::new(),
             pods: Vec::new(),
             services: facts.services.clone(),
-            profiles: profiles(&objects, &mut reader),
+            profiles,
             pools: pools(&objects),
             pod_ranges: facts.pod_ranges.clone().or_else(|| {
                 let pods = facts.pods.as_ref()?;
@@ -116,6 +121,7 @@ impl World {
             }),
             unread: facts.unread.clone(),
             stages: Vec::new(),
+            applied: Vec::new(),
             places: BTreeMap::new(),
             policies: Vec::new(),
             tiers: Vec::new(),
@@ -126,11 +132,10 @@ impl World {
                 owned.entry(node).or_default().push(world.endpoints.len());
             }
             world.endpoints.push(Endpoint {
-                stages: sorter.sort(&endpoint.labels, None),
+                applied: applied.number(sorter.sort(&endpoint.labels, None), &endpoint.profiles),
                 name: endpoint.name,
                 interface: endpoint.interface,
                 expected: endpoint.expected,
-                profiles: endpoint.profiles,
             });
         }
         for (pod, labels) in pods.iter().zip(&pod_labels) {
@@ -141,13 +146,15 @@ impl World {
                 node,
                 addresses: pod.addresses.clone(),
                 interface: pod.interface.clone(),
-                profiles: pod.profiles.clone(),
-                stages: sorter.sort(labels, Some(&pod.namespace)),
+                applied: applied.number(sorter.sort(labels, Some(&pod.namespace)), &pod.profiles),
             });
         }
         world.stages = sorter.stages;
+        world.applied = applied.list();
+        let mut settings = BTreeMap::new();
         for (index, node) in sorted.iter().enumerate() {
-            let felix = Rc::new(configurations.of(node));
+            let felix = settings.entry(configurations.of(node));
+            let felix = Rc::clone(felix.or_insert_with_key(|felix| Rc::new(felix.clone())));
             let node = self::node(&world, node, felix, owned.remove(&index).unwrap_or_default());
             world.nodes.push(node);
         }
@@ -284,27 +291,66 @@ fn elsewhere(facts: &Facts) -> AddressSet {
     AddressSet::from_addresses(facts.nodes.iter().flat_map(own)).complement()
 }
 
-fn profiles(objects: &Objects, reader: &mut Reader<'_>) -> BTreeMap<String, Profile> {
+/// Profiles that are there, and those that are only named.
+fn profiles<'a>(
+    objects: &'a Objects,
+    named: impl Iterator<Item = &'a String>,
+    reader: &mut Reader<'_>,
+) -> Vec<Profile> {
     let allow = serde_json::json!({"metadata": {"name": "projectcalico-default-allow"},
         "spec": {"ingress": [{"action": "Allow"}], "egress": [{"action": "Allow"}]}});
-    let mut profiles = BTreeMap::new();
+    let mut profiles: BTreeMap<String, Option<ProfileRules>> = named.map(|name| (name.clone(), None)).collect();
     for object in [&allow].into_iter().chain(objects.of("Profile")) {
         let mut rules = |key: &str| -> Vec<Rule> {
             let list = object["spec"][key].as_array().into_iter().flatten();
             list.map(|rule| reader.rule(rule, None)).collect()
         };
-        let profile = Profile {
-            name: PolicyName {
-                kind: PolicyKind::Profile,
-                namespace: String::new(),
-                name: name_of(object).to_string(),
-            },
+        let rules = ProfileRules {
             ingress: rules("ingress"),
             egress: rules("egress"),
         };
-        profiles.insert(name_of(object).to_string(), profile);
+        profiles.insert(name_of(object).to_string(), Some(rules));
     }
-    profiles
+    let profile = |(name, rules)| Profile {
+        name: PolicyName {
+            kind: PolicyKind::Profile,
+            namespace: String::new(),
+            name,
+        },
+        rules,
+    };
+    profiles.into_iter().map(profile).collect()
+}
+
+/// Numbers for what is in force at endpoints.
+struct Numbered {
+    profiles: BTreeMap<String, usize>,
+    numbers: BTreeMap<Applied, usize>,
+}
+
+impl Numbered {
+    fn new(profiles: &[Profile]) -> Self {
+        let places = profiles.iter().enumerate();
+        Numbered {
+            profiles: places.map(|(i, profile)| (profile.name.name.clone(), i)).collect(),
+            numbers: BTreeMap::new(),
+        }
+    }
+
+    fn number(&mut self, stages: usize, profiles: &[String]) -> usize {
+        let applied = Applied {
+            stages,
+            profiles: profiles.iter().map(|name| self.profiles[name]).collect(),
+        };
+        let next = self.numbers.len();
+        *self.numbers.entry(applied).or_insert(next)
+    }
+
+    fn list(self) -> Vec<Applied> {
+        let mut list: Vec<(Applied, usize)> = self.numbers.into_iter().collect();
+        list.sort_by_key(|(_, number)| *number);
+        list.into_iter().map(|(applied, _)| applied).collect()
+    }
 }
 
 fn pools(objects: &Objects) -> Vec<Pool> {

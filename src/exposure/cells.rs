@@ -6,8 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::answer::{USUAL_SOURCE_PORT, deciding, summary};
+use super::memory::Memory;
 use super::path::{End, Walker, Walking};
-use super::stage::Header;
+use super::stage::{Header, Why};
 use super::targets::Target;
 use super::verdict::{By, Direction, Hook, Verdict};
 use super::world::World;
@@ -25,7 +26,7 @@ pub struct Decision {
 pub(super) struct Region {
     pub sources: AddressSet,
     pub verdict: Verdict,
-    pub decision: Option<Decision>,
+    pub decision: Option<(Hook, Why)>,
 }
 
 /// Ports of one protocol on which every source fares alike.
@@ -38,6 +39,9 @@ pub(super) struct Cell {
     pub service: Option<String>,
     pub regions: Vec<Region>,
 }
+
+/// Ports to ask about; none of a protocol that has none.
+pub(super) type Ports = BTreeMap<Protocol, PortSet>;
 
 /// Protocols that exposure is about.
 pub(super) fn protocols(family: Family) -> [Protocol; 3] {
@@ -63,6 +67,7 @@ pub(super) struct Prober<'w> {
     source_ports: Vec<u16>,
     /// Addresses of nodes and pods, whose packets are not from outside.
     pub inside: AddressSet,
+    pub memory: Memory,
 }
 
 impl<'w> Prober<'w> {
@@ -71,14 +76,20 @@ impl<'w> Prober<'w> {
             world,
             source_ports: world.client_ports(),
             inside: world.inside(),
+            memory: Memory::new(world.memberships()),
         }
     }
 
-    /// Everything about one target.
-    pub fn cells(&self, target: Target) -> Vec<Cell> {
+    /// Everything about one target; with `only`, about those ports.
+    pub fn cells(&self, target: Target, only: Option<&Ports>) -> Vec<Cell> {
         let family = Family::of(target.address);
         let mut cells = Vec::new();
         for protocol in protocols(family) {
+            let only = match only.map(|only| only.get(&protocol)) {
+                Some(None) => continue,
+                Some(Some(ports)) => Some(ports),
+                None => None,
+            };
             if !protocol.has_ports() {
                 let regions = self.regions(target, protocol, None);
                 cells.push(Cell {
@@ -91,6 +102,10 @@ impl<'w> Prober<'w> {
             }
             let mut merged: BTreeMap<(Option<String>, Vec<Region>), PortSet> = BTreeMap::new();
             for part in self.world.port_parts(target, protocol) {
+                let part = only.map_or(part.clone(), |only| only.intersect(&part));
+                if part.is_empty() {
+                    continue;
+                }
                 let port = part.ranges()[0].0;
                 let key = (
                     self.world.node_port_service(protocol, port),
@@ -129,6 +144,7 @@ impl<'w> Prober<'w> {
                 let mut walker = Walker::new(self.world, dataplane);
                 let mut walking = Walking::new(header.clone());
                 walking.flow.outside = true;
+                walker.memory = Some(&self.memory);
                 walker.arrive(target.node, self.world.arrival(target.node, target.address), walking);
                 ends.extend(walker.ends.into_iter().map(|end| (choice, end)));
             }
@@ -142,7 +158,7 @@ impl<'w> Prober<'w> {
     /// Regions from ends that may overlap.
     fn combine(&self, ends: &[(usize, End)]) -> Vec<Region> {
         let sets: Vec<&AddressSet> = ends.iter().map(|(_, end)| &end.sources).collect();
-        let mut by_answer: BTreeMap<(Verdict, Option<Decision>), Vec<AddressSet>> = BTreeMap::new();
+        let mut by_answer: BTreeMap<(Verdict, Option<(Hook, Why)>), Vec<AddressSet>> = BTreeMap::new();
         for (of, sources) in AddressSet::overlay(&sets) {
             if sources.is_subset(&self.inside) {
                 continue;
@@ -153,7 +169,7 @@ impl<'w> Prober<'w> {
                 .find(|(_, end)| end.verdict == verdict)
                 .or(here().find(|(_, end)| end.verdict == Verdict::Blocked))
                 .or(here().next());
-            let decision = decided.and_then(|(_, end)| self.world.decision(end));
+            let decision = decided.and_then(|(_, end)| decision(end));
             by_answer.entry((verdict, decision)).or_default().push(sources);
         }
         let mut regions: Vec<Region> = by_answer
@@ -167,6 +183,11 @@ impl<'w> Prober<'w> {
         regions.sort();
         regions
     }
+}
+
+fn decision(end: &End) -> Option<(Hook, Why)> {
+    let step = end.steps.get(deciding(end)?)?;
+    Some((step.hook, step.why))
 }
 
 fn any_port() -> PortSet {
@@ -191,12 +212,9 @@ impl World {
         .collect()
     }
 
-    pub(super) fn decision(&self, end: &End) -> Option<Decision> {
-        let step = end.steps.get(deciding(end)?)?;
-        Some(Decision {
-            hook: step.hook,
-            by: self.by(step.why),
-        })
+    /// In words.
+    pub(super) fn decision(&self, (hook, why): (Hook, Why)) -> Decision {
+        Decision { hook, by: self.by(why) }
     }
 
     /// Addresses that are a node's or a pod's.
@@ -234,7 +252,7 @@ impl World {
                 }
             }
         }
-        for profile in self.profiles.values() {
+        for profile in self.profiles.iter().filter_map(|profile| profile.rules.as_ref()) {
             for conditions in profile
                 .ingress
                 .iter()
@@ -271,6 +289,7 @@ impl World {
         let port = self.arrival(target.node, target.address);
         let named = self.governing(target.node, port).into_iter().flatten();
         let all = named.chain(self.nodes[target.node].star);
-        all.map(|endpoint| self.endpoints[endpoint].stages).collect()
+        all.map(|endpoint| self.applied[self.endpoints[endpoint].applied].stages)
+            .collect()
     }
 }

@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::cells::{Cell, Decision, Prober, Region, echo};
+use super::cells::{Cell, Decision, Ports, Prober, Region, echo};
+use super::compare::{Answers, Pair, Place, Sides};
 use super::targets::Target;
 use super::verdict::{Origin, Packet, Verdict};
 use super::world::World;
@@ -96,11 +97,11 @@ pub struct Row {
 pub fn exposure(world: &World) -> Exposure {
     let prober = Prober::new(world);
     let mut rows: Rows<Answer> = Rows::default();
-    for class in world.target_classes() {
-        let cells = prober.cells(class[0]);
+    for class in world.target_classes(&prober.memory.memberships) {
+        let cells = prober.cells(class[0], None);
         for (cell, region) in cells.iter().flat_map(|c| c.regions.iter().map(move |r| (c, r))) {
             let subject = subject(class[0], cell, region.sources.clone());
-            rows.add(subject, answer(region), named(world, &class));
+            rows.add(subject, answer(world, region), named(world, &class));
         }
     }
     let reach = |((subject, answer), nodes): ((Subject, Answer), Nodes)| Reach {
@@ -118,75 +119,82 @@ pub fn exposure(world: &World) -> Exposure {
 /// What opens, closes and stays. Of what stays, only ports on which something changes somewhere are listed: there it
 /// says for whom nothing does.
 pub fn difference(before: &World, after: &World) -> Vec<Row> {
-    let (old, new) = (Classes::new(before), Classes::new(after));
-    let mut pairs: BTreeMap<(Option<usize>, Option<usize>), Vec<Place>> = BTreeMap::new();
-    for place in old.of.keys().chain(new.of.keys()).collect::<BTreeSet<_>>() {
-        let pair = (old.of.get(place).copied(), new.of.get(place).copied());
-        pairs.entry(pair).or_default().push(place.clone());
-    }
-    let inside = match (&old.prober.inside, &new.prober.inside) {
-        (a, b) if a == b => a.clone(),
-        (a, b) => a.intersect(b),
-    };
-    let mut rows: Rows<(Option<Answer>, Option<Answer>)> = Rows::default();
-    for ((a, b), places) in &pairs {
-        let family = Family::of(places[0].1);
-        let (a, b) = (a.map(|a| old.cells(a)), b.map(|b| new.cells(b)));
-        for (part, answers) in compare(a.unwrap_or(&[]), b.unwrap_or(&[])) {
-            if !part.sources.is_subset(&inside) {
-                let subject = Subject { family, ..part };
-                rows.add(subject, answers, nodes_of(places));
+    let sides = Sides::new(before, after);
+    let inside = sides.inside();
+    let mut rows: Rows<Answers> = Rows::default();
+    let mut moved: Ports = Ports::new();
+    let mut add = |pair: &Pair, only: Option<&Ports>, moved: Option<&mut Ports>| {
+        let found = sides.compare(pair, only);
+        let found = found.into_iter().filter(|(s, _)| !s.sources.is_subset(&inside));
+        let found: Vec<(Subject, Answers)> = found.collect();
+        if let Some(moved) = moved {
+            for (subject, _) in found.iter().filter(|(_, answers)| movement(answers) != Movement::Stays) {
+                let entry = moved.entry(subject.protocol).or_insert_with(PortSet::empty);
+                *entry = entry.union(&subject.ports);
             }
         }
+        for (subject, answers) in found {
+            rows.add(subject, answers, nodes_of(&pair.places));
+        }
+    };
+    let translated = sides.translated_ports();
+    let (same, other): (Vec<&Pair>, Vec<&Pair>) = sides.pairs.iter().partition(|pair| sides.same_on_arrival(pair));
+    for pair in &other {
+        add(pair, None, Some(&mut moved));
     }
-    let moved = |row: &Row| row.movement != Movement::Stays;
-    let all: Vec<Row> = rows
-        .0
-        .into_iter()
-        .map(|((subject, (before, after)), nodes)| Row {
-            movement: Movement::of(before.as_ref().map(|a| a.verdict), after.as_ref().map(|a| a.verdict)),
-            witness: witness(&subject, &nodes, &inside),
-            subject,
-            nodes,
-            before,
-            after,
+    for pair in &same {
+        // What is the same on arrival can differ only in what happens to packets that are sent on.
+        add(pair, Some(&translated), Some(&mut moved));
+    }
+    let rest: Ports = moved
+        .iter()
+        .map(|(protocol, ports)| match translated.get(protocol) {
+            Some(done) => (*protocol, ports.minus(done)),
+            None => (*protocol, ports.clone()),
         })
         .collect();
-    let touched: Vec<(Protocol, PortSet)> = all
-        .iter()
-        .filter(|row| moved(row))
-        .map(|row| (row.subject.protocol, row.subject.ports.clone()))
-        .collect();
-    let mut shown = merge_touched(all, &touched);
-    shown.sort_by(|a, b| (a.movement, &a.subject, &a.nodes).cmp(&(b.movement, &b.subject, &b.nodes)));
-    shown
-}
-
-/// Moved rows, and those that stay on the same ports.
-fn merge_touched(all: Vec<Row>, touched: &[(Protocol, PortSet)]) -> Vec<Row> {
-    let mut ports: BTreeMap<Protocol, Vec<(u16, u16)>> = BTreeMap::new();
-    for (protocol, set) in touched {
-        ports.entry(*protocol).or_default().extend(set.ranges());
+    for pair in &same {
+        add(pair, Some(&rest), None);
     }
-    let ports: BTreeMap<Protocol, PortSet> = ports
-        .into_iter()
-        .map(|(protocol, ranges)| (protocol, PortSet::from_ranges(ranges)))
-        .collect();
-    let keep = |mut row: Row| {
-        if row.movement != Movement::Stays {
-            return Some(row);
-        }
-        let touched = ports.get(&row.subject.protocol)?;
-        if row.subject.protocol.has_ports() {
-            row.subject.ports = row.subject.ports.intersect(touched);
-            row.witness.port = Some(row.subject.ports.ranges().first()?.0);
-        }
-        Some(row)
-    };
-    all.into_iter().filter_map(keep).collect()
+    let rows = rows.0.into_iter().filter_map(|((subject, answers), nodes)| {
+        let movement = movement(&answers);
+        let subject = match movement {
+            Movement::Stays => within(subject, &moved)?,
+            _ => subject,
+        };
+        let witness = witness(&subject, &nodes, &inside);
+        let (before, after) = answers;
+        Some(Row {
+            subject,
+            nodes,
+            movement,
+            before,
+            after,
+            witness,
+        })
+    });
+    let mut rows: Vec<Row> = rows.collect();
+    rows.sort_by(|a, b| (a.movement, &a.subject, &a.nodes).cmp(&(b.movement, &b.subject, &b.nodes)));
+    rows
 }
 
-type Place = (String, IpAddr);
+fn movement(answers: &Answers) -> Movement {
+    let verdict = |answer: &Option<Answer>| answer.as_ref().map(|answer| answer.verdict);
+    Movement::of(verdict(&answers.0), verdict(&answers.1))
+}
+
+/// The subject on these ports only, if it has any of them.
+fn within(mut subject: Subject, ports: &Ports) -> Option<Subject> {
+    let ports = ports.get(&subject.protocol)?;
+    if subject.protocol.has_ports() {
+        subject.ports = subject.ports.intersect(ports);
+        if subject.ports.is_empty() {
+            return None;
+        }
+    }
+    Some(subject)
+}
+
 type Nodes = BTreeMap<String, BTreeSet<IpAddr>>;
 
 fn nodes_of(places: &[Place]) -> Nodes {
@@ -202,10 +210,10 @@ fn named(world: &World, class: &[Target]) -> Nodes {
     nodes_of(&class.iter().map(place).collect::<Vec<_>>())
 }
 
-fn answer(region: &Region) -> Answer {
+pub(super) fn answer(world: &World, region: &Region) -> Answer {
     Answer {
         verdict: region.verdict,
-        decision: region.decision.clone(),
+        decision: region.decision.map(|decision| world.decision(decision)),
     }
 }
 
@@ -235,117 +243,6 @@ impl<A: Ord> Rows<A> {
             entry.entry(node).or_default().extend(addresses);
         }
     }
-}
-
-/// The classes of a world, each worked out when it is asked for.
-struct Classes<'w> {
-    prober: Prober<'w>,
-    list: Vec<Vec<Target>>,
-    cells: Vec<std::cell::OnceCell<Vec<Cell>>>,
-    of: BTreeMap<Place, usize>,
-}
-
-impl<'w> Classes<'w> {
-    fn new(world: &'w World) -> Self {
-        let list = world.target_classes();
-        let mut of = BTreeMap::new();
-        for (index, class) in list.iter().enumerate() {
-            for target in class {
-                of.insert((world.nodes[target.node].name.clone(), target.address), index);
-            }
-        }
-        Classes {
-            prober: Prober::new(world),
-            cells: vec![std::cell::OnceCell::new(); list.len()],
-            list,
-            of,
-        }
-    }
-
-    fn cells(&self, class: usize) -> &[Cell] {
-        self.cells[class].get_or_init(|| self.prober.cells(self.list[class][0]))
-    }
-}
-
-type Answers = (Option<Answer>, Option<Answer>);
-
-/// Cuts the cells of one class by those of the other; the family is for the caller to fill in.
-fn compare(before: &[Cell], after: &[Cell]) -> Vec<(Subject, Answers)> {
-    let mut merged: BTreeMap<(Protocol, Option<String>, AddressSet, Answers), PortSet> = BTreeMap::new();
-    let protocols: BTreeSet<Protocol> = before.iter().chain(after).map(|cell| cell.protocol).collect();
-    for protocol in protocols {
-        let of = |cells: &'_ [Cell]| -> Vec<usize> {
-            let list = cells.iter().enumerate().filter(|(_, cell)| cell.protocol == protocol);
-            list.map(|(index, _)| index).collect()
-        };
-        let (old, new) = (of(before), of(after));
-        for (ports, a, b) in port_pairs(before, &old, after, &new) {
-            let (a, b) = (a.map(|a| &before[a]), b.map(|b| &after[b]));
-            let service = b.or(a).and_then(|cell| cell.service.clone());
-            for (sources, answers) in region_pairs(a, b) {
-                let key = (protocol, service.clone(), sources, answers);
-                let entry = merged.entry(key).or_insert_with(PortSet::empty);
-                *entry = entry.union(&ports);
-            }
-        }
-    }
-    let row = |((protocol, service, sources, answers), ports)| {
-        let subject = Subject {
-            family: Family::V4,
-            protocol,
-            ports,
-            service,
-            sources,
-        };
-        (subject, answers)
-    };
-    merged.into_iter().map(row).collect()
-}
-
-/// Which cell before and which after each part of the ports is in.
-fn port_pairs(
-    before: &[Cell],
-    old: &[usize],
-    after: &[Cell],
-    new: &[usize],
-) -> Vec<(PortSet, Option<usize>, Option<usize>)> {
-    let portless = |cells: &[Cell], of: &[usize]| of.iter().copied().find(|i| cells[*i].ports.is_empty());
-    if portless(before, old).is_some() || portless(after, new).is_some() {
-        return vec![(PortSet::empty(), portless(before, old), portless(after, new))];
-    }
-    let sets: Vec<&PortSet> = old
-        .iter()
-        .map(|i| &before[*i].ports)
-        .chain(new.iter().map(|i| &after[*i].ports))
-        .collect();
-    let pair = |(of, ports): (Vec<usize>, PortSet)| {
-        let a = of.iter().find(|i| **i < old.len()).map(|i| old[*i]);
-        let b = of.iter().find(|i| **i >= old.len()).map(|i| new[*i - old.len()]);
-        (ports, a, b)
-    };
-    PortSet::overlay(&sets).into_iter().map(pair).collect()
-}
-
-fn region_pairs(before: Option<&Cell>, after: Option<&Cell>) -> Vec<(AddressSet, Answers)> {
-    let old: Vec<&Region> = before.iter().flat_map(|cell| &cell.regions).collect();
-    let new: Vec<&Region> = after.iter().flat_map(|cell| &cell.regions).collect();
-    let all = old.iter().chain(&new);
-    let sets: Vec<&AddressSet> = all.map(|region| &region.sources).collect();
-    let mut merged: BTreeMap<Answers, Vec<AddressSet>> = BTreeMap::new();
-    for (of, sources) in AddressSet::overlay(&sets) {
-        let a = of.iter().find(|i| **i < old.len()).map(|i| answer(old[*i]));
-        let b = of
-            .iter()
-            .find(|i| **i >= old.len())
-            .map(|i| answer(new[*i - old.len()]));
-        // Inside addresses have no answer; where only one world has one, they are inside of the other.
-        if a.is_none() != b.is_none() && before.is_some() && after.is_some() {
-            continue;
-        }
-        merged.entry((a, b)).or_default().push(sources);
-    }
-    let row = |(answers, parts): (Answers, Vec<AddressSet>)| (AddressSet::union_of(&parts), answers);
-    merged.into_iter().map(row).collect()
 }
 
 fn witness(subject: &Subject, nodes: &Nodes, inside: &AddressSet) -> Packet {

@@ -72,7 +72,7 @@ pub struct NamedPort {
 }
 
 /// One port of a Service.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceFacts {
     pub namespace: String,
     pub name: String,

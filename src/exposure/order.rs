@@ -3,6 +3,7 @@
 //! Tiers and policies are ordered as in `felix/calc/policy_sorter.go`, stages filled as in
 //! `felix/calc/event_sequencer.go`.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -226,6 +227,7 @@ impl<'a> Sorter<'a> {
                         tier: policy.tier,
                         denies: false,
                         policies: Vec::new(),
+                        index: OnceCell::new(),
                     });
                 }
                 let last = run.last_mut().expect("pushed above");

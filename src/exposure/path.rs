@@ -6,6 +6,7 @@
 
 use super::facts::Dataplane;
 use super::felix::ToHost;
+use super::memory::{Asked, Memory};
 use super::stage::{Header, Piece, Stage, Who, Why};
 use super::verdict::{Direction, Hook, Ruling, Verdict};
 use super::world::{Place, Port, World};
@@ -88,6 +89,7 @@ pub(super) struct Walker<'w> {
     pub backend: Option<&'w str>,
     /// Follows the way only, as if there were no policy.
     pub blind: bool,
+    pub memory: Option<&'w Memory>,
     pub ends: Vec<End>,
 }
 
@@ -185,6 +187,7 @@ impl<'w> Walker<'w> {
             dataplane,
             backend: None,
             blind: false,
+            memory: None,
             ends: Vec::new(),
         }
     }
@@ -242,10 +245,25 @@ impl<'w> Walker<'w> {
         if self.blind {
             return vec![(walking.clone(), Ruling::Nothing)];
         }
-        let pieces = self
-            .world
-            .ask_endpoint(at.0, endpoint, stage, direction, &walking.flow.header);
+        let header = &walking.flow.header;
+        let ask = || self.world.ask_endpoint(at.0, endpoint, stage, direction, header);
+        let pieces = match (self.memory, endpoint) {
+            (Some(memory), Some(endpoint)) => {
+                let applied = self.world.endpoints[endpoint].applied;
+                memory.answer(self.asked(at.0, applied, Some(stage), direction), header, ask)
+            }
+            _ => ask(),
+        };
         self.split(walking, at, endpoint.map(Who::Endpoint), pieces)
+    }
+
+    fn asked(&self, node: usize, applied: usize, stage: Option<Stage>, direction: Direction) -> Asked {
+        Asked {
+            applied,
+            felix: std::rc::Rc::as_ptr(&self.world.nodes[node].felix).addr(),
+            stage,
+            direction,
+        }
     }
 
     pub(super) fn pod(
@@ -258,7 +276,15 @@ impl<'w> Walker<'w> {
         if self.blind {
             return vec![(walking.clone(), Ruling::Accept)];
         }
-        let pieces = self.world.ask_pod(pod, direction, &walking.flow.header);
+        let header = &walking.flow.header;
+        let ask = || self.world.ask_pod(pod, direction, header);
+        let pieces = match self.memory {
+            Some(memory) => {
+                let pod = &self.world.pods[pod];
+                memory.answer(self.asked(pod.node, pod.applied, None, direction), header, ask)
+            }
+            None => ask(),
+        };
         self.split(walking, at, Some(Who::Pod(pod)), pieces)
     }
 

@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 
 use super::felix::Failsafe;
+use super::index::RuleIndex;
 use super::rules::{Action, Conditions, Rule, Satisfied};
 use super::verdict::{Direction, Ruling};
 use super::world::{Lists, TierRun, World};
@@ -26,19 +27,17 @@ pub(super) struct Header {
 impl Header {
     /// Of a reply; `None` unless there is one source.
     pub fn reversed(&self) -> Option<Header> {
-        let source = self.sources.first()?;
-        let one = AddressSet::from_addresses([source]);
-        (one == self.sources).then(|| Header {
+        Some(Header {
             sources: AddressSet::from_addresses([self.destination]),
             source_port: self.port,
-            destination: source,
+            destination: self.sources.only_address()?,
             port: self.source_port,
             ..self.clone()
         })
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Stage {
     Untracked,
     PreDnat,
@@ -50,12 +49,11 @@ pub(super) enum Stage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Why {
     Rule(usize, Direction, usize),
-    /// By place among the endpoint's profiles.
-    Profile(Who, usize, Direction, usize),
+    Profile(usize, Direction, usize),
     Failsafe(u16),
     EndOfTier(usize),
     NoProfile,
-    MissingProfile(Who, usize),
+    MissingProfile(usize),
     NoForwardPolicy,
     NoRule,
     NoEndpoint,
@@ -145,8 +143,8 @@ impl World {
         match stage {
             Stage::Forward if lists.is_empty() => asked.decide_rest(Ruling::Accept, Why::NoForwardPolicy),
             Stage::Normal => {
-                let profiles = &self.endpoints[endpoint].profiles;
-                self.profiles(Who::Endpoint(endpoint), profiles, direction, &mut asked);
+                let profiles = &self.applied[self.endpoints[endpoint].applied].profiles;
+                self.profiles(profiles, direction, &mut asked);
             }
             _ => asked.decide_rest(Ruling::Nothing, Why::NoRule),
         }
@@ -170,9 +168,9 @@ impl World {
         if direction == Direction::Egress && tunnel {
             asked.decide_rest(Ruling::Drop, Why::PodTunnel);
         }
-        let lists = &self.stages[self.pods[pod].stages].normal;
-        self.tiers(lists, direction, &mut asked);
-        self.profiles(Who::Pod(pod), &self.pods[pod].profiles, direction, &mut asked);
+        let applied = &self.applied[self.pods[pod].applied];
+        self.tiers(&self.stages[applied.stages].normal, direction, &mut asked);
+        self.profiles(&applied.profiles, direction, &mut asked);
         asked.pieces
     }
 
@@ -238,43 +236,45 @@ impl World {
     /// Runs the policies of a tier; returns what they pass to the next one.
     fn tier(&self, run: &TierRun, direction: Direction, asked: &mut Undecided<'_>) -> AddressSet {
         let mut passed = AddressSet::empty();
-        for policy in &run.policies {
-            let rules = self.policies[*policy].rules(direction).unwrap_or_default();
-            for (index, rule) in rules.iter().enumerate() {
-                if asked.rest.is_empty() {
-                    return passed;
-                }
-                let Some(hit) = match_rule(rule, asked) else { continue };
-                match rule.action {
-                    Action::Allow => asked.decide(hit, Ruling::Accept, Why::Rule(*policy, direction, index)),
-                    Action::Deny => asked.decide(hit, Ruling::Drop, Why::Rule(*policy, direction, index)),
-                    Action::Pass => passed = passed.union(&hit),
-                    Action::Log => {}
-                }
+        let index = run
+            .index
+            .get_or_init(|| RuleIndex::new(&run.policies, &self.policies, direction));
+        for (policy, place) in index.candidates(asked.header.port) {
+            if asked.rest.is_empty() {
+                return passed;
+            }
+            let rule = &self.policies[policy].rules(direction).unwrap_or_default()[place];
+            let Some(hit) = match_rule(rule, asked) else { continue };
+            let why = Why::Rule(policy, direction, place);
+            match rule.action {
+                Action::Allow => asked.decide(hit, Ruling::Accept, why),
+                Action::Deny => asked.decide(hit, Ruling::Drop, why),
+                Action::Pass => passed = passed.union(&hit),
+                Action::Log => {}
             }
         }
         passed
     }
 
-    fn profiles(&self, who: Who, profiles: &[String], direction: Direction, asked: &mut Undecided<'_>) {
-        for (place, name) in profiles.iter().enumerate() {
+    fn profiles(&self, profiles: &[usize], direction: Direction, asked: &mut Undecided<'_>) {
+        for number in profiles {
             if asked.rest.is_empty() {
                 return;
             }
-            let Some(profile) = self.profiles.get(name) else {
+            let Some(rules) = &self.profiles[*number].rules else {
                 // A stand-in that denies (`felix/calc/active_rules_calculator.go`).
-                asked.decide_rest(Ruling::Drop, Why::MissingProfile(who, place));
+                asked.decide_rest(Ruling::Drop, Why::MissingProfile(*number));
                 return;
             };
             let rules = match direction {
-                Direction::Ingress => &profile.ingress,
-                Direction::Egress => &profile.egress,
+                Direction::Ingress => &rules.ingress,
+                Direction::Egress => &rules.egress,
             };
             // A pass ends the profile: there is no tier to go on to.
             let mut passed = AddressSet::empty();
             for (index, rule) in rules.iter().enumerate() {
                 let Some(hit) = match_rule(rule, asked) else { continue };
-                let why = Why::Profile(who, place, direction, index);
+                let why = Why::Profile(*number, direction, index);
                 match rule.action {
                     Action::Allow => asked.decide(hit, Ruling::Accept, why),
                     Action::Deny => asked.decide(hit, Ruling::Drop, why),

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 
 use super::felix::Felix;
 use super::members::Area;
+use super::memory::Memberships;
 use super::rules::{Conditions, Side};
 use super::world::{Place, Port, World};
 use crate::net::{AddressSet, Family};
@@ -20,19 +21,12 @@ pub(super) struct Target {
     pub address: IpAddr,
 }
 
-/// What of a host endpoint a walk looks at.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct EndpointKey {
-    stages: usize,
-    profiles: Vec<String>,
-}
-
 /// What of a node.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct NodeKey {
     felix: Felix,
-    star: Option<EndpointKey>,
-    outward: Vec<Option<EndpointKey>>,
+    star: Option<usize>,
+    outward: Vec<Option<usize>>,
     /// Sets that hold the addresses it sends with.
     own: Vec<Option<usize>>,
     /// Where interfaces are known, routes are the node's own.
@@ -47,42 +41,7 @@ struct BackendKey {
     addresses: Vec<usize>,
     /// The node, by class, and the pod's policy.
     node: Option<usize>,
-    pod: Option<(usize, Vec<String>)>,
-}
-
-/// Addresses by the sets that hold them: two have the same number when no rule can tell them apart.
-struct Memberships {
-    sorted: Vec<IpAddr>,
-    numbers: Vec<usize>,
-}
-
-impl Memberships {
-    /// Splits the addresses by one set after another.
-    fn new(addresses: BTreeSet<IpAddr>, sets: &[&AddressSet]) -> Memberships {
-        let sorted: Vec<IpAddr> = addresses.into_iter().collect();
-        let mut numbers = vec![0; sorted.len()];
-        let mut next = 1;
-        for set in sets {
-            let ranges = set.members_among(&sorted);
-            let members: usize = ranges.iter().map(std::iter::ExactSizeIterator::len).sum();
-            if members == 0 || members == sorted.len() {
-                continue;
-            }
-            let mut renamed: BTreeMap<usize, usize> = BTreeMap::new();
-            for at in ranges.into_iter().flatten() {
-                let number = &mut numbers[at];
-                *number = *renamed.entry(*number).or_insert_with(|| {
-                    next += 1;
-                    next
-                });
-            }
-        }
-        Memberships { sorted, numbers }
-    }
-
-    fn of(&self, address: IpAddr) -> Option<usize> {
-        Some(self.numbers[self.sorted.binary_search(&address).ok()?])
-    }
+    pod: Option<usize>,
 }
 
 /// Equal things get equal numbers.
@@ -109,14 +68,18 @@ impl World {
         self.nodes.iter().enumerate().flat_map(of).collect()
     }
 
+    /// Which sets hold the addresses that a walk may ask about, other than those of clients.
+    pub(super) fn memberships(&self) -> Memberships {
+        Memberships::new(self.named_addresses(), &self.address_sets())
+    }
+
     /// All targets, in classes; each class and the list by node and address.
-    pub(super) fn target_classes(&self) -> Vec<Vec<Target>> {
-        let memberships = Memberships::new(self.named_addresses(), &self.address_sets());
+    pub(super) fn target_classes(&self, memberships: &Memberships) -> Vec<Vec<Target>> {
         let mut node_numbers = Numbers::new();
         let nodes: Vec<usize> = (0..self.nodes.len())
-            .map(|node| node_numbers.of(self.node_key(node, &memberships)))
+            .map(|node| node_numbers.of(self.node_key(node, memberships)))
             .collect();
-        let at_home = self.backends_at_home(&nodes, &memberships);
+        let at_home = self.backends_at_home(&nodes, memberships);
         let mut classes: BTreeMap<_, Vec<Target>> = BTreeMap::new();
         for target in self.targets() {
             let port = self.arrival(target.node, target.address);
@@ -134,23 +97,16 @@ impl World {
         classes
     }
 
-    fn endpoint_key(&self, endpoint: usize) -> EndpointKey {
-        EndpointKey {
-            stages: self.endpoints[endpoint].stages,
-            profiles: self.endpoints[endpoint].profiles.clone(),
-        }
-    }
-
-    fn governing_keys(&self, node: usize, port: Port) -> Vec<Option<EndpointKey>> {
+    fn governing_keys(&self, node: usize, port: Port) -> Vec<Option<usize>> {
         let governing = self.governing(node, port).into_iter();
-        governing.map(|e| e.map(|e| self.endpoint_key(e))).collect()
+        governing.map(|e| e.map(|e| self.endpoints[e].applied)).collect()
     }
 
     fn node_key(&self, node: usize, memberships: &Memberships) -> NodeKey {
         let outward = self.outward(node);
         NodeKey {
             felix: (*self.nodes[node].felix).clone(),
-            star: self.nodes[node].star.map(|e| self.endpoint_key(e)),
+            star: self.nodes[node].star.map(|e| self.endpoints[e].applied),
             outward: self.governing_keys(node, outward),
             own: Family::ALL
                 .iter()
@@ -177,7 +133,7 @@ impl World {
                     port: backend.port,
                     addresses: backend.addresses.iter().filter_map(|a| memberships.of(*a)).collect(),
                     node: home.map(|node| nodes[node]),
-                    pod: pod.map(|pod| (self.pods[pod].stages, self.pods[pod].profiles.clone())),
+                    pod: pod.map(|pod| self.pods[pod].applied),
                 };
                 homes.entry(numbers.of(key)).or_default().insert(home);
             }
@@ -225,7 +181,8 @@ impl World {
             .policies
             .iter()
             .flat_map(|p| p.ingress.iter().chain(&p.egress).flatten());
-        let profiles = self.profiles.values().flat_map(|p| p.ingress.iter().chain(&p.egress));
+        let profiles = self.profiles.iter().filter_map(|profile| profile.rules.as_ref());
+        let profiles = profiles.flat_map(|p| p.ingress.iter().chain(&p.egress));
         let rules = policies.chain(profiles);
         rules.flat_map(|rule| Family::ALL.into_iter().filter_map(|family| rule.of(family)))
     }

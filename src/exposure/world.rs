@@ -3,12 +3,14 @@
 //! Built once from [`Facts`] (`build.rs`); says which host endpoint governs an interface
 //! (`felix/dataplane/linux/endpoint_mgr.go`) and where an address is. Knows nothing of packets.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::rc::Rc;
 
 use super::facts::{Dataplane, ServiceFacts};
 use super::felix::Felix;
+use super::index::RuleIndex;
 use super::rules::Rule;
 use super::verdict::{Direction, PolicyName};
 use crate::net::{AddressSet, Family};
@@ -26,12 +28,15 @@ pub struct World {
     pub(super) policies: Vec<Policy>,
     /// In order; policies name them by place.
     pub(super) tiers: Vec<Tier>,
-    pub(super) profiles: BTreeMap<String, Profile>,
+    /// Every profile that exists or is named, by name.
+    pub(super) profiles: Vec<Profile>,
     pub(super) pools: Vec<Pool>,
     pub(super) pod_ranges: Option<AddressSet>,
     pub(super) unread: BTreeMap<String, String>,
-    /// Policies in force, by place, for each different set of labels.
+    /// Policies in force for each different set of labels.
     pub(super) stages: Vec<Rc<Stages>>,
+    /// What is in force at each kind of endpoint.
+    pub(super) applied: Vec<Applied>,
     /// Where each address is.
     pub(super) places: BTreeMap<IpAddr, Place>,
 }
@@ -61,8 +66,14 @@ pub(super) struct Endpoint {
     pub name: String,
     pub interface: String,
     pub expected: BTreeSet<IpAddr>,
-    pub profiles: Vec<String>,
+    pub applied: usize,
+}
+
+/// Policies and profiles of an endpoint; many endpoints have the same.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Applied {
     pub stages: usize,
+    pub profiles: Vec<usize>,
 }
 
 #[derive(Debug)]
@@ -72,8 +83,7 @@ pub(super) struct Pod {
     pub node: usize,
     pub addresses: Vec<IpAddr>,
     pub interface: Option<String>,
-    pub profiles: Vec<String>,
-    pub stages: usize,
+    pub applied: usize,
 }
 
 #[derive(Debug)]
@@ -105,7 +115,7 @@ pub(super) enum PolicyStage {
     Forward,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Tier {
     pub name: String,
     pub denies: bool,
@@ -116,11 +126,17 @@ pub(super) struct Tier {
 #[derive(Debug)]
 pub(super) struct Profile {
     pub name: PolicyName,
+    /// `None`: named, but not there.
+    pub rules: Option<ProfileRules>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct ProfileRules {
     pub ingress: Vec<Rule>,
     pub egress: Vec<Rule>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Pool {
     pub nets: AddressSet,
     pub nat_outgoing: bool,
@@ -131,7 +147,7 @@ pub(super) struct Pool {
 }
 
 /// The policies of one set of labels, sorted into stages (`felix/calc/event_sequencer.go` tierInfoToProtoTierInfo).
-#[derive(Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Default)]
 pub(super) struct Stages {
     pub untracked: Lists,
     pub pre_dnat: Lists,
@@ -139,7 +155,7 @@ pub(super) struct Stages {
     pub forward: Lists,
 }
 
-#[derive(Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Default)]
 pub(super) struct Lists {
     pub ingress: Vec<TierRun>,
     pub egress: Vec<TierRun>,
@@ -159,12 +175,14 @@ impl Lists {
 }
 
 /// The policies of one tier that police one direction.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug)]
 pub(super) struct TierRun {
     pub tier: usize,
     /// What none of the policies decides is dropped.
     pub denies: bool,
     pub policies: Vec<usize>,
+    /// Made when it is first asked for.
+    pub index: OnceCell<RuleIndex>,
 }
 
 /// Where an address is.
@@ -193,7 +211,7 @@ pub(super) enum Port {
 
 impl World {
     pub(super) fn stages(&self, endpoint: usize) -> &Stages {
-        &self.stages[self.endpoints[endpoint].stages]
+        &self.stages[self.applied[self.endpoints[endpoint].applied].stages]
     }
 
     pub(super) fn node(&self, name: &str) -> Option<usize> {

@@ -170,6 +170,15 @@ impl AddressSet {
         v4.chain(v6).filter(|range| !range.is_empty()).collect()
     }
 
+    /// The address, when there is just one.
+    pub fn only_address(&self) -> Option<IpAddr> {
+        match (self.v4.intervals(), self.v6.intervals()) {
+            ([(lo, hi)], []) if lo == hi => Some(IpAddr::V4(Ipv4Addr::from(*lo))),
+            ([], [(lo, hi)]) if lo == hi => Some(IpAddr::V6(Ipv6Addr::from(*lo))),
+            _ => None,
+        }
+    }
+
     /// The lowest address, IPv4 before IPv6: a witness that the set is not empty.
     pub fn first(&self) -> Option<IpAddr> {
         let v4 = self

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use hostguard::exposure::{
-    Backend, Dataplane, Exposure, Facts, Fate, InterfaceFacts, NamedPort, NodeFacts, Origin, Packet, Peer, PodFacts,
-    Reach, ServiceFacts, Verdict, World, exposure, fate_of_connection, neighbour_discovery, walk,
+    Backend, Dataplane, Exposure, Facts, Fate, InterfaceFacts, Movement, NamedPort, NodeFacts, Origin, Packet, Peer,
+    PodFacts, Reach, Row, ServiceFacts, Verdict, World, difference, exposure, fate_of_connection, neighbour_discovery,
+    walk,
 };
 use hostguard::net::{AddressSet, Cidr, Protocol};
 use serde_json::Value;
@@ -330,4 +331,62 @@ fn exposure_says_of_every_source_what_its_walk_says() {
         compared - wrong.len()
     );
     assert!(wrong.is_empty(), "{} disagreements:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// Each world against the next one: rows hold in both, and no packet moves without a row.
+#[test]
+fn a_difference_holds_in_both_worlds_and_misses_no_packet() {
+    let cases: Vec<(String, Value)> = super::cases("packets");
+    let (mut rows, mut packets, mut wrong) = (0, 0, Vec::new());
+    for pair in cases.windows(2) {
+        let [(id, first), (_, second)] = pair else { continue };
+        let worlds = [first, second].map(|case| World::of_facts(&facts(case, &RESOURCES)));
+        let found = difference(&worlds[0], &worlds[1]);
+        for row in &found {
+            rows += 1;
+            for (world, answer) in worlds.iter().zip([&row.before, &row.after]) {
+                let walked = walk(world, &row.witness).verdict;
+                if answer.as_ref().map(|a| a.verdict) != Some(walked) {
+                    wrong.push(format!("{id}: walks {walked:?}: {row:?}"));
+                }
+            }
+        }
+        for probe in list(second, "probes") {
+            let packet = Packet {
+                backend: None,
+                source_port: None,
+                ..packet(second, probe)
+            };
+            let hits = |row: &&Row| {
+                row.subject.protocol == packet.protocol
+                    && packet.port.is_none_or(|port| row.subject.ports.contains(port))
+                    && row.subject.sources.contains(packet.source)
+                    && row.nodes.values().any(|a| a.contains(&packet.destination))
+            };
+            let to_node = list(second, "nodes").flat_map(|n| node(n).interfaces.expect("known"));
+            let to_node = to_node.flat_map(|i| i.addresses).any(|(a, _)| a == packet.destination);
+            if packet.from != Origin::Outside || !to_node {
+                continue;
+            }
+            packets += 1;
+            let walked = worlds.each_ref().map(|world| walk(world, &packet).verdict);
+            let movement = Movement::of(Some(walked[0]), Some(walked[1]));
+            let rows: Vec<&Row> = found.iter().filter(hits).collect();
+            let right = match rows.as_slice() {
+                [] => movement == Movement::Stays,
+                [row] => row.movement == movement,
+                _ => false,
+            };
+            if !right {
+                wrong.push(format!("{id}: {walked:?}, rows {rows:?}: {packet:?}"));
+            }
+        }
+    }
+    println!("difference: {rows} rows and {packets} packets, {} wrong", wrong.len());
+    assert!(
+        rows > 10_000 && wrong.is_empty(),
+        "{} disagreements:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
 }
