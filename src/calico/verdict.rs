@@ -67,13 +67,17 @@ pub fn as_felix_reads(kind: &str, object: &Value) -> (Felix, Value) {
         return (Felix::Kept, object.clone());
     };
     let mut out = Findings::default();
-    let read = decode(field, object, &Path::default(), &mut out);
+    let read = decode(field, &crd::stored(object), Stage::Unreadable, &mut out);
     // A namespaced policy goes through the same filter as a global one.
-    let filtered = if kind == "NetworkPolicy" { "GlobalNetworkPolicy" } else { kind };
+    let filtered = if kind == "NetworkPolicy" {
+        "GlobalNetworkPolicy"
+    } else {
+        kind
+    };
     felix::filter(filtered, &read, &mut out);
-    felix::crashes(kind, &read, &mut out);
+    crash::check(kind, &read, &mut out);
     let felix = match () {
-        _ if out.any(&[Stage::Decode]) => Felix::Undecodable,
+        _ if out.any(&[Stage::Unreadable]) => Felix::Undecodable,
         _ if out.any(&[Stage::Dropped]) => Felix::TreatedAsMissing,
         _ if out.any(&[Stage::Crash]) => Felix::Crashes,
         _ => Felix::Kept,
