@@ -30,7 +30,10 @@ const LAYERS: &[(&str, &str)] = &[
     ("sequence", "changes"),
     ("provider", "resource state changes inventory net error"),
     ("apply", "resource state changes inventory sequence provider error"),
-    ("render", "source error changes plan resource state sequence apply"),
+    (
+        "render",
+        "source net error changes plan resource state exposure sequence apply",
+    ),
     ("cli", ""),
     (
         "cmd",

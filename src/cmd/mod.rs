@@ -4,6 +4,7 @@ mod apply;
 mod check;
 mod destroy;
 mod explain;
+mod exposure;
 mod files;
 mod plan;
 mod prepare;
@@ -54,6 +55,8 @@ pub async fn run(cli: Cli, console: &mut dyn Console) -> u8 {
         Verb::Plan(args) => plan::run(&args, console).await,
         Verb::Apply(args) => apply::run(&args, console).await,
         Verb::Destroy(args) => destroy::run(&args, console).await,
+        Verb::Exposure(args) => exposure::exposure(&args, console).await,
+        Verb::Why(args) => exposure::why(&args, console).await,
         Verb::Snapshot(args) => snapshot::run(&args, console).await,
         Verb::Schema(args) => schema::run(&args, console),
         Verb::Explain(args) => explain::run(&args, console),
@@ -70,7 +73,9 @@ fn format_of(verb: &Verb) -> Format {
         Verb::Plan(args) => args.output.format,
         Verb::Apply(args) => args.plan.output.format,
         Verb::Destroy(args) => args.output.format,
-        Verb::Check(_) | Verb::Snapshot(_) | Verb::Schema(_) | Verb::Explain(_) => Format::Text,
+        Verb::Check(_) | Verb::Exposure(_) | Verb::Why(_) | Verb::Snapshot(_) | Verb::Schema(_) | Verb::Explain(_) => {
+            Format::Text
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Answers, for people and for machines. Can cause nothing: takes every stage's output and returns text.
 
 mod escape;
+pub mod exposure;
 mod fields;
 mod json;
 mod text;
@@ -34,6 +35,9 @@ pub struct Answer<'a> {
     pub lookups: &'a BTreeMap<String, String>,
     pub groups: &'a BTreeMap<String, Vec<String>>,
     pub set: &'a ChangeSet,
+    /// What changes of who can reach what, and names for addresses in it.
+    pub exposure: &'a [crate::exposure::Row],
+    pub names: &'a exposure::Names,
     pub conflicts: &'a [Error],
     /// The inventory's key, when it has to be written.
     pub record: Option<String>,

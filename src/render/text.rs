@@ -3,10 +3,11 @@
 use std::fmt::Write;
 
 use super::escape::escape;
-use super::{Answer, fields};
+use super::{Answer, exposure, fields};
 use crate::apply::{Event, Outcome, Report};
 use crate::changes::{Change, Finding, Op};
 use crate::error::{Style, show_error};
+use crate::exposure::Movement;
 use crate::plan::{InputValue, Provenance};
 use crate::sequence::CLAIM;
 use crate::state::Serving;
@@ -16,6 +17,7 @@ pub fn text(answer: &Answer) -> String {
     let mut out = String::new();
     header(&mut out, answer);
     inputs(&mut out, answer);
+    exposure_changes(&mut out, answer);
     steps(&mut out, answer);
     let unreadable: Vec<String> = answer
         .set
@@ -133,6 +135,23 @@ fn inputs(out: &mut String, answer: &Answer) {
     section(out, "Node groups", &groups);
 }
 
+/// What the steps do to who can reach what.
+fn exposure_changes(out: &mut String, answer: &Answer) {
+    if answer.set.steps.is_empty() {
+        return;
+    }
+    let rows = exposure::difference(answer.exposure, answer.names);
+    let moves = answer.exposure.iter().any(|row| row.movement != Movement::Stays);
+    if moves {
+        let _ = writeln!(out, "Exposure, before -> after (sources outside the cluster)\n{rows}");
+    } else {
+        let _ = writeln!(
+            out,
+            "Exposure\n  nothing opens or closes for sources outside the cluster\n"
+        );
+    }
+}
+
 /// A heading and indented, wrapped lines; nothing when there are none.
 fn section(out: &mut String, heading: &str, lines: &[String]) {
     if lines.is_empty() {
@@ -148,7 +167,7 @@ fn section(out: &mut String, heading: &str, lines: &[String]) {
 }
 
 /// Breaks at spaces; a word longer than the width stays whole.
-fn wrap(line: &str, width: usize) -> Vec<String> {
+pub(super) fn wrap(line: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in line.split(' ') {
         let last = lines.last_mut().expect("starts with one");
