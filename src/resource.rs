@@ -383,7 +383,7 @@ mod tests {
             assert_eq!(Key::parse(&key.to_string()), Some(key));
         }
         assert_eq!(Key::parse("Service/web"), None, "a Service has a namespace");
-        assert_eq!(Key::parse("Pod/a/b"), None);
+        assert_eq!(Key::parse("Secret/a/b"), None);
     }
 
     #[test]
