@@ -65,8 +65,8 @@ pub(super) struct Prober<'w> {
     world: &'w World,
     /// One of each class of client ports.
     source_ports: Vec<u16>,
-    /// Addresses of nodes and pods, whose packets are not from outside.
-    pub inside: AddressSet,
+    /// Addresses that are neither a node's nor a pod's.
+    pub outside: AddressSet,
     pub memory: Memory,
 }
 
@@ -75,7 +75,7 @@ impl<'w> Prober<'w> {
         Prober {
             world,
             source_ports: world.client_ports(),
-            inside: world.inside(),
+            outside: world.inside().complement(),
             memory: Memory::new(world.memberships()),
         }
     }
@@ -160,7 +160,7 @@ impl<'w> Prober<'w> {
         let sets: Vec<&AddressSet> = ends.iter().map(|(_, end)| &end.sources).collect();
         let mut by_answer: BTreeMap<(Verdict, Option<(Hook, Why)>), Vec<AddressSet>> = BTreeMap::new();
         for (of, sources) in AddressSet::overlay(&sets) {
-            if sources.is_subset(&self.inside) {
+            if sources.first_common(&self.outside).is_none() {
                 continue;
             }
             let here = || of.iter().map(|index| &ends[*index]);

@@ -59,10 +59,10 @@ impl<'w> Sides<'w> {
         }
     }
 
-    /// Addresses that are a node's or a pod's in both.
-    pub fn inside(&self) -> AddressSet {
-        let (a, b) = (&self.before.1.inside, &self.after.1.inside);
-        if a == b { a.clone() } else { a.intersect(b) }
+    /// Addresses that are neither a node's nor a pod's in one of them.
+    pub fn outside(&self) -> AddressSet {
+        let (a, b) = (&self.before.1.outside, &self.after.1.outside);
+        if a == b { a.clone() } else { a.union(b) }
     }
 
     /// Ports whose packets may be sent on to another node; none if nothing there differs.

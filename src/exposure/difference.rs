@@ -30,7 +30,7 @@ pub struct Subject {
     /// The Service whose NodePort it is.
     pub service: Option<String>,
     /// Addresses of outside sources. Those of nodes and pods may be among them where leaving them out would only cut
-    /// the set up: see [`Exposure::inside`].
+    /// the set up: see [`Exposure::outside`].
     pub sources: AddressSet,
 }
 
@@ -49,8 +49,8 @@ pub struct Reach {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exposure {
     pub reaches: Vec<Reach>,
-    /// Addresses of nodes and pods: what rows say of a source does not hold for these.
-    pub inside: AddressSet,
+    /// Addresses that are neither a node's nor a pod's; rows hold for these only.
+    pub outside: AddressSet,
 }
 
 /// How an answer changes.
@@ -105,14 +105,14 @@ pub fn exposure(world: &World) -> Exposure {
         }
     }
     let reach = |((subject, answer), nodes): ((Subject, Answer), Nodes)| Reach {
-        witness: witness(&subject, &nodes, &prober.inside),
+        witness: witness(&subject, &nodes, &prober.outside),
         subject,
         nodes,
         answer,
     };
     Exposure {
         reaches: rows.0.into_iter().map(reach).collect(),
-        inside: prober.inside,
+        outside: prober.outside,
     }
 }
 
@@ -120,12 +120,14 @@ pub fn exposure(world: &World) -> Exposure {
 /// says for whom nothing does.
 pub fn difference(before: &World, after: &World) -> Vec<Row> {
     let sides = Sides::new(before, after);
-    let inside = sides.inside();
+    let outside = sides.outside();
     let mut rows: Rows<Answers> = Rows::default();
     let mut moved: Ports = Ports::new();
     let mut add = |pair: &Pair, only: Option<&Ports>, moved: Option<&mut Ports>| {
         let found = sides.compare(pair, only);
-        let found = found.into_iter().filter(|(s, _)| !s.sources.is_subset(&inside));
+        let found = found
+            .into_iter()
+            .filter(|(s, _)| s.sources.first_common(&outside).is_some());
         let found: Vec<(Subject, Answers)> = found.collect();
         if let Some(moved) = moved {
             for (subject, _) in found.iter().filter(|(_, answers)| movement(answers) != Movement::Stays) {
@@ -162,7 +164,7 @@ pub fn difference(before: &World, after: &World) -> Vec<Row> {
             Movement::Stays => within(subject, &moved)?,
             _ => subject,
         };
-        let witness = witness(&subject, &nodes, &inside);
+        let witness = witness(&subject, &nodes, &outside);
         let (before, after) = answers;
         Some(Row {
             subject,
@@ -245,9 +247,8 @@ impl<A: Ord> Rows<A> {
     }
 }
 
-fn witness(subject: &Subject, nodes: &Nodes, inside: &AddressSet) -> Packet {
-    let outside = subject.sources.minus(inside);
-    let source = outside.first().or(subject.sources.first());
+fn witness(subject: &Subject, nodes: &Nodes, outside: &AddressSet) -> Packet {
+    let source = subject.sources.first_common(outside);
     let destination = nodes
         .values()
         .flatten()
