@@ -37,7 +37,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("cli", ""),
     (
         "cmd",
-        "apply calico changes cli compile diff error inventory plan provider render resource sequence source state",
+        "apply calico changes cli compile diff error exposure inventory net plan provider render resource sequence source state",
     ),
     ("main", "cli cmd error"),
     ("lib", ""),
