@@ -8,6 +8,7 @@ use crate::cli::{ExposureArgs, Looked, Why};
 use crate::compile;
 use crate::diff::Options;
 use crate::error::{Error, Kind, codes};
+use crate::escape::escape;
 use crate::exposure::{self, Origin, Packet, World, walk};
 use crate::net::Protocol;
 use crate::plan::Plan;
@@ -62,7 +63,7 @@ pub(super) async fn exposure(args: &ExposureArgs, console: &mut dyn Console) -> 
     let rows = render::exposure::exposure(&exposure, &looking.names);
     console.answer(&format!(
         "exposure of {}, for sources outside it\n{rows}",
-        render::escape(&looking.about)
+        escape(&looking.about)
     ));
     Ok(0)
 }
@@ -76,11 +77,7 @@ pub(super) async fn why(args: &Why, console: &mut dyn Console) -> Result<u8, Fai
         packet.protocol, packet.source, packet.destination, looking.about
     );
     let walked = walk(&World::of_state(&looking.state), &packet);
-    console.answer(&format!(
-        "{}\n{}",
-        render::escape(&head),
-        render::exposure::walk(&walked)
-    ));
+    console.answer(&format!("{}\n{}", escape(&head), render::exposure::walk(&walked)));
     Ok(0)
 }
 

@@ -23,6 +23,8 @@ pub trait Console: Send {
     fn answer(&mut self, text: &str);
     /// A line of the story, to standard error.
     fn story(&mut self, line: &str);
+    /// Why the answer could not be written, other than that nobody reads on.
+    fn broken(&self) -> Option<String>;
     /// Whether a person can be asked.
     fn can_ask(&self) -> bool;
     /// Asks, and returns the line typed.

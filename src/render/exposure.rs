@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use super::escape::escape;
 use super::text::wrap;
+use crate::escape::escape;
 use crate::exposure::{Answer, By, Exposure, Movement, Row, Ruling, Subject, Verdict, Walk};
 use crate::net::{AddressSet, Cidr, Family, Protocol};
 

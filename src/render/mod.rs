@@ -1,6 +1,5 @@
 //! Answers, for people and for machines. Can cause nothing: takes every stage's output and returns text.
 
-mod escape;
 pub mod exposure;
 mod fields;
 mod json;
@@ -15,7 +14,6 @@ use crate::plan::{Input, Platform};
 use crate::source::Source;
 use crate::state::ClusterFacts;
 
-pub use escape::escape;
 pub use json::{ANSWER_SCHEMA, diagnostics_json, error_json, json};
 pub use text::{event, report, text};
 

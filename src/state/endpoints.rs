@@ -149,6 +149,7 @@ mod tests {
 
     fn state(target: Value) -> State {
         let facts = ClusterFacts {
+            snapshot: None,
             name: "c".into(),
             serving: Serving::Native,
             felix_fields: None,

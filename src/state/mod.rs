@@ -121,6 +121,8 @@ pub struct ClusterFacts {
     /// For people: the kubeconfig context's cluster, or the snapshot's.
     pub name: String,
     pub serving: Serving,
+    /// The snapshot file that plays the cluster, and its time; `None` for a cluster.
+    pub snapshot: Option<String>,
     /// The properties of FelixConfiguration's spec in the served schema; `None` when it could not be read.
     pub felix_fields: Option<BTreeSet<String>>,
 }

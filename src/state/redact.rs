@@ -174,6 +174,7 @@ mod tests {
     #[test]
     fn no_secret_of_a_pod_template_or_annotation_gets_into_a_snapshot() {
         let facts = ClusterFacts {
+            snapshot: None,
             name: "c".into(),
             serving: Serving::Native,
             felix_fields: None,

@@ -49,6 +49,7 @@ pub(super) async fn read(cluster: &Cluster, scope: &Scope) -> Result<State, Erro
         .unwrap_or(Err(Failure::TimedOut { after: within }));
     let served = served.map_err(|failure| discover::unusable(cluster, &failure))?;
     let mut state = State::new(ClusterFacts {
+        snapshot: None,
         name: cluster.name.clone(),
         serving: served.serving,
         felix_fields: None,
