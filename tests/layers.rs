@@ -33,7 +33,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("apply", "resource state changes inventory sequence provider error"),
     (
         "render",
-        "source net error changes plan resource state exposure sequence apply",
+        "source net escape error changes plan resource state exposure sequence apply",
     ),
     ("cli", ""),
     (
