@@ -4,6 +4,7 @@ mod corpora;
 mod golden;
 mod laws;
 mod layers;
+mod oracle;
 mod readme;
 
 #[path = "support"]
