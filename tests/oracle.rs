@@ -76,6 +76,8 @@ struct Oracle<'a> {
     felix: BTreeMap<String, Value>,
     pools: Vec<Value>,
     host: Option<String>,
+    /// The endpoint that kube-proxy is to pick.
+    backend: Option<String>,
 }
 
 fn items<'v>(value: &'v Value, key: &str) -> impl Iterator<Item = &'v Value> {
@@ -146,6 +148,7 @@ impl<'a> Oracle<'a> {
             felix: BTreeMap::new(),
             pools: Vec::new(),
             host: None,
+            backend: None,
         };
         let mut configurations: Vec<(String, Value)> = Vec::new();
         for object in RESOURCES.iter().flat_map(|list| items(case, list)) {
@@ -748,7 +751,7 @@ impl<'a> Oracle<'a> {
     }
 
     /// `Err`: kube-proxy has nowhere to send it.
-    fn dnat(&self, p: &Pkt, node: &str, backend: Option<&str>, local: bool) -> Result<(Pkt, bool), ()> {
+    fn dnat(&self, p: &Pkt, node: &str, local: bool) -> Result<(Pkt, bool), ()> {
         let Some((service, node_port)) = self.service(p, node) else {
             return Ok((p.clone(), false));
         };
@@ -766,7 +769,9 @@ impl<'a> Oracle<'a> {
         } else {
             !etp_local || local
         };
-        let chosen = backend
+        let chosen = self
+            .backend
+            .as_deref()
             .filter(|b| backends.contains(b))
             .or(backends.first().copied())
             .ok_or(())?;
@@ -786,7 +791,7 @@ impl<'a> Oracle<'a> {
         ))
     }
 
-    fn arrive(&mut self, node: &str, interface: &str, p: Pkt, backend: Option<&str>) -> End {
+    fn arrive(&mut self, node: &str, interface: &str, p: Pkt) -> End {
         let (named, star) = self.governing(node, interface);
         let (mut accepted, mut untracked) = (false, false);
         if self.has(named, "untracked") {
@@ -807,7 +812,7 @@ impl<'a> Oracle<'a> {
         let p = if untracked {
             p
         } else {
-            match self.dnat(&p, node, backend, interface == "lo") {
+            match self.dnat(&p, node, interface == "lo") {
                 Ok((p, _)) => p,
                 Err(()) => return Self::drop_at(node, "routing-or-kube-proxy"),
             }
@@ -931,13 +936,13 @@ impl<'a> Oracle<'a> {
         }
         let (kind, at, interface) = self.place(p.dst, node);
         match kind {
-            "pod" if at != node => self.arrive(&at, "eth0", p, None),
-            "node" if at != node => self.arrive(&at, &interface, p, None),
+            "pod" if at != node => self.arrive(&at, "eth0", p),
+            "node" if at != node => self.arrive(&at, &interface, p),
             _ => ("accept".into(), String::new()),
         }
     }
 
-    fn send(&mut self, node: &str, p: Pkt, backend: Option<&str>) -> End {
+    fn send(&mut self, node: &str, p: Pkt) -> End {
         let first = self.out(node, p.dst);
         let (named, star) = self.governing(node, &first);
         let hook = format!("{node}:filter-output");
@@ -952,7 +957,7 @@ impl<'a> Oracle<'a> {
         let (p, translated) = if untracked {
             (p, false)
         } else {
-            match self.dnat(&p, node, backend, true) {
+            match self.dnat(&p, node, true) {
                 Ok(done) => done,
                 Err(()) => return Self::drop_at(node, "routing-or-kube-proxy"),
             }
@@ -985,7 +990,7 @@ impl<'a> Oracle<'a> {
         }
         let (kind, at, _) = self.place(p.dst, node);
         if kind == "node" && at == node {
-            return self.arrive(node, "lo", p, None);
+            return self.arrive(node, "lo", p);
         }
         let cluster = items(self.case, "services").any(|s| {
             ["clusterIP", "clusterIPv6"]
@@ -1018,20 +1023,20 @@ impl<'a> Oracle<'a> {
             masq: false,
         };
         let from = str_of(probe, "from");
-        let backend = probe["backend"].as_str();
+        self.backend = probe["backend"].as_str().map(str::to_string);
         let pod = self
             .pods
             .iter()
             .find(|(pod, _)| pod["name"] == from)
             .map(|(pod, _)| pod.clone());
         let end = if items(self.case, "nodes").any(|n| n["name"] == from) {
-            self.send(from, p, backend)
+            self.send(from, p)
         } else if let Some(pod) = pod {
-            self.arrive(str_of(&pod, "node"), str_of(&pod, "interface"), p, backend)
+            self.arrive(str_of(&pod, "node"), str_of(&pod, "interface"), p)
         } else {
             match self.place(p.dst, "") {
-                ("node", node, interface) => self.arrive(&node, &interface, p, backend),
-                ("pod", node, _) => self.arrive(&node, "eth0", p, backend),
+                ("node", node, interface) => self.arrive(&node, &interface, p),
+                ("pod", node, _) => self.arrive(&node, "eth0", p),
                 _ => ("accept".into(), String::new()),
             }
         };

@@ -168,7 +168,11 @@ impl Walker<'_> {
             part.flow.translated = true;
             part.flow.masqueraded = masquerade;
             part.flow.backend = Some((service, index));
-            out.push(part);
+            if self.world.may_be_pod(part.flow.header.destination) {
+                self.stop(part, (node, Hook::Routing), Ruling::Unknown, Why::Unread("Pod"));
+            } else {
+                out.push(part);
+            }
         }
     }
 
