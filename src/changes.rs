@@ -53,6 +53,20 @@ pub struct ChangeSet {
     pub unreadable: Vec<(Key, String)>,
     /// What is not done, and why; in reading order.
     pub notes: Vec<Note>,
+    /// What is wrong with objects that are there already; not of this plan's making.
+    pub findings: Vec<Finding>,
+}
+
+/// A live object that is not enforced as written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    pub key: Key,
+    /// Of a rule of `calico::RULES`.
+    pub code: &'static str,
+    /// Inside the object: `spec.ingress[0].source.nets[1]`.
+    pub path: String,
+    pub message: String,
+    pub consequence: Option<String>,
 }
 
 /// Something a reviewer must know that is not a step.

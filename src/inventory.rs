@@ -167,7 +167,7 @@ mod tests {
         );
         assert!(matches!(with("{"), Err(Unusable::Broken(_))));
         assert!(matches!(
-            with(r#"{"format":1,"plan":"a","entries":{"Pod/a/b":{"fields":{}}}}"#),
+            with(r#"{"format":1,"plan":"a","entries":{"Secret/a/b":{"fields":{}}}}"#),
             Err(Unusable::Broken(_))
         ));
     }

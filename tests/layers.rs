@@ -30,11 +30,14 @@ const LAYERS: &[(&str, &str)] = &[
     ("sequence", "changes"),
     ("provider", "resource state changes inventory net error"),
     ("apply", "resource state changes inventory sequence provider error"),
-    ("render", "source error changes plan resource state sequence apply"),
+    (
+        "render",
+        "source net error changes plan resource state exposure sequence apply",
+    ),
     ("cli", ""),
     (
         "cmd",
-        "apply calico changes cli compile diff error inventory plan provider render resource sequence source state",
+        "apply calico changes cli compile diff error exposure inventory net plan provider render resource sequence source state",
     ),
     ("main", "cli cmd error"),
     ("lib", ""),

@@ -30,6 +30,7 @@ mod live {
     mod owners;
     mod racing;
     mod refusals;
+    mod refused;
     mod server;
     mod workshop;
 }

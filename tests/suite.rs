@@ -1,10 +1,13 @@
 //! Everything that needs no server.
 
+mod answers;
 mod corpora;
 mod golden;
 mod laws;
 mod layers;
+mod limits;
 mod oracle;
+mod plan;
 mod readme;
 
 #[path = "support"]

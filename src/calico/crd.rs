@@ -6,8 +6,9 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::findings::{Findings, Stage, shown};
+use super::findings::{Findings, Stage, shown, shown_typed};
 use super::format::fits;
+use super::golang::canonical_number;
 use super::path::Path;
 use super::rules::Id;
 use super::schema::{Field, Form, List, ListKind, Type};
@@ -15,17 +16,21 @@ use super::schema::{Field, Form, List, ListKind, Type};
 /// The object without unknown keys and nulls, with defaults (`k8s.io/apiextensions-apiserver/pkg/apiserver/schema`
 /// pruning and defaulting). Metadata is left alone, as there.
 pub(super) fn admitted(field: &Field, raw: &Value) -> Value {
+    let mut out = pruned(field, raw);
+    if let (Some(map), Some(metadata)) = (out.as_object_mut(), raw.get("metadata").filter(|m| !m.is_null())) {
+        map.insert("metadata".to_string(), metadata.clone());
+    }
+    out
+}
+
+fn pruned(field: &Field, raw: &Value) -> Value {
     match (&field.ty, raw) {
         (Type::Object(fields), Value::Object(map)) => {
             let mut out = Map::new();
             for field in *fields {
                 let value = map.get(field.name).filter(|v| !v.is_null());
-                match (value, field.default) {
-                    (Some(value), _) if field.name == "metadata" => out.insert("metadata".to_string(), value.clone()),
-                    (Some(value), _) => out.insert(field.name.to_string(), admitted(field, value)),
-                    (None, Some(default)) => out.insert(field.name.to_string(), Value::from(default)),
-                    (None, None) => None,
-                };
+                let value = value.map(|v| pruned(field, v)).or(field.default.map(Value::from));
+                out.extend(value.map(|v| (field.name.to_string(), v)));
             }
             Value::Object(out)
         }
@@ -34,8 +39,18 @@ pub(super) fn admitted(field: &Field, raw: &Value) -> Value {
             .filter(|(_, v)| !v.is_null())
             .map(|(k, v)| (k.clone(), v.clone()))
             .collect(),
-        (Type::List(list), Value::Array(items)) => items.iter().map(|item| admitted(&list.item, item)).collect(),
+        (Type::List(list), Value::Array(items)) => items.iter().map(|item| pruned(&list.item, item)).collect(),
         _ => raw.clone(),
+    }
+}
+
+/// As a kube-apiserver stores it: whole numbers lose their fraction, so that `80.0` comes back as `80`.
+pub(super) fn stored(value: &Value) -> Value {
+    match value {
+        Value::Number(number) if number.is_f64() => Value::Number(canonical_number(number)),
+        Value::Array(items) => items.iter().map(stored).collect(),
+        Value::Object(map) => map.iter().map(|(k, v)| (k.clone(), stored(v))).collect(),
+        other => other.clone(),
     }
 }
 
@@ -67,6 +82,7 @@ impl Checker<'_> {
             (Type::Integer { least, most, .. }, Value::Number(_)) if is_whole(value) => {
                 self.range(value, *least, *most, path);
             }
+            (Type::Choice(allowed), Value::Number(_)) if is_whole(value) => self.choice(allowed, value, path),
             (Type::Port | Type::Protocol | Type::Dscp, Value::Number(_)) if is_whole(value) => {}
             (Type::Port | Type::Protocol | Type::Dscp | Type::Time, Value::String(_)) => {}
             (Type::Bool, Value::Bool(_)) | (Type::Number, Value::Number(_)) | (Type::Any, _) => {}
@@ -75,7 +91,7 @@ impl Checker<'_> {
     }
 
     fn wrong_type(&mut self, value: &Value, wanted: &str, path: &Path) {
-        let message = format!("{} where {wanted} belongs", shown(value));
+        let message = format!("{} where {wanted} belongs", shown_typed(value));
         self.out
             .add(self.stage, Id::WrongType, path, message)
             .fix(format!("write {wanted}"));
@@ -85,10 +101,9 @@ impl Checker<'_> {
         for field in fields {
             match map.get(field.name) {
                 // The CRDs say no more of metadata than that it is an object.
+                Some(value) if field.name == "metadata" && path.0.is_empty() && value.is_object() => {}
                 Some(value) if field.name == "metadata" && path.0.is_empty() => {
-                    if !value.is_object() {
-                        self.wrong_type(value, "an object", &path.key("metadata"));
-                    }
+                    self.wrong_type(value, "an object", &path.key("metadata"));
                 }
                 Some(value) => self.value(field, value, &path.key(field.name)),
                 None if field.required => {
@@ -152,6 +167,16 @@ impl Checker<'_> {
         }
     }
 
+    fn choice(&mut self, allowed: &[i64], value: &Value, path: &Path) {
+        if !allowed.iter().any(|n| value.as_f64() == Some(*n as f64)) {
+            let listed = allowed.iter().map(i64::to_string).collect::<Vec<_>>().join(" or ");
+            let message = format!("{} is not {listed}", shown(value));
+            self.out
+                .add(self.stage, Id::Value, path, message)
+                .fix(format!("write {listed}"));
+        }
+    }
+
     fn range(&mut self, value: &Value, least: i64, most: i64, path: &Path) {
         let inside = value
             .as_f64()
@@ -172,15 +197,20 @@ pub(super) fn range_text(least: i64, most: i64) -> String {
 }
 
 /// `80`, and also `80.0` and `8e1`.
+///
+/// Beyond 64 bits a number is a float to Kubernetes, and a float counts up to 2^53 and within one part in a thousand
+/// million (`github.com/go-openapi/swag` IsFloat64AJSONInteger).
 fn is_whole(value: &Value) -> bool {
-    value.is_i64() || value.is_u64() || value.as_f64().is_some_and(|f| f.fract() == 0.0 && f.abs() < 9.01e15)
+    let float =
+        |f: f64| f.abs() < 9_007_199_254_740_992.0 && (f.fract() == 0.0 || f.fract().abs() / (2.0 * f.abs()) < 1e-9);
+    value.is_i64() || value.as_f64().is_some_and(float)
 }
 
 fn wanted(ty: &Type) -> &'static str {
     match ty {
         Type::Bool => "true or false",
         Type::Text { .. } => "text",
-        Type::Integer { .. } => "a whole number",
+        Type::Integer { .. } | Type::Choice(_) => "a whole number",
         Type::Number => "a number",
         Type::Duration(_) => "a duration",
         Type::Port => "a port",
@@ -195,10 +225,9 @@ fn wanted(ty: &Type) -> &'static str {
 fn form_fix(form: Form, text: &str) -> Option<String> {
     let listed = |values: &[&str]| {
         let near = values.iter().find(|v| v.eq_ignore_ascii_case(text));
-        let closest = values
-            .iter()
-            .max_by(|a, b| strsim::jaro_winkler(a, text).total_cmp(&strsim::jaro_winkler(b, text)));
-        match near.or(closest.filter(|v| strsim::jaro_winkler(v, text) > 0.8)) {
+        let score = |value: &str| strsim::jaro_winkler(&value.to_lowercase(), &text.to_lowercase());
+        let closest = values.iter().max_by(|a, b| score(a).total_cmp(&score(b)));
+        match near.or(closest.filter(|v| score(v) > 0.8)) {
             Some(value) => format!("write `{value}`"),
             None => format!(
                 "write one of {}",

@@ -61,6 +61,11 @@ pub(super) fn given(value: &Value, key: &str) -> bool {
     value.get(key).is_some_and(|v| !v.is_null())
 }
 
+/// Written with a fraction or an exponent (`6.0`): the CRD counts it as whole, CEL cannot read it.
+fn is_float(value: Option<&Value>) -> bool {
+    value.is_some_and(Value::is_f64)
+}
+
 /// A protocol given as this name or this number.
 fn is_protocol(value: Option<&Value>, name: &str, number: f64) -> bool {
     value.is_some_and(|v| v.as_str() == Some(name) || v.as_f64() == Some(number))
@@ -154,6 +159,7 @@ impl Cross<'_> {
                     .fix("use `action: Allow` or remove `http`");
             }
         }
+        self.unreadable_numbers(rule, at);
         self.icmp(rule, protocol, at);
         for side in ["source", "destination"] {
             if let Some(entity) = rule.get(side) {
@@ -172,6 +178,34 @@ impl Cross<'_> {
                 }
             }
         }
+    }
+
+    /// An expression that meets such a number fails, unless another part of it already holds.
+    fn unreadable_numbers(&mut self, rule: &Value, at: &Path) {
+        let version = given(rule, "ipVersion");
+        let compared = [
+            ("protocol", given(rule, "http") || given(rule, "icmp") || version),
+            ("notProtocol", version),
+        ];
+        for (key, _) in compared
+            .into_iter()
+            .filter(|(key, compared)| *compared && is_float(rule.get(key)))
+        {
+            self.fraction(&rule[key], &at.key(key));
+        }
+        let icmp = |p: Option<&Value>| is_protocol(p, "ICMP", 1.0) || is_protocol(p, "ICMPv6", 58.0);
+        if is_float(rule.get("ipVersion")) && (icmp(rule.get("protocol")) || icmp(rule.get("notProtocol"))) {
+            self.fraction(&rule["ipVersion"], &at.key("ipVersion"));
+        }
+    }
+
+    fn fraction(&mut self, value: &Value, at: &Path) {
+        self.add(
+            Id::WrongType,
+            at,
+            format!("{} where a whole number belongs", shown(value)),
+        )
+        .fix("write it without a fraction");
     }
 
     fn icmp(&mut self, rule: &Value, protocol: Option<&Value>, at: &Path) {
@@ -291,6 +325,16 @@ impl Cross<'_> {
                 range.get("max").and_then(Value::as_f64),
             )
         };
+        let ranges = items(spec, "routeTableRanges").iter().enumerate();
+        let ranges = ranges.map(|(i, range)| (range, at.key("routeTableRanges").index(i)));
+        for (range, at) in ranges.chain(
+            spec.get("routeTableRange")
+                .map(|range| (range, at.key("routeTableRange"))),
+        ) {
+            for key in ["min", "max"].into_iter().filter(|key| is_float(range.get(key))) {
+                self.fraction(&range[key], &at.key(key));
+            }
+        }
         if let Some((Some(min), Some(max))) = spec.get("routeTableRange").map(bounds)
             && !(min >= 1.0 && max >= min && max <= 250.0)
         {

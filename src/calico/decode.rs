@@ -5,18 +5,19 @@
 
 use serde_json::{Map, Number, Value};
 
-use super::findings::{Findings, Stage, shown};
+use super::findings::{Findings, Stage, shown_typed};
 use super::golang;
 use super::path::Path;
 use super::rules::Id;
 use super::schema::{Field, Type, Width, Zero};
 
-/// Where reading fails a finding is added and the value counts as not given.
-pub(super) fn decode(field: &Field, raw: &Value, path: &Path, out: &mut Findings) -> Value {
-    Decoder { out }.value(field, raw, path).0
+/// Where reading fails a finding is added at `stage` and the value counts as not given.
+pub(super) fn decode(field: &Field, raw: &Value, stage: Stage, out: &mut Findings) -> Value {
+    Decoder { stage, out }.value(field, raw, &Path::default()).0
 }
 
 struct Decoder<'a> {
+    stage: Stage,
     out: &'a mut Findings,
 }
 
@@ -50,7 +51,7 @@ impl Decoder<'_> {
     }
 
     fn report(&mut self, problem: Problem, raw: &Value, path: &Path) {
-        let value = shown(raw);
+        let value = shown_typed(raw);
         let (id, message, fix) = match problem {
             Problem::Type(wanted) => (
                 Id::WrongType,
@@ -72,8 +73,10 @@ impl Decoder<'_> {
                 )
             }
         };
-        let finding = self.out.add(Stage::Decode, id, path, message);
-        finding.because("Felix cannot decode the object: it goes on as if it had not changed, or did not exist");
+        let finding = self.out.add(self.stage, id, path, message);
+        if self.stage == Stage::Unreadable {
+            finding.because("Felix cannot decode the object: it goes on as if it had not changed, or did not exist");
+        }
         if let Some(fix) = fix {
             finding.fix(fix);
         }
@@ -132,7 +135,9 @@ fn zero(field: &Field) -> Value {
     match &field.ty {
         Type::Bool => Value::Bool(false),
         Type::Text { .. } => Value::String(String::new()),
-        Type::Integer { .. } | Type::Number | Type::Port | Type::Protocol | Type::Dscp => Value::from(0),
+        Type::Integer { .. } | Type::Choice(_) | Type::Number | Type::Port | Type::Protocol | Type::Dscp => {
+            Value::from(0)
+        }
         Type::Duration(_) => Value::String("0s".to_string()),
         Type::Time | Type::Map | Type::List(_) | Type::Any => Value::Null,
         Type::Object(_) => Value::Object(Map::new()),
@@ -157,7 +162,8 @@ fn scalar(field: &Field, raw: &Value) -> Result<Value, Problem> {
         (Type::Bool, _) => Err(Problem::Type("true or false")),
         (Type::Text { .. }, _) => Err(Problem::Type("text")),
         (Type::Integer { width, .. }, Value::Number(number)) => integer(*width, number),
-        (Type::Integer { .. }, _) => Err(Problem::Type("a whole number")),
+        (Type::Choice(_), Value::Number(number)) => integer(Width::I64, number),
+        (Type::Integer { .. } | Type::Choice(_), _) => Err(Problem::Type("a whole number")),
         (Type::Number, Value::Number(number)) => Ok(Value::Number(golang::canonical_number(number))),
         (Type::Number, _) => Err(Problem::Type("a number")),
         (Type::Duration(_), Value::String(text)) => match golang::parse_duration(text) {
@@ -167,7 +173,7 @@ fn scalar(field: &Field, raw: &Value) -> Result<Value, Problem> {
         (Type::Duration(_), _) => Err(Problem::Type("a duration")),
         (Type::Time, Value::String(text)) if golang::is_rfc3339(text) => Ok(raw.clone()),
         (Type::Time, _) => Err(Problem::Type("a time such as `2026-01-02T15:04:05Z`")),
-        (Type::Port, Value::String(text)) => golang::port(text).map(golang::Port::to_json).ok_or(Problem::Port),
+        (Type::Port, Value::String(text)) => golang::port(text).map(golang::Port::into_json).ok_or(Problem::Port),
         (Type::Port, Value::Number(number)) => integer(Width::U16, number).map_err(|_| Problem::Port),
         (Type::Port, _) => Err(Problem::Type("a port")),
         (Type::Protocol | Type::Dscp, Value::String(text)) => {

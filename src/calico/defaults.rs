@@ -3,8 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::cross::{items, text};
-use super::findings::Findings;
-use super::path::Path;
+use super::findings::{Findings, Stage};
 use super::schema::{Field, schema};
 use super::{crd, decode, kind_of};
 
@@ -15,7 +14,7 @@ pub fn defaults(object: &mut Value) {
     let kind = kind_of(object);
     let Some(field) = schema(&kind) else { return };
     let mut found = Findings::default();
-    let mut stored = decode::decode(field, object, &Path::default(), &mut found);
+    let mut stored = decode::decode(field, object, Stage::Decode, &mut found);
     if !found.list.is_empty() {
         return;
     }
@@ -28,7 +27,7 @@ pub(super) fn fill(kind: &str, field: &Field, object: &mut Value) {
     before(kind, object);
     let filled = crd::admitted(field, object);
     // Once more through the Go types: an empty list or text that a default replaced is gone.
-    *object = decode::decode(field, &filled, &Path::default(), &mut Findings::default());
+    *object = decode::decode(field, &filled, Stage::Decode, &mut Findings::default());
     for (key, value) in [("apiVersion", "projectcalico.org/v3"), ("kind", kind)] {
         object[key] = Value::from(value);
     }

@@ -10,7 +10,7 @@ pub(super) enum Port {
 }
 
 impl Port {
-    pub fn to_json(self) -> Value {
+    pub fn into_json(self) -> Value {
         match self {
             Port::Range(low, high) if low == high => Value::from(low),
             Port::Range(low, high) => Value::from(format!("{low}:{high}")),
@@ -18,7 +18,7 @@ impl Port {
         }
     }
 
-    /// From what [`Port::to_json`] wrote.
+    /// From what [`Port::into_json`] wrote.
     pub fn from_json(value: &Value) -> Option<Self> {
         match value {
             Value::String(text) => port(text),
@@ -54,12 +54,16 @@ pub(super) fn small_number(text: &str) -> Option<u8> {
     text.parse().ok().filter(|_| digits)
 }
 
-/// Whole numbers are written without a fraction.
+/// A number as Go writes a `float64`: the fewest digits that read back the same, no fraction where there is none.
 pub(super) fn canonical_number(number: &Number) -> Number {
-    match number.as_f64() {
-        Some(f) if !number.is_i64() && !number.is_u64() && f.fract() == 0.0 && f.abs() < 9e15 => Number::from(f as i64),
-        _ => number.clone(),
+    let Some(float) = number.as_f64() else {
+        return number.clone();
+    };
+    if float.fract() != 0.0 || float.abs() >= 1e21 {
+        return Number::from_f64(float).unwrap_or_else(|| number.clone());
     }
+    let digits = float.to_string();
+    serde_json::from_str(if digits == "-0" { "0" } else { &digits }).unwrap_or_else(|_| number.clone())
 }
 
 /// Keys that Go's `encoding/json` takes for each other.

@@ -8,6 +8,7 @@ use super::format::go_net;
 use super::path::Path;
 use super::rules::Id;
 use crate::net::Family;
+use crate::selector::Selector;
 
 /// Over the object as it was written.
 pub(super) fn check(kind: &str, object: &Value, out: &mut Findings) {
@@ -18,7 +19,10 @@ pub(super) fn check(kind: &str, object: &Value, out: &mut Findings) {
         "GlobalNetworkPolicy" => policy(spec, &at, true, out),
         "NetworkPolicy" => policy(spec, &at, false, out),
         "GlobalNetworkSet" | "NetworkSet" => nets(spec, "nets", &at, out),
-        "FelixConfiguration" => felix(spec, &at, out),
+        "FelixConfiguration" => {
+            annotated(object, out);
+            felix(spec, &at, out);
+        }
         _ => {}
     }
 }
@@ -34,11 +38,6 @@ fn policy(spec: &Value, at: &Path, global: bool, out: &mut Findings) {
                 pod_only(&at.key(key), key, "the policy selects no host endpoint", out);
             }
         }
-    }
-    if global && items(spec, "types").is_empty() {
-        out.add(Stage::Advice, Id::TypesMissing, at, "`types` is not given")
-            .because("objects written past Calico's own servers then apply in both directions")
-            .fix("add `types: [Ingress]`, `[Egress]` or both");
     }
     for direction in ["ingress", "egress"] {
         for (i, rule) in items(spec, direction).iter().enumerate() {
@@ -57,7 +56,8 @@ fn policy(spec: &Value, at: &Path, global: bool, out: &mut Findings) {
                     nets(entity, key, &at.key(side), out);
                 }
                 for key in ["namespaceSelector", "serviceAccounts"] {
-                    if host && given(entity, key) && entity[key] != "" {
+                    // An empty text is none, and global() is about hosts and global sets.
+                    if host && given(entity, key) && entity[key] != "" && entity[key] != "global()" {
                         pod_only(&at.key(side).key(key), key, "it matches pods only", out);
                     }
                 }
@@ -128,6 +128,20 @@ fn one_family(rule: &Value, at: &Path, out: &mut Findings) {
 }
 
 fn felix(spec: &Value, at: &Path, out: &mut Findings) {
+    for key in ["failsafeInboundHostPorts", "failsafeOutboundHostPorts"] {
+        for (i, entry) in items(spec, key).iter().enumerate() {
+            if entry.get("port").and_then(Value::as_f64) == Some(0.0) {
+                out.add(
+                    Stage::House,
+                    Id::FailsafePort,
+                    &at.key(key).index(i).key("port"),
+                    "failsafe port 0",
+                )
+                .because("it opens nothing")
+                .fix("write a port from 1 to 65535");
+            }
+        }
+    }
     for key in ["iptablesFilterDenyAction", "nftablesFilterDenyAction"] {
         if text(spec, key) == Some("Reject") {
             out.add(Stage::Advice, Id::DenyReject, &at.key(key), "deny action Reject")
@@ -135,7 +149,28 @@ fn felix(spec: &Value, at: &Path, out: &mut Findings) {
                 .fix("write `Drop`");
         }
     }
-    if let Some(selector) = text(spec, "nodeSelector") {
-        super::checks::selector(selector, &at.key("nodeSelector"), Stage::House, out);
+    if let Some(Err(error)) = text(spec, "nodeSelector").map(Selector::parse) {
+        let message = format!("{} is not a selector: {}", shown(&spec["nodeSelector"]), error.message);
+        let finding = out.add(Stage::House, Id::NodeSelector, &at.key("nodeSelector"), message);
+        finding
+            .because("nothing checks it, and the configuration applies to no node")
+            .fix = error.fix;
+    }
+}
+
+fn annotated(object: &Value, out: &mut Findings) {
+    let annotations = object.pointer("/metadata/annotations").and_then(Value::as_object);
+    for key in annotations.into_iter().flat_map(|a| a.keys()) {
+        if let Some(parameter) = key.strip_prefix("config.projectcalico.org/") {
+            let message = format!("annotation `{key}` sets {parameter} past the spec");
+            out.add(
+                Stage::Advice,
+                Id::AnnotatedConfig,
+                &Path::keys(&["metadata", "annotations", key]),
+                message,
+            )
+            .because("Felix takes the annotation's value, whatever the spec says")
+            .fix("write the parameter in the spec");
+        }
     }
 }

@@ -5,6 +5,8 @@
 //! Calico's own code.
 
 mod checks;
+mod configs;
+mod crash;
 mod crd;
 mod cross;
 mod decode;
@@ -17,6 +19,7 @@ mod house;
 mod metadata;
 mod path;
 mod regexp;
+pub mod release;
 mod rules;
 pub mod schema;
 mod text;

@@ -28,7 +28,17 @@ type Checked<T = ()> = Result<T, &'static str>;
 enum Before {
     Nothing,
     Item { repeats: u32 },
-    Repeated,
+    Repeated { repeats: u32 },
+}
+
+impl Before {
+    /// The product of repeat counts inside, and the same without the memory of a repetition.
+    fn item(self) -> Self {
+        match self {
+            Before::Repeated { repeats } => Before::Item { repeats },
+            other => other,
+        }
+    }
 }
 
 impl Parser<'_> {
@@ -47,9 +57,9 @@ impl Parser<'_> {
                 ')' if depth > 0 => return Ok(most),
                 ')' => return Err("unexpected )"),
                 '|' => Before::Nothing,
-                '(' => self.group(depth)?,
+                '(' => self.group(depth, before)?,
                 '[' => self.class()?,
-                '\\' => self.escape()?,
+                '\\' => self.escape(before)?,
                 '*' | '+' | '?' => self.repeated(before)?,
                 '{' => match self.count() {
                     Some(range) => self.counted(before, range?)?,
@@ -57,7 +67,7 @@ impl Parser<'_> {
                 },
                 _ => Before::Item { repeats: 1 },
             };
-            if let Before::Item { repeats } = before {
+            if let Before::Item { repeats } | Before::Repeated { repeats } = before {
                 most = most.max(repeats);
             }
         }
@@ -65,13 +75,13 @@ impl Parser<'_> {
     }
 
     fn repeated(&mut self, before: Before) -> Checked<Before> {
-        match before {
+        let repeats = match before {
             Before::Nothing => return Err("missing argument to repetition operator"),
-            Before::Repeated => return Err("invalid nested repetition operator"),
-            Before::Item { .. } => {}
-        }
+            Before::Repeated { .. } => return Err("invalid nested repetition operator"),
+            Before::Item { repeats } => repeats,
+        };
         self.eat('?');
-        Ok(Before::Repeated)
+        Ok(Before::Repeated { repeats })
     }
 
     fn counted(&mut self, before: Before, (least, most): (u32, Option<u32>)) -> Checked<Before> {
@@ -82,10 +92,13 @@ impl Parser<'_> {
             return self.repeated(before);
         };
         // Repeats of repeats multiply, and the product is limited too.
-        if most.unwrap_or(least).saturating_mul(repeats) > MAX_REPEAT {
+        let product = most.unwrap_or(least).saturating_mul(repeats);
+        if product > MAX_REPEAT {
             return Err("invalid repeat count");
         }
-        self.repeated(before)
+        self.repeated(Before::Item {
+            repeats: product.max(1),
+        })
     }
 
     /// `n}`, `n,}` or `n,m}` after a `{`; anything else leaves the `{` to stand for itself.
@@ -110,7 +123,7 @@ impl Parser<'_> {
     }
 
     /// After a `(`: flags, a name, or nothing special.
-    fn group(&mut self, depth: usize) -> Checked<Before> {
+    fn group(&mut self, depth: usize, before: Before) -> Checked<Before> {
         if self.eat('?') {
             let mut ahead = self.rest.clone();
             let named = match (ahead.next(), ahead.next(), ahead.next()) {
@@ -122,7 +135,7 @@ impl Parser<'_> {
             };
             match named {
                 Some(skip) => self.name(skip)?,
-                None if self.flags()? => return Ok(Before::Item { repeats: 1 }),
+                None if self.flags()? => return Ok(before.item()),
                 None => {}
             }
         }
@@ -166,11 +179,11 @@ impl Parser<'_> {
     }
 
     /// After a backslash outside of a class.
-    fn escape(&mut self) -> Checked<Before> {
+    fn escape(&mut self, before: Before) -> Checked<Before> {
         match self.rest.peek() {
             Some('Q') => {
                 self.rest.next();
-                return Ok(self.literal());
+                return Ok(self.literal(before));
             }
             Some('A' | 'b' | 'B' | 'z' | 'C' | 'd' | 'D' | 's' | 'S' | 'w' | 'W') => {
                 if self.rest.next() == Some('C') {
@@ -186,7 +199,7 @@ impl Parser<'_> {
     }
 
     /// `\Q...\E`: everything stands for itself.
-    fn literal(&mut self) -> Before {
+    fn literal(&mut self, before: Before) -> Before {
         let mut empty = true;
         while let Some(c) = self.rest.next() {
             if c == '\\' && self.eat('E') {
@@ -195,7 +208,7 @@ impl Parser<'_> {
             empty = false;
         }
         if empty {
-            Before::Nothing
+            before.item()
         } else {
             Before::Item { repeats: 1 }
         }
@@ -385,8 +398,10 @@ mod tests {
             "[[:x]",
             r"\pL\p{Greek}",
             "é+",
-            "a**?b".split_at(2).0,
             "(?sm-iU:x)",
+            "a(?i)*",
+            "a*(?i)*",
+            "(a{0}){1000}",
             "a]",
             "}",
             "(a{2}){3}",
@@ -435,6 +450,8 @@ mod tests {
             "(?i",
             "(?-)",
             "(a{100}){100}",
+            "(?i)*",
+            r"\Q\E*",
         ] {
             assert!(mistake(pattern).is_some(), "{pattern}");
         }

@@ -142,7 +142,9 @@ async fn make(shown: &Shown, approved: &Approved, doing: &Doing, console: &mut d
         match shown.intent.prepare(state, &shown.options) {
             Ok(now) => Ok(now.difference.set.steps.into_iter().find(|step| step.key == *key)),
             Err(Failure::World(_, errors)) => Err(errors.first().map(|e| e.message.clone()).unwrap_or_default()),
-            Err(Failure::Plan(..) | Failure::Said(_)) => Err("the plan is not valid for this state".into()),
+            Err(Failure::Plan(..) | Failure::Answered(_) | Failure::Said(_)) => {
+                Err("the plan is not valid for this state".into())
+            }
         }
     };
     let record = shown.prepared.difference.record.clone();
@@ -236,7 +238,7 @@ async fn finish(
     if errors.is_empty() {
         Ok(0)
     } else {
-        Err(Failure::World(None, errors))
+        Err(Failure::Answered(errors))
     }
 }
 

@@ -3,16 +3,18 @@
 //! What it takes from the state (picked nodes, a workload's selector, what the inventory remembers) is recorded with
 //! its provenance. Knows nothing of differences: whether anything must change is `diff`'s business.
 
+mod findings;
 mod hosts;
 mod lookups;
 mod objects;
+mod release;
 mod remembered;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::changes::Note;
+use crate::changes::{Finding, Note};
 use crate::error::{Error, codes};
 use crate::graph::{Edge, Graph};
 use crate::inventory::Inventory;
@@ -35,9 +37,13 @@ pub struct Compiled {
     /// The nodes of each group, for people.
     pub groups: BTreeMap<String, Vec<String>>,
     pub notes: Vec<Note>,
+    /// What is wrong with objects that are there already.
+    pub findings: Vec<Finding>,
+    /// The cluster's Calico and which release's rules apply; `None` when its version could not be read.
+    pub release: Option<String>,
 }
 
-/// What must be read for this plan. `deep` adds what an existing inventory names.
+/// What must be read for this plan: the same kinds for every plan, and the workloads it exposes.
 pub fn scope(plan: &Plan, inventory_namespace: &str) -> Scope {
     let mut kinds: BTreeSet<Kind> = [Kind::Namespace, Kind::ClusterInformation, Kind::ConfigMap, Kind::Node]
         .into_iter()
@@ -54,6 +60,9 @@ pub fn scope(plan: &Plan, inventory_namespace: &str) -> Scope {
         Kind::GlobalNetworkPolicy,
         Kind::Service,
     ]);
+    // what decides about packets that a Service hands on, and what overrides Felix
+    kinds.extend([Kind::EndpointSlice, Kind::Pod, Kind::DaemonSet]);
+    kinds.extend([Kind::NetworkPolicy, Kind::NetworkSet, Kind::KubernetesNetworkPolicy]);
     for service in plan.services.values() {
         if let crate::plan::Service::Own(own) = service {
             kinds.insert(objects::workload_kind(own.workload));
@@ -72,6 +81,7 @@ pub fn compile(plan: &Plan, state: &State) -> Result<Compiled, Vec<Error>> {
     builder.read_inventories();
     hosts::compile(&mut builder);
     objects::compile(&mut builder);
+    release::compile(&mut builder);
     remembered::compile(&mut builder);
     builder.finish()
 }
@@ -88,6 +98,7 @@ struct Builder<'a> {
     others: BTreeMap<String, Inventory>,
     picks: BTreeMap<String, Vec<String>>,
     groups: BTreeMap<String, Vec<String>>,
+    release: Option<String>,
 }
 
 impl<'a> Builder<'a> {
@@ -103,6 +114,7 @@ impl<'a> Builder<'a> {
             others: BTreeMap::new(),
             picks: BTreeMap::new(),
             groups: BTreeMap::new(),
+            release: None,
         }
     }
 
@@ -253,6 +265,8 @@ impl<'a> Builder<'a> {
             picks: self.picks,
             groups: self.groups,
             notes: self.notes,
+            findings: findings::live(self.state),
+            release: self.release,
         })
     }
 }

@@ -62,7 +62,7 @@ struct Differ<'a> {
     /// The record's entries once everything is done.
     after: BTreeMap<Key, Entry>,
     conflicts: Vec<Error>,
-    /// Named with `--force-conflicts` and not met yet.
+    /// Named with `--force-conflicts`, and no field that the plan claims so far.
     unforced: BTreeSet<String>,
 }
 
@@ -224,6 +224,8 @@ impl Differ<'_> {
         entry: &mut Entry,
         origin: &Origin,
     ) -> Option<FieldChange> {
+        let name = format!("{key}:{path}");
+        self.unforced.remove(&name);
         let wrote = self.digest(key.kind, path, value);
         let equal = self.digest(key.kind, path, live) == wrote;
         let other = self
@@ -261,26 +263,20 @@ impl Differ<'_> {
         }
         let me = format!("hostguard-{}", self.compiled.mine.plan);
         let owners = owners::owners(object, path, &me);
-        if let Some(owner) = owners.iter().find(|owner| owner.applier) {
-            let name = format!("{key}:{path}");
-            self.unforced.remove(&name);
-            if !self.options.force_conflicts.contains(&name) {
-                let message = format!("{key}: {path} is managed by {} with another value", owner.manager);
-                self.conflict(
-                    Error::new(ErrorKind::Conflict, codes::OTHER_APPLIER, message)
-                        .cause(format!("live: {}, wanted: {}", shown(live), shown(value)))
-                        .consequence(format!(
-                            "{} would set its value again, and each would undo the other",
-                            owner.manager
-                        )),
-                    origin,
-                    &format!(
-                        "take it out of {}, use its value, or take it over with --force-conflicts '{name}'",
-                        owner.manager
-                    ),
-                );
-                return None;
-            }
+        if let Some(owner) = owners.iter().find(|owner| owner.applier)
+            && !self.options.force_conflicts.contains(&name)
+        {
+            let manager = &owner.manager;
+            let message = format!("{key}: {path} is managed by {manager} with another value");
+            let error = Error::new(ErrorKind::Conflict, codes::OTHER_APPLIER, message)
+                .cause(format!("live: {}, wanted: {}", shown(live), shown(value)))
+                .consequence(format!(
+                    "{manager} would set its value again, and each would undo the other"
+                ));
+            let fix =
+                format!("take it out of {manager}, use its value, or take it over with --force-conflicts '{name}'");
+            self.conflict(error, origin, &fix);
+            return None;
         }
         let taken_from = owners.into_iter().next().map(|owner| owner.manager);
         Some(FieldChange {
@@ -342,6 +338,7 @@ impl Differ<'_> {
         let mut notes: Vec<Note> = self.compiled.notes.clone();
         notes.append(&mut self.set.notes);
         self.set.notes = notes;
+        self.set.findings = self.compiled.findings.clone();
         let record = Record::new(self.compiled, self.state, &self.options.inventory_namespace, self.after);
         record.add_namespace_step(self.state, &mut self.set);
         if let Observed::Unreadable(why) = self.state.get(&record.key) {

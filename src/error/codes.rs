@@ -113,6 +113,8 @@ codes! {
         "`${name}` stands for a whole value, below `spec`; only inputs of type string may stand inside a longer text, and none in keys. What is not filled in would reach the cluster as it is: a left-over `${VM_IP}` in a network list turns `only this machine` into `everyone`."
     INPUTS_FILE "HG0215" "an inputs file of another form"
         "A file given by --inputs is one YAML or JSON mapping from names of inputs to values: a text, a number for a port, or a list for type cidrs. It holds no `${name}` and nothing below the first level."
+    NO_FAILSAFES "HG0216" "an empty list of failsafe ports"
+        "An empty failsafe list does not mean the default: it means that no port is exempt from policy, so that one policy too many cuts SSH, the API server and Calico's own control on every node, and no later fix can reach it. List the ports that must stay open, or leave the claim out to keep what is there."
 
     // 03: references
     UNKNOWN_REFERENCE "HG0301" "no such thing in this plan"
@@ -181,6 +183,10 @@ codes! {
         "Each step of the walk that is printed has to come after the next, and the last after the first. No order exists; split the plan."
     INVENTORY_TOO_LARGE "HG0524" "the inventory does not fit"
         "The record of a plan is one ConfigMap, which can hold one megabyte. The plan claims more fields than that; split it into several plans."
+    NOT_IN_RELEASE "HG0525" "this release of Calico does not have it"
+        "ClusterInformation shows which release of Calico the cluster runs, and that release lacks what the plan asks for. Open source Calico has tiers of one's own since v3.29."
+    NO_EFFECT "HG0530" "a policy that does nothing"
+        "Once everything is applied, no packet from outside the cluster fares differently with the policy than without it. Before DNAT there is no default deny in any tier, so a policy that only allows restricts nothing: it needs a Deny after its Allow. A policy whose selector matches no host endpoint and no pod does nothing either; look at the labels."
     // 06: the cluster
     KUBECONFIG "HG0601" "no usable kubeconfig"
         "hostguard looks where kubectl looks: --kubeconfig, then the files in KUBECONFIG (those that exist are merged, the first to name a thing wins), then ~/.kube/config, then the service account of the pod it runs in. What it found there does not say which server to ask or as whom. `kubectl config get-contexts` shows what a kubeconfig holds; --context picks one."

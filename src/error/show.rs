@@ -5,7 +5,10 @@
 
 use std::fmt::Write;
 
-use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Report};
+use miette::{
+    GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, MietteError, MietteSpanContents, Report,
+    SourceCode, SourceSpan, SpanContents,
+};
 
 use super::{Diagnostic, Error, Severity};
 use crate::source::{Source, Span};
@@ -50,6 +53,9 @@ pub fn show_diagnostics(source: &Source, diagnostics: &[Diagnostic], style: Styl
         );
         headline(&mut out, &head, word, style);
         snippet(&mut out, &lines, diagnostic, style);
+        if let Some(gates) = &diagnostic.gates {
+            wrapped(&mut out, "  who: ", gates);
+        }
         advice(&mut out, diagnostic.consequence.as_deref(), diagnostic.fix.as_deref());
         out.push('\n');
     }
@@ -183,6 +189,11 @@ impl<'a> Lines<'a> {
         Lines { text, starts }
     }
 
+    /// Lines with a content: what follows the last line feed is none.
+    fn count(&self) -> usize {
+        self.starts.len() - usize::from(self.text.is_empty() || self.text.ends_with('\n'))
+    }
+
     fn index(&self, offset: usize) -> usize {
         self.starts.partition_point(|start| *start <= offset).saturating_sub(1)
     }
@@ -214,31 +225,36 @@ struct Mark<'a> {
 }
 
 fn snippet(out: &mut String, lines: &Lines<'_>, diagnostic: &Diagnostic, style: Style) {
-    let marks: Vec<Mark<'_>> = diagnostic
+    let mut marks: Vec<Mark<'_>> = diagnostic
         .labels
         .iter()
         .map(|label| mark(lines, label.span, &label.text))
         .collect();
-    let Some(last) = marks.iter().map(|mark| mark.line + 2).max() else {
-        return;
-    };
-    // The copy has as many lines as the text up to there, so that the numbers are right; only shown lines have a content.
+    // Marks that are near each other share a drawing; the place of the mistake comes first.
+    while let Some(first) = marks.first().map(|mark| mark.line) {
+        let (near, far): (Vec<_>, Vec<_>) = marks.into_iter().partition(|mark| mark.line.abs_diff(first) <= 2);
+        draw(out, lines, &near, style);
+        marks = far;
+    }
+}
+
+fn draw(out: &mut String, lines: &Lines<'_>, marks: &[Mark<'_>], style: Style) {
+    let marked = marks.iter().map(|mark| mark.line).max().unwrap_or(0);
+    let last = (marked + 2).min(lines.count()).max(marked + 1);
+    let first = marks.iter().map(|mark| mark.line.saturating_sub(1)).min().unwrap_or(0);
     let mut copy = String::new();
     let mut labels = Vec::new();
-    for index in 0..last.min(lines.starts.len()) {
-        if marks.iter().any(|mark| mark.line.abs_diff(index) <= 1) {
-            let here: Vec<&Mark<'_>> = marks.iter().filter(|mark| mark.line == index).collect();
-            copy_line(&mut copy, lines.line(index), &here, &mut labels);
-        }
+    for index in first..last {
+        let here: Vec<&Mark<'_>> = marks.iter().filter(|mark| mark.line == index).collect();
+        copy_line(&mut copy, lines.line(index), &here, &mut labels);
         copy.push('\n');
     }
     let report = MietteDiagnostic::new("").with_labels(labels);
-    let report = Report::new(report).with_source_code(NamedSource::new("", copy));
-    let theme = match (style.unicode, style.color) {
-        (true, true) => GraphicalTheme::unicode(),
-        (true, false) => GraphicalTheme::unicode_nocolor(),
-        (false, true) => GraphicalTheme::ascii(),
-        (false, false) => GraphicalTheme::none(),
+    let report = Report::new(report).with_source_code(Window { text: copy, first });
+    let theme = if style.unicode {
+        GraphicalTheme::unicode_nocolor()
+    } else {
+        GraphicalTheme::none()
     };
     let handler = GraphicalReportHandler::new_themed(theme)
         .with_width(WIDTH)
@@ -249,12 +265,38 @@ fn snippet(out: &mut String, lines: &Lines<'_>, diagnostic: &Diagnostic, style: 
         return;
     }
     for line in drawn.lines().skip_while(|line| !is_frame(line)) {
-        let line = if is_frame(line) {
-            line.split('[').next().filter(|_| !style.color).unwrap_or(line)
-        } else {
-            line
-        };
-        let _ = writeln!(out, "{}", line.trim_end());
+        // What follows in this line is the place of the first label in the text, which need not be the mistake's.
+        let edge = if style.unicode { "╭─" } else { ",-" };
+        match line.split_once(edge).filter(|_| is_frame(line)) {
+            Some((indent, _)) => drop(writeln!(out, "{indent}{edge}")),
+            None => drop(writeln!(out, "{}", line.trim_end())),
+        }
+    }
+}
+
+/// Some lines of a text, numbered as in the whole of it.
+#[derive(Debug)]
+struct Window {
+    text: String,
+    first: usize,
+}
+
+impl SourceCode for Window {
+    fn read_span<'a>(
+        &'a self,
+        span: &SourceSpan,
+        before: usize,
+        after: usize,
+    ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
+        let read = self.text.read_span(span, before, after)?;
+        let line = self.first + read.line();
+        Ok(Box::new(MietteSpanContents::new(
+            read.data(),
+            *read.span(),
+            line,
+            read.column(),
+            read.line_count(),
+        )))
     }
 }
 
@@ -333,4 +375,100 @@ fn break_words(text: &str, width: usize) -> String {
         column += length;
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::codes;
+
+    const ASCII: Style = Style {
+        unicode: false,
+        color: false,
+    };
+
+    fn shown(text: &str, diagnostics: &[Diagnostic], style: Style) -> String {
+        show_diagnostics(&Source::new("p.yaml", text), diagnostics, style)
+    }
+
+    fn at(start: usize, end: usize) -> Diagnostic {
+        Diagnostic::error(codes::WRONG_TYPE, Span::new(start, end), "wrong", "here")
+    }
+
+    #[test]
+    fn the_first_line_names_the_place_of_the_mistake_not_of_the_first_label() {
+        let text = "a: 1\n\n\n\n\n\nb: 2\n";
+        let out = shown(text, &[at(10, 11).and(Span::new(0, 1), "explains")], ASCII);
+        let expected = "\
+error[HG0101] p.yaml:7:1: wrong
+   ,-
+ 6 |
+ 7 | b: 2
+   : |
+   : `-- here
+   `----
+   ,-
+ 1 | a: 1
+   : |
+   : `-- explains
+ 2 |
+   `----
+
+1 error
+";
+        assert_eq!(out, expected);
+    }
+
+    #[test]
+    fn each_problem_is_shown_once_and_counted() {
+        let out = shown("a: 1\n", &[at(3, 4), at(0, 1).warning(), at(3, 4)], ASCII);
+        assert!(out.ends_with("\n1 error, 1 warning\n"), "{out}");
+        assert!(out.starts_with("warning[HG0101] p.yaml:1:1: wrong\n"), "{out}");
+        assert_eq!(shown("a: 1\n", &[], ASCII), "");
+    }
+
+    #[test]
+    fn a_long_line_is_cut_around_the_mark() {
+        let text = format!("{}bad{}", "x".repeat(50_000), "y".repeat(50_000));
+        let out = shown(&text, &[at(50_000, 50_003)], Style::default());
+        assert!(out.lines().all(|line| line.chars().count() <= WIDTH), "{out}");
+        assert!(out.contains("xbady"), "{out}");
+    }
+
+    #[test]
+    fn nothing_from_outside_reaches_the_terminal_raw() {
+        let text = "a: \x1b[31mred\u{202e}\u{7}\r\nb";
+        let mut problem = at(3, 8).fix("\x1b]0;title\x07");
+        problem.message = "\u{2066}m".to_string();
+        let out = shown(
+            text,
+            &[problem],
+            Style {
+                unicode: true,
+                color: true,
+            },
+        );
+        let out = out.replace("\x1b[1;31merror\x1b[0m", "error");
+        assert!(
+            !out.contains(['\x1b', '\r', '\u{7}', '\u{202e}', '\u{2066}']),
+            "{out:?}"
+        );
+        assert!(out.contains("\\u{1b}[31mred"), "{out}");
+    }
+
+    #[test]
+    fn an_error_about_the_world_shows_where_the_plan_asks() {
+        let source = Source::new("p.yaml", "tiers:\n  a: {}\n");
+        let error = Error::failed(codes::WRONG_TYPE, "Tier/a: no")
+            .at(Span::new(9, 10))
+            .cause("the server's words")
+            .fix("ask");
+        let out = show_error(Some(&source), &error, ASCII);
+        assert!(out.starts_with("error[HG0101] p.yaml:2:3: Tier/a: no\n"), "{out}");
+        assert!(out.ends_with("  caused by: the server's words\n  fix: ask\n"), "{out}");
+        assert_eq!(
+            show_error(None, &Error::failed(codes::WRONG_TYPE, "x"), ASCII),
+            "error[HG0101] x\n"
+        );
+    }
 }

@@ -21,6 +21,9 @@ pub struct Decision {
     pub by: By,
 }
 
+/// What was found, and what decided it.
+type Found = (Verdict, Option<(Hook, Why)>);
+
 /// Sources that fare alike.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Region {
@@ -177,7 +180,7 @@ impl<'w> Prober<'w> {
     /// Regions from ends that may overlap.
     fn combine(&self, client: Client, ends: &[(usize, End)]) -> Vec<Region> {
         let sets: Vec<&AddressSet> = ends.iter().map(|(_, end)| &end.sources).collect();
-        let mut by_answer: BTreeMap<(Verdict, Option<(Hook, Why)>), Vec<AddressSet>> = BTreeMap::new();
+        let mut by_answer: BTreeMap<Found, Vec<AddressSet>> = BTreeMap::new();
         for (of, sources) in AddressSet::overlay(&sets) {
             if client == Client::Outside && sources.first_common(&self.outside).is_none() {
                 continue;

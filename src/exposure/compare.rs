@@ -155,9 +155,12 @@ fn found(region: &Region) -> Raw {
     (region.verdict, region.decision)
 }
 
+/// What the ports of a piece have in common.
+type Piece = (Protocol, Option<String>, AddressSet, Found);
+
 /// Cuts the cells of one class by those of the other; the family is for the caller to fill in.
-fn cut(before: &[Cell], after: &[Cell]) -> Vec<((Protocol, Option<String>, AddressSet, Found), PortSet)> {
-    let mut merged: BTreeMap<(Protocol, Option<String>, AddressSet, Found), PortSet> = BTreeMap::new();
+fn cut(before: &[Cell], after: &[Cell]) -> Vec<(Piece, PortSet)> {
+    let mut merged: BTreeMap<Piece, PortSet> = BTreeMap::new();
     let protocols: BTreeSet<Protocol> = before.iter().chain(after).map(|cell| cell.protocol).collect();
     for protocol in protocols {
         let of = |cells: &'_ [Cell]| -> Vec<usize> {

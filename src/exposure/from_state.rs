@@ -36,9 +36,20 @@ const CALICO_KINDS: [Kind; 5] = [
 ];
 
 impl World {
-    /// The world of a state, and of nothing else: what pods decide is unknown.
+    /// The world of a state. Kinds of it that were not read make answers that depend on them unknown.
     pub fn of_state(state: &State) -> World {
-        World::of_state_and(state, &Context::default())
+        let list = |kind: Kind| -> Option<Vec<Value>> {
+            Some(state.list(kind).ok()?.map(|(_, object)| object.clone()).collect())
+        };
+        let context = Context {
+            pods: list(Kind::Pod),
+            endpoint_slices: list(Kind::EndpointSlice),
+            kubernetes_policies: list(Kind::KubernetesNetworkPolicy),
+            calico_policies: list(Kind::NetworkPolicy),
+            network_sets: list(Kind::NetworkSet),
+            ip_pools: None,
+        };
+        World::of_state_and(state, &context)
     }
 
     pub fn of_state_and(state: &State, context: &Context) -> World {
@@ -65,7 +76,9 @@ impl<'a> Lists<'a> {
 
     fn extra<'b>(&mut self, kind: &str, list: Option<&'b Vec<Value>>) -> &'b [Value] {
         if list.is_none() {
-            self.unread.insert(kind.to_string(), "not read".to_string());
+            let known = Kind::ALL.into_iter().find(|k| format!("{k:?}") == kind);
+            let why = known.and_then(|kind| self.state.list(kind).err().map(ToString::to_string));
+            self.unread.insert(kind.to_string(), why.unwrap_or_else(|| "not read".to_string()));
         }
         list.map_or(&[], Vec::as_slice)
     }

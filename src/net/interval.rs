@@ -47,7 +47,7 @@ impl<T: Point> IntervalSet<T> {
     /// Intervals in any order, overlapping or not; one whose start is after its end counts as empty.
     pub fn from_intervals(intervals: impl IntoIterator<Item = (T, T)>) -> Self {
         let mut sorted: Vec<(T, T)> = intervals.into_iter().filter(|(lo, hi)| lo <= hi).collect();
-        sorted.sort_unstable();
+        sorted.sort(); // finds runs: a union of two sorted sets is one merge
         let mut merged: Vec<(T, T)> = Vec::with_capacity(sorted.len());
         for (lo, hi) in sorted {
             match merged.last_mut() {

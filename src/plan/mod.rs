@@ -3,17 +3,32 @@
 //! `Draft` (what was typed) becomes [`Plan`] only through `Draft::check`, which returns all problems or one plan.
 //! Knows nothing of clusters: what a plan means for one is `compile`'s business.
 
+mod check;
+mod choice;
+mod claims;
 mod decode;
 mod document;
+mod draft;
+mod fill;
+mod given;
+mod inputs;
 mod language;
+mod lookup;
+mod node;
+mod objects;
 mod platform;
+mod raw;
 mod scalar;
+mod services;
+mod text;
 mod yaml;
 
 use std::collections::BTreeMap;
 
-pub use decode::Draft;
 pub use document::Document;
+pub use draft::Draft;
+pub use given::{Given, GivenValue, read_inputs, variable};
+pub use inputs::Lookups;
 pub use language::{field_help, field_paths, schema};
 use serde_json::Value;
 
@@ -260,5 +275,10 @@ impl Plan {
 
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What `check` found worth saying; never fatal.
+    pub fn warnings(&self) -> &[crate::error::Diagnostic] {
+        &self.warnings
     }
 }

@@ -1,6 +1,7 @@
 //! Answers, for people and for machines. Can cause nothing: takes every stage's output and returns text.
 
 mod escape;
+pub mod exposure;
 mod fields;
 mod json;
 mod text;
@@ -15,7 +16,7 @@ use crate::source::Source;
 use crate::state::ClusterFacts;
 
 pub use escape::escape;
-pub use json::{ANSWER_SCHEMA, error_json, json};
+pub use json::{ANSWER_SCHEMA, diagnostics_json, error_json, json};
 pub use text::{event, report, text};
 
 /// Everything there is to say about a plan and a cluster.
@@ -27,11 +28,16 @@ pub struct Answer<'a> {
     pub platform: Option<Platform>,
     pub facts: &'a ClusterFacts,
     pub cluster_uid: Option<&'a str>,
+    /// Calico's version and the rules that go with it.
+    pub release: Option<&'a str>,
     pub inputs: &'a BTreeMap<String, Input>,
     /// Values of the inputs that were looked up.
     pub lookups: &'a BTreeMap<String, String>,
     pub groups: &'a BTreeMap<String, Vec<String>>,
     pub set: &'a ChangeSet,
+    /// What changes of who can reach what, and names for addresses in it.
+    pub exposure: &'a [crate::exposure::Row],
+    pub names: &'a exposure::Names,
     pub conflicts: &'a [Error],
     /// The inventory's key, when it has to be written.
     pub record: Option<String>,

@@ -3,10 +3,11 @@
 use std::fmt::Write;
 
 use super::escape::escape;
-use super::{Answer, fields};
+use super::{Answer, exposure, fields};
 use crate::apply::{Event, Outcome, Report};
-use crate::changes::{Change, Op};
+use crate::changes::{Change, Finding, Op};
 use crate::error::{Style, show_error};
+use crate::exposure::Movement;
 use crate::plan::{InputValue, Provenance};
 use crate::sequence::CLAIM;
 use crate::state::Serving;
@@ -16,6 +17,7 @@ pub fn text(answer: &Answer) -> String {
     let mut out = String::new();
     header(&mut out, answer);
     inputs(&mut out, answer);
+    exposure_changes(&mut out, answer);
     steps(&mut out, answer);
     let unreadable: Vec<String> = answer
         .set
@@ -31,6 +33,8 @@ pub fn text(answer: &Answer) -> String {
         .map(|n| format!("{}: {}", escape(&n.about), escape(&n.text)))
         .collect();
     section(&mut out, "Notes", &notes);
+    let findings: Vec<String> = answer.set.findings.iter().map(finding).collect();
+    section(&mut out, "Not enforced as written, found in the cluster", &findings);
     for conflict in answer.conflicts {
         let _ = writeln!(
             out,
@@ -41,6 +45,20 @@ pub fn text(answer: &Answer) -> String {
     }
     summary(&mut out, answer);
     out
+}
+
+fn finding(finding: &Finding) -> String {
+    let consequence = finding
+        .consequence
+        .as_ref()
+        .map(|text| format!("; {}", escape(text)))
+        .unwrap_or_default();
+    let (key, path) = (escape(&finding.key.to_string()), escape(&finding.path));
+    format!(
+        "{key} [{}] {path}: {}{consequence}",
+        finding.code,
+        escape(&finding.message)
+    )
 }
 
 fn header(out: &mut String, answer: &Answer) {
@@ -70,7 +88,11 @@ fn header(out: &mut String, answer: &Answer) {
     let uid = answer
         .cluster_uid
         .map_or("uid not readable".to_string(), |uid| format!("uid {}", escape(uid)));
-    let _ = writeln!(out, "  {platform}{serving}{edition}\n  {uid}\n  {CLAIM}");
+    let _ = writeln!(out, "  {platform}{serving}{edition}\n  {uid}");
+    for line in answer.release.iter().flat_map(|release| wrap(&escape(release), 76)) {
+        let _ = writeln!(out, "  {line}");
+    }
+    let _ = writeln!(out, "  {CLAIM}");
     if let Some(in_front) = answer.platform.and_then(|platform| platform.facts().in_front) {
         let _ = writeln!(out, "  in front of the nodes, not read: {in_front}");
     }
@@ -113,6 +135,23 @@ fn inputs(out: &mut String, answer: &Answer) {
     section(out, "Node groups", &groups);
 }
 
+/// What the steps do to who can reach what.
+fn exposure_changes(out: &mut String, answer: &Answer) {
+    if answer.set.steps.is_empty() {
+        return;
+    }
+    let rows = exposure::difference(answer.exposure, answer.names);
+    let moves = answer.exposure.iter().any(|row| row.movement != Movement::Stays);
+    if moves {
+        let _ = writeln!(out, "Exposure, before -> after (sources outside the cluster)\n{rows}");
+    } else {
+        let _ = writeln!(
+            out,
+            "Exposure\n  nothing opens or closes for sources outside the cluster\n"
+        );
+    }
+}
+
 /// A heading and indented, wrapped lines; nothing when there are none.
 fn section(out: &mut String, heading: &str, lines: &[String]) {
     if lines.is_empty() {
@@ -128,7 +167,7 @@ fn section(out: &mut String, heading: &str, lines: &[String]) {
 }
 
 /// Breaks at spaces; a word longer than the width stays whole.
-fn wrap(line: &str, width: usize) -> Vec<String> {
+pub(super) fn wrap(line: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in line.split(' ') {
         let last = lines.last_mut().expect("starts with one");
@@ -192,6 +231,7 @@ fn summary(out: &mut String, answer: &Answer) {
     let counts = answer.set.counts();
     if answer.set.steps.is_empty() {
         let and = match (answer.set.unreadable.is_empty(), answer.conflicts.is_empty()) {
+            (true, true) if answer.record.is_some() => "No object changes; only the record of this plan does.",
             (true, true) => "Nothing to do: what is there is what is wanted.",
             (false, _) => "Nothing to do as far as could be read.",
             (true, false) => "Nothing else to do beside the conflicts.",
@@ -206,15 +246,19 @@ fn summary(out: &mut String, answer: &Answer) {
         let _ = writeln!(out, "Change set {}", answer.set.digest());
     }
     if let Some(record) = &answer.record {
-        let _ = writeln!(out, "Record {record}: what is owned, and the values found before.");
+        let _ = writeln!(out, "Record {record}");
     }
 }
 
 /// A line of the story, without a newline; `None` for what needs no line.
 pub fn event(event: &Event) -> Option<String> {
     match event {
-        Event::Started(change) => Some(format!("{} {} ...", mark(&change.op), escape(&change.key.to_string()))),
-        Event::Finished(key, outcome) => Some(format!("  {}: {}", escape(&key.to_string()), outcome_text(outcome))),
+        Event::Finished(change, outcome) => Some(format!(
+            "{} {}: {}",
+            mark(&change.op),
+            escape(&change.key.to_string()),
+            outcome_text(outcome)
+        )),
         Event::Waiting(left) => {
             let more = if left.len() > 1 {
                 format!(" (and {} more)", left.len() - 1)
@@ -246,6 +290,9 @@ pub fn report(report: &Report) -> String {
         if *outcome != Outcome::Done {
             let _ = writeln!(out, "{}: {}", escape(&key.to_string()), outcome_text(outcome));
         }
+    }
+    if report.steps.is_empty() {
+        return "The record is up to date.\n".to_string();
     }
     let _ = writeln!(
         out,

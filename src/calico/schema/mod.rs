@@ -38,6 +38,8 @@ pub enum Type {
         least: i64,
         most: i64,
     },
+    /// One of these numbers.
+    Choice(&'static [i64]),
     Number,
     /// A Go duration, with the form the CRD asks of its text.
     Duration(Form),
@@ -139,6 +141,8 @@ pub enum Check {
     LogFilters,
     OneOf(&'static [&'static str]),
     Between(i64, i64),
+    /// No entry twice; the CRD says so too.
+    Unique,
 }
 
 const fn field(name: &'static str, ty: Type) -> Field {

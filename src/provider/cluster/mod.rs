@@ -8,9 +8,16 @@ mod call;
 mod client;
 mod credentials;
 mod discover;
+mod failure;
 mod may;
+mod proxy;
 mod read;
 mod write;
+
+#[cfg(test)]
+mod scripted;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -34,6 +41,7 @@ pub struct Cluster {
     caller: Arc<Caller>,
     name: String,
     server: String,
+    proxy: Option<String>,
     /// The field manager of every write.
     manager: String,
     /// What the server serves; asked once.
@@ -54,6 +62,7 @@ impl Cluster {
             caller: Arc::new(Caller::new(connected.client, limits)),
             name: connected.name,
             server: connected.server,
+            proxy: connected.proxy,
             manager: "hostguard".to_string(),
             served: OnceCell::new(),
             felix_fields: Arc::default(),
@@ -94,6 +103,11 @@ impl Provider for Cluster {
             | Kind::DaemonSet
             | Kind::Service
             | Kind::Node
+            | Kind::EndpointSlice
+            | Kind::Pod
+            | Kind::NetworkPolicy
+            | Kind::NetworkSet
+            | Kind::KubernetesNetworkPolicy
             | Kind::ConfigMap => true,
         }
     }
