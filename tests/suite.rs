@@ -7,6 +7,7 @@ mod golden;
 mod laws;
 mod layers;
 mod limits;
+mod oracle;
 mod plan;
 mod readme;
 

@@ -66,11 +66,11 @@ impl Walker<'_> {
         match from {
             Origin::Node(name) => match world.node(name) {
                 Some(node) => self.send(node, walking),
-                None => self.nowhere(walking),
+                None => self.lost(walking),
             },
             Origin::Pod { namespace, name } => match world.pod(namespace, name) {
                 Some(pod) => self.arrive(world.pods[pod].node, super::world::Port::Workload(pod), walking),
-                None => self.nowhere(walking),
+                None => self.lost(walking),
             },
             Origin::Outside => {
                 let external = |node: &super::world::Node| node.external.contains(&walking.flow.header.destination);
@@ -88,6 +88,7 @@ impl Walker<'_> {
                         let node = world.pods[*pod].node;
                         self.arrive(node, world.outward(node), walking);
                     }
+                    _ if world.may_be_pod(destination) || world.unread("Node").is_some() => self.lost(walking),
                     _ => self.nowhere(walking),
                 }
             }

@@ -95,7 +95,12 @@ impl World {
         let mut sorter = Sorter::new(&policies, &tiers, &subjects);
 
         let configurations: Vec<&Value> = objects.of("FelixConfiguration").iter().collect();
-        let configurations = Configurations::new(&configurations, facts.environment.as_ref(), facts.dataplane);
+        let configurations = Configurations::new(
+            &configurations,
+            facts.environment.as_ref(),
+            facts.dataplane,
+            !facts.unread.contains_key("FelixConfiguration"),
+        );
         let mut sorted: Vec<&NodeFacts> = facts.nodes.iter().collect();
         sorted.sort_by(|a, b| a.name.cmp(&b.name));
         let names: Vec<&str> = sorted.iter().map(|node| node.name.as_str()).collect();
@@ -119,7 +124,8 @@ impl World {
                     pods.iter().flat_map(|p| p.addresses.iter().copied()),
                 ))
             }),
-            unread: facts.unread.clone(),
+            unread: unread(facts),
+            environment_read: facts.environment.is_some(),
             stages: Vec::new(),
             applied: Vec::new(),
             places: BTreeMap::new(),
@@ -177,6 +183,17 @@ impl World {
             }
         }
     }
+}
+
+/// Kinds that were not read, lists that are missing among them.
+fn unread(facts: &Facts) -> BTreeMap<String, String> {
+    let mut unread = facts.unread.clone();
+    for (kind, missing) in [("Pod", facts.pods.is_none()), ("Service", facts.services.is_none())] {
+        if missing {
+            unread.entry(kind.to_string()).or_insert_with(|| "not read".to_string());
+        }
+    }
+    unread
 }
 
 struct EndpointFacts {

@@ -93,6 +93,7 @@ pub(super) struct Configurations<'a> {
     list: Vec<(&'a str, &'a str, &'a Value)>,
     environment: Option<&'a BTreeMap<String, String>>,
     dataplane: Option<Dataplane>,
+    read: bool,
 }
 
 impl<'a> Configurations<'a> {
@@ -100,6 +101,7 @@ impl<'a> Configurations<'a> {
         objects: &[&'a Value],
         environment: Option<&'a BTreeMap<String, String>>,
         dataplane: Option<Dataplane>,
+        read: bool,
     ) -> Self {
         let text = |object: &'a Value, path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or_default();
         let mut list: Vec<_> = objects
@@ -117,6 +119,7 @@ impl<'a> Configurations<'a> {
             list,
             environment,
             dataplane,
+            read,
         }
     }
 
@@ -168,10 +171,11 @@ impl<'a> Configurations<'a> {
             Some("return") => Some(ToHost::Return),
             Some(_) => Some(ToHost::Drop),
             // The manifests and the operator set it by environment.
-            None => self.environment.is_some().then_some(ToHost::Drop),
+            None => (self.environment.is_some() && self.read).then_some(ToHost::Drop),
         };
         let dataplanes = match self.dataplane {
             Some(dataplane) => vec![dataplane],
+            None if !self.read => vec![Dataplane::Iptables, Dataplane::Nftables, Dataplane::Ebpf],
             None if flag("bpfEnabled") == Some(true) => vec![Dataplane::Ebpf],
             None if is("nftablesMode", "Enabled") => vec![Dataplane::Nftables],
             None if is("nftablesMode", "Disabled") => vec![Dataplane::Iptables],
@@ -277,7 +281,7 @@ mod tests {
             json!({"metadata": {"name": "node.n1"}, "spec": {"vxlanPort": 4}}),
         ];
         let objects: Vec<&Value> = objects.iter().collect();
-        let plain = Configurations::new(&objects, None, None);
+        let plain = Configurations::new(&objects, None, None, true);
         assert_eq!(plain.of(&node("n1")).vxlan_port, 4);
         assert_eq!(plain.of(&node("n2")).vxlan_port, 2, "the oldest that matches");
         assert_eq!(plain.of(&node("n2")).workload_prefixes, ["eni"]);
@@ -287,7 +291,7 @@ mod tests {
             ("FELIX_FAILSAFEINBOUNDHOSTPORTS", "tcp:10.0.0.0/8:22, udp:68"),
         ];
         let environment = environment.map(|(k, v)| (k.to_string(), v.to_string())).into();
-        let set = Configurations::new(&objects, Some(&environment), None).of(&node("n1"));
+        let set = Configurations::new(&objects, Some(&environment), None, true).of(&node("n1"));
         assert_eq!((set.vxlan_port, set.inbound.len()), (5, 2));
         assert!(set.inbound[0].net.is_some());
         assert_eq!(set.endpoint_to_host, Some(ToHost::Drop));
@@ -296,7 +300,7 @@ mod tests {
     #[test]
     fn an_empty_list_is_no_failsafes_and_none_given_is_the_built_in_list() {
         let empty = json!({"metadata": {"name": "default"}, "spec": {"failsafeInboundHostPorts": []}});
-        let felix = Configurations::new(&[&empty], None, None).of(&node("n1"));
+        let felix = Configurations::new(&[&empty], None, None, true).of(&node("n1"));
         assert!(felix.inbound.is_empty());
         assert_eq!(felix.outbound.len(), 9);
     }

@@ -46,7 +46,7 @@ impl Walker<'_> {
     /// The forward policy of the interface that the packets leave by, asked even when they were accepted before.
     fn forward_out(&mut self, node: usize, out: Port, walking: Walking) {
         let here = (node, Hook::FilterForward);
-        for named in self.world.governing(node, out) {
+        for named in self.governing(node, out) {
             let endpoint = named.or_else(|| self.star(node));
             let parts = if endpoint.is_none() && self.world.unread("HostEndpoint").is_none() {
                 let ruling = if walking.flow.accepted {
@@ -132,28 +132,26 @@ impl Walker<'_> {
             header.sources.intersect(&all)
         };
         let plain = header.sources.minus(&nat);
-        let own = self.world.own_address(node, out, family);
-        let mut parts = Vec::new();
-        if !nat.is_empty() {
-            let mut part = walking.part(nat);
-            if let Some(own) = own {
-                part.flow.header.sources = AddressSet::from_addresses([own]);
+        let own = self.world.own_addresses(node, out, family);
+        let replaced = |sources: &AddressSet| {
+            let mut parts = Vec::new();
+            for address in &own {
+                let mut part = walking.part(sources.clone());
+                part.flow.header.sources = AddressSet::from_addresses([*address]);
                 part.flow.outside = false;
                 part.flow.replaced = true;
+                parts.push(part);
             }
-            parts.push(part);
+            parts
+        };
+        let mut parts = Vec::new();
+        if !nat.is_empty() {
+            parts.extend(replaced(&nat));
         }
         if !plain.is_empty() {
             // Without the pools it is not known whether pods' packets keep their source.
-            if !to_pool
-                && self.world.unread("IPPool").is_some()
-                && self.is_from_pod(node, &walking)
-                && let Some(own) = own
-            {
-                let mut part = walking.part(plain.clone());
-                part.flow.header.sources = AddressSet::from_addresses([own]);
-                part.flow.replaced = true;
-                parts.push(part);
+            if !to_pool && self.world.unread("IPPool").is_some() && self.is_from_pod(node, &walking) {
+                parts.extend(replaced(&plain));
             }
             parts.push(walking.part(plain));
         }

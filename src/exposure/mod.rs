@@ -42,4 +42,4 @@ pub use inside::{difference_inside, exposure_inside};
 pub use verdict::{
     By, Direction, Hook, Hop, Origin, Packet, PolicyKind, PolicyName, RuleRef, Ruling, Verdict, Walk, Way,
 };
-pub use world::World;
+pub use world::{Assumption, World};

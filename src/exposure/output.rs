@@ -3,7 +3,7 @@
 //! `felix/rules/static.go` filterOutputChain and StaticManglePostroutingChain.
 
 use super::facts::Dataplane;
-use super::path::{At, Walker, Walking};
+use super::path::{At, EBPF_TRANSLATED, Walker, Walking};
 use super::stage::{Stage, Why};
 use super::verdict::{Direction, Hook, Ruling};
 use super::world::{Place, Port};
@@ -12,8 +12,11 @@ impl Walker<'_> {
     /// A local process sends.
     pub fn send(&mut self, node: usize, mut walking: Walking) {
         let out = self.world.departure(node, walking.flow.header.destination);
+        if self.world.may_be_pod(walking.flow.header.destination) {
+            return self.stop(walking, (node, Hook::RawOutput), Ruling::Unknown, Why::Unread("Pod"));
+        }
         walking.enter(node, Direction::Egress, out, self.blind);
-        for named in self.world.governing(node, out) {
+        for named in self.governing(node, out) {
             self.raw_output(At { node, port: out, named }, walking.clone());
         }
     }
@@ -41,10 +44,13 @@ impl Walker<'_> {
     /// A translated packet still has the interface that its first destination was routed to.
     fn filter_output(&mut self, at: At, mut walking: Walking) {
         let here = (at.node, Hook::FilterOutput);
+        let ebpf = self.dataplane == Dataplane::Ebpf && walking.flow.translated;
+        let tunnel = self.tunnel_output(at.node, &walking.flow.header);
         let verdict = match () {
             _ if walking.flow.accepted => Some((Ruling::Accept, Why::Earlier)),
             _ if self.world.workload(at.port).is_some() => Some((Ruling::Nothing, Why::OwnPod)),
-            _ if self.tunnel_output(at.node, &walking.flow.header) => Some((Ruling::Accept, Why::Tunnel)),
+            _ if tunnel.is_some() => tunnel,
+            _ if ebpf => Some((Ruling::Unknown, Why::NotEstablished(EBPF_TRANSLATED))),
             // nftables: `ct status != dnat` compares the whole mask, so translated packets are judged here too
             // (`felix/nftables/match_builder.go`).
             _ if walking.flow.translated && self.dataplane != Dataplane::Nftables => {
@@ -52,6 +58,9 @@ impl Walker<'_> {
             }
             _ => None,
         };
+        if let Some((Ruling::Unknown, why)) = verdict {
+            return self.stop(walking, here, Ruling::Unknown, why);
+        }
         if let Some((ruling, why)) = verdict {
             walking.note(at.node, here.1, None, ruling, why);
             if ruling == Ruling::Nothing || self.accept_returns(at.node) {
@@ -81,7 +90,7 @@ impl Walker<'_> {
         let governed = if out == at.port {
             vec![at.named]
         } else {
-            self.world.governing(at.node, out)
+            self.governing(at.node, out)
         };
         for named in governed {
             let endpoint = named.or_else(|| self.star(at.node));
@@ -103,6 +112,12 @@ impl Walker<'_> {
             back.turn(Direction::Ingress, Port::Loopback);
             back.flow.accepted = false;
             return self.arrive(node, Port::Loopback, back);
+        }
+        if walking.flow.untracked
+            && self.world.services.is_none()
+            && self.world.place(destination, node) == Place::Outside
+        {
+            return self.stop(walking, (node, Hook::Sent), Ruling::Unknown, Why::Unread("Service"));
         }
         if walking.flow.untracked && self.world.is_cluster_address(destination) {
             return self.stop(walking, (node, Hook::Sent), Ruling::Drop, Why::NotTranslated);

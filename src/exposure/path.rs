@@ -180,6 +180,10 @@ impl Walking {
     }
 }
 
+pub(super) const EBPF_TRANSLATED: &str = "what the eBPF dataplane does with translated packets";
+const EBPF_FORWARDED: &str = "what the eBPF dataplane does with forwarded packets";
+const EBPF_UNTRACKED: &str = "what the eBPF dataplane does with untracked policy";
+
 impl<'w> Walker<'w> {
     pub fn new(world: &'w World, dataplane: Dataplane) -> Self {
         Walker {
@@ -257,6 +261,16 @@ impl<'w> Walker<'w> {
         self.split(walking, at, endpoint.map(Who::Endpoint), pieces)
     }
 
+    /// The named host endpoint of an interface. In eBPF mode one on an interface that does not match
+    /// `bpfDataIfacePattern` is ignored (`felix/dataplane/linux/bpf_ep_mgr.go`): either may hold.
+    pub(super) fn governing(&self, node: usize, port: Port) -> Vec<Option<usize>> {
+        let mut governing = self.world.governing(node, port);
+        if self.dataplane == Dataplane::Ebpf && !governing.contains(&None) {
+            governing.push(None);
+        }
+        governing
+    }
+
     fn asked(&self, node: usize, applied: usize, stage: Option<Stage>, direction: Direction) -> Asked {
         Asked {
             applied,
@@ -301,7 +315,7 @@ impl<'w> Walker<'w> {
         walking.flow.accepted = false;
         walking.flow.untracked = false;
         walking.enter(node, Direction::Ingress, port, self.blind);
-        for named in self.world.governing(node, port) {
+        for named in self.governing(node, port) {
             self.raw_prerouting(At { node, port, named }, walking.clone());
         }
     }
@@ -311,6 +325,9 @@ impl<'w> Walker<'w> {
         let untracked = at.named.filter(|e| !self.world.stages(*e).untracked.is_empty());
         if untracked.is_none() {
             return self.mangle_prerouting(at, walking);
+        }
+        if self.dataplane == Dataplane::Ebpf {
+            return self.stop(walking, here, Ruling::Unknown, Why::NotEstablished(EBPF_UNTRACKED));
         }
         for (mut part, ruling) in self.endpoint(&walking, here, untracked, Stage::Untracked, Direction::Ingress) {
             part.flow.accepted = ruling == Ruling::Accept;
@@ -347,11 +364,18 @@ impl<'w> Walker<'w> {
 
     fn route(&mut self, at: At, walking: Walking) {
         if self.dataplane == Dataplane::Ebpf && walking.flow.translated {
-            let why = Why::NotEstablished("what the eBPF dataplane does with translated packets");
+            let why = Why::NotEstablished(EBPF_TRANSLATED);
             return self.stop(walking, (at.node, Hook::Routing), Ruling::Unknown, why);
         }
         match self.world.place(walking.flow.header.destination, at.node) {
             Place::Node(node) if node == at.node => self.filter_input(at, walking),
+            _ if self.world.may_be_pod(walking.flow.header.destination) => {
+                self.stop(walking, (at.node, Hook::Routing), Ruling::Unknown, Why::Unread("Pod"));
+            }
+            _ if self.dataplane == Dataplane::Ebpf => {
+                let why = Why::NotEstablished(EBPF_FORWARDED);
+                self.stop(walking, (at.node, Hook::FilterForward), Ruling::Unknown, why);
+            }
             _ => self.filter_forward(at, walking),
         }
     }
@@ -406,6 +430,11 @@ impl<'w> Walker<'w> {
             walking.host_decides();
         }
         self.end_open(walking);
+    }
+
+    /// Packets from or to something that is not known.
+    pub(super) fn lost(&mut self, walking: Walking) {
+        self.end(walking, Verdict::Unknown);
     }
 
     /// Packets to nowhere that this world knows.

@@ -18,6 +18,13 @@ enum By {
     NodePort,
 }
 
+/// Whom tunnel packets may come from and go to.
+enum Tunnel {
+    Peers,
+    Anyone,
+    Unknown,
+}
+
 impl World {
     pub(super) fn is_cluster_address(&self, address: IpAddr) -> bool {
         self.services.iter().flatten().any(|s| s.cluster.contains(&address))
@@ -48,7 +55,15 @@ impl World {
     }
 
     /// Endpoints that kube-proxy on the node may pick, by place, and whether packets are masqueraded.
-    fn backends(&self, service: &ServiceFacts, by: By, node: usize, internal: bool, local: bool) -> (Vec<usize>, bool) {
+    /// `None`: where some endpoint is was not read, and it matters.
+    fn backends(
+        &self,
+        service: &ServiceFacts,
+        by: By,
+        node: usize,
+        internal: bool,
+        local: bool,
+    ) -> Option<(Vec<usize>, bool)> {
         let all = service.backends.iter().flatten().enumerate();
         let here = |(index, b): (usize, &super::facts::Backend)| self.is_on(&b.addresses, node).then_some(index);
         let (own_only, masquerade) = match by {
@@ -56,12 +71,16 @@ impl World {
             By::NodePort => (false, true),
             By::Cluster => (service.internal_local, false),
         };
+        let unknown = |b: &super::facts::Backend| b.addresses.iter().any(|a| self.may_be_pod(*a));
+        if own_only && service.backends.iter().flatten().any(unknown) {
+            return None;
+        }
         let chosen = if own_only {
             all.filter_map(here).collect()
         } else {
             all.map(|(index, _)| index).collect()
         };
-        (chosen, masquerade)
+        Some((chosen, masquerade))
     }
 }
 
@@ -103,9 +122,12 @@ impl Walker<'_> {
             if sources.is_empty() {
                 continue;
             }
-            let (backends, masquerade) = world.backends(service, by, node, from_pods || local, local);
-            let masquerade = masquerade || (by == By::Cluster && !from_pods);
             let part = walking.part(sources);
+            let Some((backends, masquerade)) = world.backends(service, by, node, from_pods || local, local) else {
+                self.stop(part, (node, Hook::Routing), Ruling::Unknown, Why::Unread("Pod"));
+                continue;
+            };
+            let masquerade = masquerade || (by == By::Cluster && !from_pods);
             self.pick(node, index, &backends, masquerade, part, &mut out);
         }
         out
@@ -146,60 +168,80 @@ impl Walker<'_> {
             part.flow.translated = true;
             part.flow.masqueraded = masquerade;
             part.flow.backend = Some((service, index));
-            out.push(part);
+            if self.world.may_be_pod(part.flow.header.destination) {
+                self.stop(part, (node, Hook::Routing), Ruling::Unknown, Why::Unread("Pod"));
+            } else {
+                out.push(part);
+            }
         }
     }
 
     /// `felix/rules/static.go` filterInputChain: tunnel packets are judged before policy. `None`: not one.
     pub(super) fn tunnel_input(&self, node: usize, header: &Header) -> Option<Vec<Piece>> {
-        let felix = &self.world.nodes[node].felix;
-        let pools = || self.world.pools.iter().filter(|pool| pool.family == header.family);
-        let vxlan = header.protocol == 17
-            && header.port == Some(felix.vxlan_port)
-            && felix.vxlan.unwrap_or(pools().any(|pool| pool.vxlan));
-        let ipip =
-            header.protocol == 4 && header.family == Family::V4 && felix.ipip.unwrap_or(pools().any(|pool| pool.ipip));
-        let wireguard = match header.family {
-            Family::V4 => felix.wireguard_v4,
-            Family::V6 => felix.wireguard_v6,
+        let piece = |(sources, ruling)| Piece {
+            sources,
+            ruling,
+            why: Why::Tunnel,
         };
-        let everyone = |ruling| {
-            let sources = header.sources.clone();
-            vec![Piece {
-                sources,
-                ruling,
-                why: Why::Tunnel,
-            }]
+        let pieces = match self.tunnel(node, header)? {
+            Tunnel::Peers => {
+                let peers = header.sources.intersect(&self.peers(node));
+                let strangers = header.sources.minus(&peers);
+                vec![(peers, Ruling::Accept), (strangers, Ruling::Drop)]
+            }
+            Tunnel::Anyone => vec![(header.sources.clone(), Ruling::Accept)],
+            Tunnel::Unknown => {
+                return Some(vec![Piece {
+                    sources: header.sources.clone(),
+                    ruling: Ruling::Unknown,
+                    why: Why::Unread("IPPool"),
+                }]);
+            }
         };
-        if vxlan || ipip {
-            let peers = header.sources.intersect(&self.peers(node));
-            let strangers = header.sources.minus(&peers);
-            let pieces = [(peers, Ruling::Accept), (strangers, Ruling::Drop)];
-            let piece = |(sources, ruling)| Piece {
-                sources,
-                ruling,
-                why: Why::Tunnel,
-            };
-            return Some(pieces.into_iter().filter(|(s, _)| !s.is_empty()).map(piece).collect());
-        }
-        (header.protocol == 17 && wireguard.is_some() && header.port == wireguard).then(|| everyone(Ruling::Accept))
+        Some(
+            pieces
+                .into_iter()
+                .filter(|(sources, _)| !sources.is_empty())
+                .map(piece)
+                .collect(),
+        )
     }
 
-    /// The same on the way out, in filterOutputChain.
-    pub(super) fn tunnel_output(&self, node: usize, header: &Header) -> bool {
-        let felix = &self.world.nodes[node].felix;
-        let pools = || self.world.pools.iter().filter(|pool| pool.family == header.family);
-        let to_peer = self.peers(node).contains(header.destination);
-        let vxlan = header.protocol == 17
-            && header.port == Some(felix.vxlan_port)
-            && felix.vxlan.unwrap_or(pools().any(|pool| pool.vxlan));
-        let ipip =
-            header.protocol == 4 && header.family == Family::V4 && felix.ipip.unwrap_or(pools().any(|pool| pool.ipip));
+    /// The same on the way out, in filterOutputChain: what it comes to, where it is one.
+    pub(super) fn tunnel_output(&self, node: usize, header: &Header) -> Option<(Ruling, Why)> {
+        match self.tunnel(node, header)? {
+            Tunnel::Unknown => Some((Ruling::Unknown, Why::Unread("IPPool"))),
+            Tunnel::Peers if !self.peers(node).contains(header.destination) => None,
+            Tunnel::Peers | Tunnel::Anyone => Some((Ruling::Accept, Why::Tunnel)),
+        }
+    }
+
+    fn tunnel(&self, node: usize, header: &Header) -> Option<Tunnel> {
+        let world = self.world;
+        let felix = &world.nodes[node].felix;
+        let pools = || world.pools.iter().filter(|pool| pool.family == header.family);
+        let (vxlan, ipip) = match header.protocol {
+            17 => (Some((felix.vxlan, pools().any(|pool| pool.vxlan))), None),
+            4 if header.family == Family::V4 => (None, Some((felix.ipip, pools().any(|pool| pool.ipip)))),
+            _ => return None,
+        };
+        let unread = world.unread("FelixConfiguration").is_some();
+        if let Some((set, pools)) = vxlan
+            .filter(|_| unread || header.port == Some(felix.vxlan_port))
+            .or(ipip)
+        {
+            if unread || (set.is_none() && !pools && world.unread("IPPool").is_some()) {
+                return Some(Tunnel::Unknown);
+            }
+            if set.unwrap_or(pools) {
+                return Some(Tunnel::Peers);
+            }
+        }
         let wireguard = match header.family {
             Family::V4 => felix.wireguard_v4,
             Family::V6 => felix.wireguard_v6,
         };
-        ((vxlan || ipip) && to_peer) || (header.protocol == 17 && wireguard.is_some() && header.port == wireguard)
+        (header.protocol == 17 && wireguard.is_some() && header.port == wireguard).then_some(Tunnel::Anyone)
     }
 
     /// Addresses of the other nodes.

@@ -118,10 +118,8 @@ impl World {
             rest: header.sources.clone(),
             pieces: Vec::new(),
         };
-        if let Some(why) = ["HostEndpoint", "GlobalNetworkPolicy", "FelixConfiguration"]
-            .into_iter()
-            .find(|kind| self.unread(kind).is_some())
-        {
+        let unread = |kinds: &[&'static str]| kinds.iter().copied().find(|kind| self.unread(kind).is_some());
+        if let Some(why) = unread(&["HostEndpoint"]) {
             asked.decide_rest(Ruling::Unknown, Why::Unread(why));
             return asked.pieces;
         }
@@ -129,6 +127,10 @@ impl World {
             asked.decide_rest(Ruling::Nothing, Why::NoEndpoint);
             return asked.pieces;
         };
+        if let Some(why) = unread(&["GlobalNetworkPolicy", "FelixConfiguration"]) {
+            asked.decide_rest(Ruling::Unknown, Why::Unread(why));
+            return asked.pieces;
+        }
         if stage != Stage::Forward {
             self.failsafes(node, direction, stage == Stage::Untracked, &mut asked);
         }
@@ -217,12 +219,12 @@ impl World {
     }
 
     fn tiers(&self, lists: &Lists, direction: Direction, asked: &mut Undecided<'_>) {
+        // Where a tier stands among the others is part of what was not read.
+        if lists.of(direction).iter().any(|run| !self.tiers[run.tier].known) {
+            return asked.decide_rest(Ruling::Unknown, Why::Unread("Tier"));
+        }
         for run in lists.of(direction) {
             if asked.rest.is_empty() {
-                return;
-            }
-            if !self.tiers[run.tier].known {
-                asked.decide_rest(Ruling::Unknown, Why::Unread("Tier"));
                 return;
             }
             let passed = self.tier(run, direction, asked);
@@ -262,6 +264,12 @@ impl World {
                 return;
             }
             let Some(rules) = &self.profiles[*number].rules else {
+                if let Some(why) = ["Profile", "Namespace"]
+                    .into_iter()
+                    .find(|kind| self.unread(kind).is_some())
+                {
+                    return asked.decide_rest(Ruling::Unknown, Why::Unread(why));
+                }
                 // A stand-in that denies (`felix/calc/active_rules_calculator.go`).
                 asked.decide_rest(Ruling::Drop, Why::MissingProfile(*number));
                 return;

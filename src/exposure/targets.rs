@@ -136,7 +136,8 @@ impl World {
             outward: self.governing_keys(node, outward),
             own: Family::ALL
                 .iter()
-                .map(|family| memberships.of(self.own_address(node, outward, *family)?))
+                .flat_map(|family| self.own_addresses(node, outward, *family))
+                .map(|address| memberships.of(address))
                 .collect(),
             itself: self.nodes[node].interfaces.as_ref().map(|_| node),
         }

@@ -33,12 +33,24 @@ pub struct World {
     pub(super) pools: Vec<Pool>,
     pub(super) pod_ranges: Option<AddressSet>,
     pub(super) unread: BTreeMap<String, String>,
+    pub(super) environment_read: bool,
     /// Policies in force for each different set of labels.
     pub(super) stages: Vec<Rc<Stages>>,
     /// What is in force at each kind of endpoint.
     pub(super) applied: Vec<Applied>,
     /// Where each address is.
     pub(super) places: BTreeMap<IpAddr, Place>,
+}
+
+/// What an answer takes for granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Assumption {
+    /// No firewall in front of the nodes was read: all are taken to let packets through.
+    FirewallInFront,
+    /// Where Calico leaves the verdict to the node's own firewall, it is taken to let packets through.
+    NodeFirewall,
+    /// calico-node's environment was not read: it is taken to set nothing.
+    Environment,
 }
 
 #[derive(Debug)]
@@ -232,6 +244,14 @@ impl World {
         self.places.get(&address).copied().unwrap_or(Place::Outside)
     }
 
+    /// Whether the address may be that of a pod that was not read.
+    pub(super) fn may_be_pod(&self, address: IpAddr) -> bool {
+        self.unread("Pod").is_some()
+            && !address.is_loopback()
+            && !self.places.contains_key(&address)
+            && self.pod_ranges.as_ref().is_none_or(|ranges| ranges.contains(address))
+    }
+
     /// The interface through which packets to one of the node's own addresses arrive.
     pub(super) fn arrival(&self, node: usize, address: IpAddr) -> Port {
         if address.is_loopback() {
@@ -329,17 +349,25 @@ impl World {
         }
     }
 
-    /// An address of the node in the family, for packets that it sends through that interface.
-    pub(super) fn own_address(&self, node: usize, port: Port, family: Family) -> Option<IpAddr> {
+    /// The address of the node in the family with which it sends through that interface; several where that is not
+    /// known.
+    pub(super) fn own_addresses(&self, node: usize, port: Port, family: Family) -> Vec<IpAddr> {
         let here = &self.nodes[node];
         let in_family = |a: &IpAddr| Family::of(*a) == family;
-        if let (Some(list), Port::Interface(i)) = (&here.interfaces, port) {
-            let own = list[i].addresses.iter().map(|(a, _)| *a).find(in_family);
-            if own.is_some() {
-                return own;
+        let all = here.addresses.iter().copied().filter(in_family);
+        match (&here.interfaces, port) {
+            (None, _) => all.collect(),
+            (Some(list), Port::Interface(i)) => {
+                let own = list[i].addresses.iter().map(|(a, _)| *a).find(in_family);
+                own.into_iter().chain(all).take(1).collect()
             }
+            (Some(_), _) => all.take(1).collect(),
         }
-        here.addresses.iter().copied().find(in_family)
+    }
+
+    /// The first of them.
+    pub(super) fn own_address(&self, node: usize, port: Port, family: Family) -> Option<IpAddr> {
+        self.own_addresses(node, port, family).first().copied()
     }
 
     /// Each dataplane that may be in use on some node.
@@ -348,6 +376,18 @@ impl World {
             .iter()
             .flat_map(|node| node.felix.dataplanes.iter().copied())
             .collect()
+    }
+
+    /// What answers take for granted, each the same everywhere.
+    pub fn assumptions(&self) -> Vec<Assumption> {
+        let mut all = vec![Assumption::FirewallInFront, Assumption::NodeFirewall];
+        all.extend((!self.environment_read).then_some(Assumption::Environment));
+        all
+    }
+
+    /// Kinds that were not read, with the reason.
+    pub fn not_read(&self) -> &BTreeMap<String, String> {
+        &self.unread
     }
 
     /// Why a kind was not read.

@@ -3,7 +3,7 @@
 //! The folder in `HOSTGUARD_CORPORA`, when set, may hold more files of the same form: `selectors*.jsonl.gz`,
 //! `validation*.jsonl.gz` and `packets*.jsonl.gz`.
 
-mod packets;
+pub mod packets;
 mod selectors;
 mod validation;
 
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 /// The cases of every `<prefix>*.jsonl.gz`, the recorded files first.
-fn cases(prefix: &str) -> Vec<(String, Value)> {
+pub fn cases(prefix: &str) -> Vec<(String, Value)> {
     let mut files = named(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpora"), prefix);
     if let Some(folder) = std::env::var_os("HOSTGUARD_CORPORA") {
         files.extend(named(Path::new(&folder), prefix));

@@ -147,13 +147,19 @@ pub fn packet(case: &Value, probe: &Value) -> Packet {
         destination: text(probe, "dst").parse().expect("an address"),
         protocol,
         port: probe["port"].as_u64().map(|_| number(probe, "port")),
-        source_port: probe["port"].as_u64().map(|_| 40000),
+        source_port: probe["port"].as_u64().map(|_| {
+            if probe["sport"].is_u64() {
+                number(probe, "sport")
+            } else {
+                40000
+            }
+        }),
         icmp_type,
         backend: probe["backend"].as_str().map(str::to_string),
     }
 }
 
-const RESOURCES: [&str; 3] = ["resources", "unvalidated_resources", "later_resources"];
+pub const RESOURCES: [&str; 3] = ["resources", "unvalidated_resources", "later_resources"];
 
 /// Ours and theirs, in the words of the corpus.
 fn answers(case: &Value, probe: &Value, world: &World) -> (String, String) {
