@@ -4,19 +4,23 @@
 
 #[path = "support"]
 mod support {
+    pub mod aggregated;
     pub mod audit;
     pub mod automatic_host_endpoint;
     pub mod baseline;
     pub mod cluster;
     pub mod command;
     pub mod control_plane;
+    pub mod fault_proxy;
     pub mod host_endpoint_controller;
     pub mod kinds;
     pub mod kubectl;
     pub mod live;
+    pub mod pieces;
     pub mod pipeline;
     pub mod plans;
     pub mod rest;
+    pub mod script;
     pub mod world;
 }
 
@@ -28,6 +32,7 @@ mod live {
     mod looking;
     mod moving;
     mod owners;
+    mod proxy;
     mod racing;
     mod refusals;
     mod server;
