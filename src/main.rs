@@ -17,11 +17,10 @@ fn main() -> ExitCode {
         }
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    ExitCode::from(
-        runtime
-            .expect("a runtime needs only memory")
-            .block_on(cmd::run(cli, &mut Terminal)),
-    )
+    let runtime = runtime.expect("a runtime needs only memory");
+    let code = runtime.block_on(cmd::run(cli, &mut Terminal));
+    runtime.shutdown_background(); // a credential plugin that hangs must not hold the end
+    ExitCode::from(code)
 }
 
 /// Standard streams. A reader that went away (`| head`) is no error.

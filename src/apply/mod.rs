@@ -49,8 +49,7 @@ pub enum Refused {
 /// What moves, for the story on standard error.
 #[derive(Clone, Debug)]
 pub enum Event<'a> {
-    Started(&'a Change),
-    Finished(&'a Key, &'a Outcome),
+    Finished(&'a Change, &'a Outcome),
     Waiting(&'a [String]),
     Settled,
     /// The object moved between reading and writing; the step is still the same and is tried again.

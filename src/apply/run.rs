@@ -94,7 +94,7 @@ fn last_is_done(report: &Report) -> bool {
 
 fn skip(change: &Change, why: &str, report: &mut Report, events: &mut (dyn FnMut(Event) + Send)) {
     let outcome = Outcome::Skipped(why.to_string());
-    events(Event::Finished(&change.key, &outcome));
+    events(Event::Finished(change, &outcome));
     report.steps.push((change.key.clone(), change.op.verb(), outcome));
 }
 
@@ -111,12 +111,11 @@ async fn step(change: &Change, run: &Run<'_>, report: &mut Report, events: &mut 
     if let Some(need) = unmet {
         return skip(change, &format!("it needs {}", need.key), report, events);
     }
-    events(Event::Started(change));
     let outcome = match perform(change, run, events).await {
         Ok(()) => Outcome::Done,
         Err(refusal) => Outcome::Failed(refusal),
     };
-    events(Event::Finished(&change.key, &outcome));
+    events(Event::Finished(change, &outcome));
     report.steps.push((change.key.clone(), change.op.verb(), outcome));
 }
 

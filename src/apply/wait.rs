@@ -93,7 +93,9 @@ pub async fn wait_until_settled(
     loop {
         let left = unsettled(&provider.read(&scope).await?);
         if left.is_empty() {
-            events(Event::Settled);
+            if !told.is_empty() {
+                events(Event::Settled);
+            }
             return Ok(left);
         }
         if Instant::now() + wait.interval > end {

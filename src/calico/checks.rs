@@ -35,10 +35,9 @@ pub(super) fn check(field: &Field, value: &Value, path: &Path, out: &mut Finding
     match (field.check, value) {
         (Check::None, _) | (_, Value::Null) => {}
         (Check::Between(least, most), Value::Number(number)) => {
-            if number.as_i64().is_none_or(|n| n < least || n > most) {
-                let message = format!("{} is not {}", shown(value), crd::range_text(least, most));
-                out.add(Stage::Validate, Id::ConfigRange, path, message);
-            }
+            let inside = number.as_i64().is_some_and(|n| (least..=most).contains(&n));
+            let wanted = crd::range_text(least, most);
+            report(inside, Id::ConfigRange, &wanted, value, path, out);
         }
         (Check::Unique, Value::Array(items)) => {
             for (i, item) in items.iter().enumerate().filter(|(i, item)| items[..*i].contains(item)) {
@@ -86,15 +85,14 @@ fn each(items: &[Value], path: &Path, mut check: impl FnMut(&str, &Path)) {
     }
 }
 
-fn simple(good: bool, wanted: &str, text: &str, path: &Path, out: &mut Findings) {
+fn report(good: bool, id: Id, wanted: &str, value: &Value, path: &Path, out: &mut Findings) {
     if !good {
-        out.add(
-            Stage::Validate,
-            Id::Format,
-            path,
-            format!("{} is not {wanted}", shown(&Value::from(text))),
-        );
+        out.add(Stage::Validate, id, path, format!("{} is not {wanted}", shown(value)));
     }
+}
+
+fn simple(good: bool, wanted: &str, text: &str, path: &Path, out: &mut Findings) {
+    report(good, Id::Format, wanted, &Value::from(text), path, out);
 }
 
 fn string(check: Check, text: &str, path: &Path, out: &mut Findings) {
@@ -153,19 +151,16 @@ fn string(check: Check, text: &str, path: &Path, out: &mut Findings) {
             path,
             out,
         ),
-        Check::OneOf(values) if !values.contains(&text) => {
-            let near = values.iter().find(|v| v.eq_ignore_ascii_case(text));
-            let finding = out.add(
-                Stage::Validate,
-                Id::Format,
-                path,
-                format!("{value} is not one of {}", values.join(", ")),
-            );
-            if let Some(near) = near {
-                finding.fix(format!("write `{near}`"));
-            }
-        }
+        Check::OneOf(values) if !values.contains(&text) => one_of(values, text, path, out),
         _ => {}
+    }
+}
+
+fn one_of(values: &[&str], text: &str, path: &Path, out: &mut Findings) {
+    let message = format!("{} is not one of {}", shown(&Value::from(text)), values.join(", "));
+    let finding = out.add(Stage::Validate, Id::Format, path, message);
+    if let Some(near) = values.iter().find(|v| v.eq_ignore_ascii_case(text)) {
+        finding.fix(format!("write `{near}`"));
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::findings::{Findings, Stage, shown};
+use super::findings::{Findings, Stage, shown, shown_typed};
 use super::format::fits;
 use super::golang::canonical_number;
 use super::path::Path;
@@ -91,7 +91,7 @@ impl Checker<'_> {
     }
 
     fn wrong_type(&mut self, value: &Value, wanted: &str, path: &Path) {
-        let message = format!("{} where {wanted} belongs", shown(value));
+        let message = format!("{} where {wanted} belongs", shown_typed(value));
         self.out
             .add(self.stage, Id::WrongType, path, message)
             .fix(format!("write {wanted}"));
@@ -101,10 +101,9 @@ impl Checker<'_> {
         for field in fields {
             match map.get(field.name) {
                 // The CRDs say no more of metadata than that it is an object.
+                Some(value) if field.name == "metadata" && path.0.is_empty() && value.is_object() => {}
                 Some(value) if field.name == "metadata" && path.0.is_empty() => {
-                    if !value.is_object() {
-                        self.wrong_type(value, "an object", &path.key("metadata"));
-                    }
+                    self.wrong_type(value, "an object", &path.key("metadata"));
                 }
                 Some(value) => self.value(field, value, &path.key(field.name)),
                 None if field.required => {
@@ -198,8 +197,13 @@ pub(super) fn range_text(least: i64, most: i64) -> String {
 }
 
 /// `80`, and also `80.0` and `8e1`.
+///
+/// Beyond 64 bits a number is a float to Kubernetes, and a float counts up to 2^53 and within one part in a thousand
+/// million (`github.com/go-openapi/swag` IsFloat64AJSONInteger).
 fn is_whole(value: &Value) -> bool {
-    value.is_i64() || value.is_u64() || value.as_f64().is_some_and(|f| f.fract() == 0.0 && f.abs() < 9.01e15)
+    let float =
+        |f: f64| f.abs() < 9_007_199_254_740_992.0 && (f.fract() == 0.0 || f.fract().abs() / (2.0 * f.abs()) < 1e-9);
+    value.is_i64() || value.as_f64().is_some_and(float)
 }
 
 fn wanted(ty: &Type) -> &'static str {
@@ -221,10 +225,9 @@ fn wanted(ty: &Type) -> &'static str {
 fn form_fix(form: Form, text: &str) -> Option<String> {
     let listed = |values: &[&str]| {
         let near = values.iter().find(|v| v.eq_ignore_ascii_case(text));
-        let closest = values
-            .iter()
-            .max_by(|a, b| strsim::jaro_winkler(a, text).total_cmp(&strsim::jaro_winkler(b, text)));
-        match near.or(closest.filter(|v| strsim::jaro_winkler(v, text) > 0.8)) {
+        let score = |value: &str| strsim::jaro_winkler(&value.to_lowercase(), &text.to_lowercase());
+        let closest = values.iter().max_by(|a, b| score(a).total_cmp(&score(b)));
+        match near.or(closest.filter(|v| score(v) > 0.8)) {
             Some(value) => format!("write `{value}`"),
             None => format!(
                 "write one of {}",

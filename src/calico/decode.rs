@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Number, Value};
 
-use super::findings::{Findings, Stage, shown};
+use super::findings::{Findings, Stage, shown_typed};
 use super::golang;
 use super::path::Path;
 use super::rules::Id;
@@ -51,7 +51,7 @@ impl Decoder<'_> {
     }
 
     fn report(&mut self, problem: Problem, raw: &Value, path: &Path) {
-        let value = shown(raw);
+        let value = shown_typed(raw);
         let (id, message, fix) = match problem {
             Problem::Type(wanted) => (
                 Id::WrongType,
@@ -173,7 +173,7 @@ fn scalar(field: &Field, raw: &Value) -> Result<Value, Problem> {
         (Type::Duration(_), _) => Err(Problem::Type("a duration")),
         (Type::Time, Value::String(text)) if golang::is_rfc3339(text) => Ok(raw.clone()),
         (Type::Time, _) => Err(Problem::Type("a time such as `2026-01-02T15:04:05Z`")),
-        (Type::Port, Value::String(text)) => golang::port(text).map(golang::Port::to_json).ok_or(Problem::Port),
+        (Type::Port, Value::String(text)) => golang::port(text).map(golang::Port::into_json).ok_or(Problem::Port),
         (Type::Port, Value::Number(number)) => integer(Width::U16, number).map_err(|_| Problem::Port),
         (Type::Port, _) => Err(Problem::Type("a port")),
         (Type::Protocol | Type::Dscp, Value::String(text)) => {

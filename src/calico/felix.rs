@@ -1,11 +1,11 @@
 //! What Felix does with an object that a kube-apiserver has accepted.
 //!
 //! It converts to an older model and validates that (`typha/pkg/validator/v1/validator.go`): a policy or host endpoint
-//! that fails counts as missing (`felix/calc/validation_filter.go`). Some objects that pass stop it altogether.
+//! that fails counts as missing (`felix/calc/validation_filter.go`). What stops Felix altogether is in `crash.rs`.
 
 use serde_json::Value;
 
-use super::cross::{given, items, text};
+use super::cross::{items, text};
 use super::findings::{Findings, Stage, shown};
 use super::format;
 use super::golang::Port;
@@ -237,7 +237,10 @@ fn host_endpoint(spec: &Value, at: &Path, out: &mut Findings) {
                 Stage::Dropped,
                 Id::EndpointPortNumber,
                 &at.key("protocol"),
-                format!("protocol {}", shown(protocol)),
+                format!(
+                    "endpoint port protocol {} is not TCP, UDP or SCTP by name",
+                    shown(protocol)
+                ),
             )
             .because(ENDPOINT)
             .fix("write TCP, UDP or SCTP");
@@ -252,191 +255,5 @@ fn host_endpoint(spec: &Value, at: &Path, out: &mut Findings) {
             )
             .because(ENDPOINT);
         }
-    }
-}
-
-const PANIC: &str = "Felix panics on every node it reaches, and again after each restart";
-
-/// Objects that pass every filter and stop Felix, as observed; over an object as `decode.rs` writes it.
-pub(super) fn crashes(kind: &str, object: &Value, out: &mut Findings) {
-    let null = Value::Null;
-    let spec = object.get("spec").unwrap_or(&null);
-    let at = Path::keys(&["spec"]);
-    match kind {
-        "GlobalNetworkPolicy" | "NetworkPolicy" => {
-            for direction in ["ingress", "egress"] {
-                for (i, rule) in items(spec, direction).iter().enumerate() {
-                    fatal_rule(rule, &at.key(direction).index(i), out);
-                }
-            }
-        }
-        "GlobalNetworkSet" | "NetworkSet" => {
-            for (i, net) in items(spec, "nets").iter().enumerate() {
-                let written = net.as_str().unwrap_or_default();
-                let mapped = written.contains(':')
-                    && format::go_net(written).is_some_and(|n| n.family == Some(crate::net::Family::V4));
-                if written.is_empty() || mapped {
-                    out.add(
-                        Stage::Crash,
-                        Id::SetEntry,
-                        &at.key("nets").index(i),
-                        format!("{} in a network set", shown(net)),
-                    )
-                    .because("Felix panics once a rule uses the set")
-                    .fix(if written.is_empty() {
-                        "remove the entry"
-                    } else {
-                        "write it as IPv4"
-                    });
-                }
-            }
-        }
-        "FelixConfiguration" => felix_configuration(spec, &at, out),
-        _ => {}
-    }
-}
-
-fn fatal_rule(rule: &Value, at: &Path, out: &mut Findings) {
-    let protocol = rule.get("protocol");
-    let named = protocol
-        .and_then(Value::as_str)
-        .is_some_and(|p| p.eq_ignore_ascii_case("ICMP") || p.eq_ignore_ascii_case("ICMPv6"));
-    let numbered = matches!(protocol.and_then(Value::as_u64), Some(1 | 58));
-    if given(rule, "notICMP") && !named && !numbered {
-        out.add(
-            Stage::Crash,
-            Id::NotIcmp,
-            &at.key("notICMP"),
-            "notICMP in a rule without protocol ICMP or ICMPv6",
-        )
-        .because(PANIC)
-        .fix("add `protocol: ICMP` or `protocol: ICMPv6`");
-    }
-    if (given(rule, "icmp") || given(rule, "notICMP")) && numbered && !given(rule, "ipVersion") {
-        out.add(
-            Stage::Crash,
-            Id::IcmpNumber,
-            &at.key("protocol"),
-            "icmp with a numeric protocol and no ipVersion",
-        )
-        .because(PANIC)
-        .fix("write the protocol by name");
-    }
-    if protocol.is_some() && given(rule, "notProtocol") {
-        out.add(
-            Stage::Crash,
-            Id::TwoProtocols,
-            &at.key("notProtocol"),
-            "protocol and notProtocol in one rule",
-        )
-        .because("Felix panics on it in iptables mode")
-        .fix("remove `notProtocol`");
-    }
-    for key in ["icmp", "notICMP"] {
-        if rule.get(key).is_some_and(|i| given(i, "type") && given(i, "code")) {
-            out.add(
-                Stage::Crash,
-                Id::TypeAndCode,
-                &at.key(key),
-                format!("{key} with type and code"),
-            )
-            .because("Felix panics on it in nftables mode")
-            .fix("remove `code`");
-        }
-    }
-}
-
-const NO_START: &str = "Felix does not start on any node that reads it";
-
-fn felix_configuration(spec: &Value, at: &Path, out: &mut Findings) {
-    for key in ["failsafeInboundHostPorts", "failsafeOutboundHostPorts"] {
-        for (i, entry) in items(spec, key).iter().enumerate() {
-            failsafe(entry, &at.key(key).index(i), out);
-        }
-    }
-    for key in ["iptablesMarkMask", "nftablesMarkMask"] {
-        // Felix takes several marks of its own; fewer than two bits were seen to stop it.
-        if let Some(mask) = spec.get(key).and_then(Value::as_u64).filter(|m| *m < 2) {
-            out.add(
-                Stage::Crash,
-                Id::MarkMask,
-                &at.key(key),
-                format!("mask {mask} leaves no bits for Felix"),
-            )
-            .because(NO_START)
-            .fix("write 4294901760, the default");
-        }
-    }
-    if let Some(size) = spec.get("maxIpsetSize").and_then(Value::as_i64).filter(|n| *n < 2) {
-        out.add(
-            Stage::Crash,
-            Id::IpsetSize,
-            &at.key("maxIpsetSize"),
-            format!("maxIpsetSize {size}"),
-        )
-        .because(NO_START)
-        .fix("write 1048576, the default");
-    }
-    for key in ["iptablesFilterDenyAction", "nftablesFilterDenyAction"] {
-        let Some(action) = text(spec, key) else { continue };
-        if !matches!(action, "Drop" | "Reject") {
-            let right = if action.eq_ignore_ascii_case("drop") {
-                "Drop"
-            } else {
-                "Reject"
-            };
-            if action.eq_ignore_ascii_case("reject") {
-                out.add(
-                    Stage::Crash,
-                    Id::DenyCase,
-                    &at.key(key),
-                    format!("`{action}` is not spelled {right}"),
-                )
-                .because(NO_START)
-                .fix("write `Drop`");
-            }
-        }
-    }
-    if let Some(prefixes) = text(spec, "interfacePrefix") {
-        for prefix in prefixes.split(',') {
-            if prefix.is_empty() || !format::is_plain_interface(prefix) {
-                out.add(
-                    Stage::Crash,
-                    Id::InterfacePrefix,
-                    &at.key("interfacePrefix"),
-                    format!("{} is not an interface prefix", shown(&Value::from(prefix))),
-                )
-                .because(NO_START)
-                .fix("write the prefix of the pods' interfaces, such as `cali`");
-            }
-        }
-    }
-}
-
-fn failsafe(entry: &Value, at: &Path, out: &mut Findings) {
-    let protocol = entry.get("protocol").and_then(Value::as_str).unwrap_or_default();
-    if !protocol.eq_ignore_ascii_case("tcp") && !protocol.eq_ignore_ascii_case("udp") {
-        let message = match protocol {
-            "" => "a failsafe port without a protocol".to_string(),
-            other => format!("failsafe protocol {}", shown(&Value::from(other))),
-        };
-        out.add(Stage::Crash, Id::FailsafeProtocol, &at.key("protocol"), message)
-            .because(NO_START)
-            .fix("write TCP or UDP");
-    }
-    if entry.get("port").and_then(Value::as_u64) == Some(0) {
-        out.add(Stage::Crash, Id::FailsafePort, &at.key("port"), "failsafe port 0")
-            .because(NO_START)
-            .fix("write a port from 1 to 65535");
-    }
-    if let Some(net) = text(entry, "net").filter(|n| format::go_net(n).is_none()) {
-        out.add(
-            Stage::Crash,
-            Id::FailsafeNet,
-            &at.key("net"),
-            format!("{} is not a network", shown(&Value::from(net))),
-        )
-        .because(PANIC)
-        .fix("write a network such as `10.0.0.0/8`");
     }
 }

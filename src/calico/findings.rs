@@ -102,6 +102,10 @@ impl Findings {
     /// One violation per rule and place, in the order of places.
     pub fn into_violations(self, object: &Value) -> Vec<Violation> {
         let mut list = self.list;
+        // What cannot be read counts as not given in the later passes; their complaints at that place are no news.
+        let unread = |f: &Finding| f.stages.contains(&Stage::Decode) || f.stages.contains(&Stage::Unreadable);
+        let unreadable: BTreeSet<Path> = list.iter().filter(|f| unread(f)).map(|f| f.path.clone()).collect();
+        list.retain(|f| unread(f) || f.id == Id::WrongType || !unreadable.contains(&f.path));
         // Passes over what Calico's types make of the object also complain of what is not there.
         let missing: BTreeSet<Path> = list
             .iter()
@@ -151,7 +155,7 @@ fn violation(finding: Finding, level: Level) -> Violation {
 /// A value as a message shows it, cut to a readable length.
 pub(super) fn shown(value: &Value) -> String {
     let text = match value {
-        Value::String(text) => format!("`{}`", text.escape_debug()),
+        Value::String(text) => format!("`{}`", printable(text)),
         Value::Array(_) => return "a list".to_string(),
         Value::Object(_) => return "an object".to_string(),
         other => format!("`{other}`"),
@@ -160,4 +164,24 @@ pub(super) fn shown(value: &Value) -> String {
         Some((end, _)) => format!("{}…`", &text[..end]),
         None => text,
     }
+}
+
+/// The same with the quotes that tell text from a number.
+pub(super) fn shown_typed(value: &Value) -> String {
+    match value {
+        Value::String(text) => shown(&Value::from(format!("\"{text}\""))),
+        other => shown(other),
+    }
+}
+
+/// Line breaks and other control characters as escapes.
+fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c.is_control() {
+            true => out.extend(c.escape_default()),
+            false => out.push(c),
+        }
+    }
+    out
 }

@@ -10,7 +10,7 @@ pub(super) enum Port {
 }
 
 impl Port {
-    pub fn to_json(self) -> Value {
+    pub fn into_json(self) -> Value {
         match self {
             Port::Range(low, high) if low == high => Value::from(low),
             Port::Range(low, high) => Value::from(format!("{low}:{high}")),
@@ -18,7 +18,7 @@ impl Port {
         }
     }
 
-    /// From what [`Port::to_json`] wrote.
+    /// From what [`Port::into_json`] wrote.
     pub fn from_json(value: &Value) -> Option<Self> {
         match value {
             Value::String(text) => port(text),

@@ -19,7 +19,10 @@ pub(super) fn check(kind: &str, object: &Value, out: &mut Findings) {
         "GlobalNetworkPolicy" => policy(spec, &at, true, out),
         "NetworkPolicy" => policy(spec, &at, false, out),
         "GlobalNetworkSet" | "NetworkSet" => nets(spec, "nets", &at, out),
-        "FelixConfiguration" => felix(spec, &at, out),
+        "FelixConfiguration" => {
+            annotated(object, out);
+            felix(spec, &at, out);
+        }
         _ => {}
     }
 }
@@ -35,11 +38,6 @@ fn policy(spec: &Value, at: &Path, global: bool, out: &mut Findings) {
                 pod_only(&at.key(key), key, "the policy selects no host endpoint", out);
             }
         }
-    }
-    if global && items(spec, "types").is_empty() {
-        out.add(Stage::Advice, Id::TypesMissing, at, "`types` is not given")
-            .because("objects written past Calico's own servers then apply in both directions")
-            .fix("add `types: [Ingress]`, `[Egress]` or both");
     }
     for direction in ["ingress", "egress"] {
         for (i, rule) in items(spec, direction).iter().enumerate() {
@@ -58,7 +56,8 @@ fn policy(spec: &Value, at: &Path, global: bool, out: &mut Findings) {
                     nets(entity, key, &at.key(side), out);
                 }
                 for key in ["namespaceSelector", "serviceAccounts"] {
-                    if host && given(entity, key) && entity[key] != "" {
+                    // An empty text is none, and global() is about hosts and global sets.
+                    if host && given(entity, key) && entity[key] != "" && entity[key] != "global()" {
                         pod_only(&at.key(side).key(key), key, "it matches pods only", out);
                     }
                 }
@@ -129,6 +128,20 @@ fn one_family(rule: &Value, at: &Path, out: &mut Findings) {
 }
 
 fn felix(spec: &Value, at: &Path, out: &mut Findings) {
+    for key in ["failsafeInboundHostPorts", "failsafeOutboundHostPorts"] {
+        for (i, entry) in items(spec, key).iter().enumerate() {
+            if entry.get("port").and_then(Value::as_f64) == Some(0.0) {
+                out.add(
+                    Stage::House,
+                    Id::FailsafePort,
+                    &at.key(key).index(i).key("port"),
+                    "failsafe port 0",
+                )
+                .because("it opens nothing")
+                .fix("write a port from 1 to 65535");
+            }
+        }
+    }
     for key in ["iptablesFilterDenyAction", "nftablesFilterDenyAction"] {
         if text(spec, key) == Some("Reject") {
             out.add(Stage::Advice, Id::DenyReject, &at.key(key), "deny action Reject")
@@ -142,5 +155,22 @@ fn felix(spec: &Value, at: &Path, out: &mut Findings) {
         finding
             .because("nothing checks it, and the configuration applies to no node")
             .fix = error.fix;
+    }
+}
+
+fn annotated(object: &Value, out: &mut Findings) {
+    let annotations = object.pointer("/metadata/annotations").and_then(Value::as_object);
+    for key in annotations.into_iter().flat_map(|a| a.keys()) {
+        if let Some(parameter) = key.strip_prefix("config.projectcalico.org/") {
+            let message = format!("annotation `{key}` sets {parameter} past the spec");
+            out.add(
+                Stage::Advice,
+                Id::AnnotatedConfig,
+                &Path::keys(&["metadata", "annotations", key]),
+                message,
+            )
+            .because("Felix takes the annotation's value, whatever the spec says")
+            .fix("write the parameter in the spec");
+        }
     }
 }

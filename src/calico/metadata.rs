@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::cross::{is_true, items, text};
 use super::findings::{Findings, Stage, shown};
 use super::format;
 use super::path::Path;
@@ -85,6 +86,18 @@ pub(super) fn check_kubernetes(kind: &str, object: &Value, stage: Stage, out: &m
         }
         _ => {}
     }
+    if let Some(prefix) = metadata
+        .get("generateName")
+        .and_then(Value::as_str)
+        .filter(|p| !is_name_prefix(p))
+    {
+        let message = format!(
+            "generateName {} is not the start of a name",
+            shown(&Value::from(prefix))
+        );
+        out.add(stage, Id::Name, &at.key("generateName"), message);
+    }
+    references(metadata, &at, stage, out);
     // A map with a value that is not text is dropped as a whole before this check.
     let all_text = |v: &&Value| {
         v.as_object()
@@ -96,6 +109,52 @@ pub(super) fn check_kubernetes(kind: &str, object: &Value, stage: Stage, out: &m
     if metadata.get("labels").filter(all_text).is_some() {
         labels(metadata, &at, stage, out);
     }
+}
+
+/// Finalizers and owners; a list with an entry of another type is dropped as a whole before this check.
+fn references(metadata: &Value, at: &Path, stage: Stage, out: &mut Findings) {
+    let finalizers = items(metadata, "finalizers");
+    for (i, finalizer) in finalizers
+        .iter()
+        .enumerate()
+        .filter(|_| finalizers.iter().all(Value::is_string))
+    {
+        if !finalizer.as_str().is_none_or(format::is_qualified_name) {
+            let message = format!("finalizer {} is not allowed", shown(finalizer));
+            out.add(stage, Id::Label, &at.key("finalizers").index(i), message);
+        }
+    }
+    let owners = items(metadata, "ownerReferences");
+    for (i, owner) in owners
+        .iter()
+        .enumerate()
+        .filter(|_| owners.iter().all(Value::is_object))
+    {
+        let at = at.key("ownerReferences").index(i);
+        for key in ["apiVersion", "kind", "name", "uid"]
+            .into_iter()
+            .filter(|key| text(owner, key).is_none())
+        {
+            out.add(stage, Id::Missing, &at, format!("`{key}` is missing"))
+                .fix(format!("add `{key}`"));
+        }
+        if is_true(owner, "controller") && owners[..i].iter().any(|o| is_true(o, "controller")) {
+            out.add(
+                stage,
+                Id::Value,
+                &at.key("controller"),
+                "a second owner is marked as the controller",
+            )
+            .fix("mark one owner only");
+        }
+    }
+}
+
+/// A trailing dash is what the generated part follows (`k8s.io/apimachinery/pkg/api/validation` maskTrailingDash).
+fn is_name_prefix(prefix: &str) -> bool {
+    let masked = prefix.strip_suffix('-').filter(|p| !p.is_empty() && p.is_ascii());
+    let masked = masked.map_or_else(|| prefix.to_string(), |p| format!("{}a", &p[..p.len() - 1]));
+    prefix.is_empty() || format::is_dns_subdomain(&masked)
 }
 
 fn report_name(name: &str, good: bool, rule: &str, longest: usize, at: &Path, stage: Stage, out: &mut Findings) {

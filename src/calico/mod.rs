@@ -5,6 +5,8 @@
 //! Calico's own code.
 
 mod checks;
+mod configs;
+mod crash;
 mod crd;
 mod cross;
 mod decode;

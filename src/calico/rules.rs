@@ -125,8 +125,8 @@ rules! {
     TierExists "HG0416" SERVER, "libcalico-go/lib/clientv3/globalnetworkpolicy.go", "tier does not exist",
         "Calico's create path looks the tier up. Where nothing does, Felix enforces the policy after all others with a deny at the end.";
     ReservedLabel "HG0417" SERVER, VAL, "reserved label", "projectcalico.org/namespace is set by Calico when it flattens namespaces.";
-    Duration "HG0418" EVERY, "k8s.io/apimachinery/pkg/apis/meta/v1/duration.go", "not a duration", "Calico reads durations as Go does: 90s, 1m30s.";
-    PortForm "HG0419" EVERY, "api/pkg/lib/numorstring/port.go", "not a port, range or port name",
+    Duration "HG0418" DROPPED, "k8s.io/apimachinery/pkg/apis/meta/v1/duration.go", "not a duration", "Calico reads durations as Go does: 90s, 1m30s.";
+    PortForm "HG0419" DROPPED, "api/pkg/lib/numorstring/port.go", "not a port, range or port name",
         "Felix cannot decode the object at all: it keeps what it had before, and after a restart has nothing.";
     PortZero "HG0420" DROPPED, VAL, "port 0", "Ports go from 1 to 65535. Felix treats a policy with port 0 as missing.";
     PortName "HG0421" DROPPED, VAL, "not a port name", "Named ports are Kubernetes port names: at most 15 lower-case letters, digits and dashes, with a letter.";
@@ -172,21 +172,23 @@ rules! {
     FailsafeNet "HG0465" Gates::FELIX, "libcalico-go/lib/backend/syncersv1/updateprocessors/felixconfigprocessor.go", "failsafe network that does not parse",
         "Nothing checks it, and Felix dereferences the failed result.";
     FailsafeProtocol "HG0466" Gates::FELIX, "felix/config/param_types.go", "failsafe protocol other than TCP and UDP", "Felix knows no other and will not start.";
-    FailsafePort "HG0467" Gates::FELIX, "felix/config/param_types.go", "failsafe port 0", "Felix will not start.";
+    FailsafePort "HG0467" Gates::HOSTGUARD, HOUSE, "failsafe port 0", "Felix takes it and it opens nothing: the port that was meant stays closed.";
     MarkMask "HG0468" Gates::FELIX, SEEN, "packet mark mask too small", "Felix needs several bits of its own and does not start without them.";
     InterfacePrefix "HG0469" Gates::FELIX, SEEN, "interface prefix that stops Felix or takes the node's addresses",
         "An interface that matches counts as a pod's: Felix removes its addresses.";
     IpsetSize "HG0470" Gates::FELIX, SEEN, "maxIpsetSize below 2", "Felix panics on it.";
-    DenyCase "HG0471" Gates::FELIX, SEEN, "deny action in another case", "The CRD ignores case; Felix panics on a deny action that is not spelled Drop or Reject.";
-    DenyReject "HG0472" Gates::FELIX, "https://github.com/projectcalico/calico/issues/7914", "deny action Reject", "REJECT is rendered into tables that do not have it: Felix dies once a normal or pre-DNAT policy exists.";
+    DenyCase "HG0471" Gates::FELIX, SEEN, "deny action reject in lower case", "The CRD ignores case. REJECT is rendered into tables that do not have it, and Felix dies.";
+    DenyReject "HG0472" Gates::FELIX.and(Gates::HOSTGUARD), "https://github.com/projectcalico/calico/issues/7914", "deny action Reject", "REJECT is rendered into tables that do not have it: Felix dies once a normal or pre-DNAT policy exists.";
     EndpointPortNumber "HG0473" Gates::FELIX, MODEL, "endpoint port protocol as a number or in another spelling", "Felix drops the whole host endpoint: the node is unprotected.";
     ProfileName "HG0474" Gates::FELIX, MODEL, "profile name that Felix cannot hold", "Felix drops the whole host endpoint: the node is unprotected.";
     Combined "HG0475" Gates::FELIX, MODEL, "selectors that do not parse once combined", "Felix joins the selectors of a policy or rule as text and treats the policy as missing when the result does not parse.";
+    StartValue "HG0476" Gates::FELIX, "felix/config/config_params.go", "value Felix does not start with", "The parameter is marked die-on-fail and no server checks it as Felix does.";
     Placeholder "HG0480" Gates::HOSTGUARD, HOUSE, "placeholder or blank left in a network", "Native CRDs accept it and Felix skips it, so the rule matches everybody.";
     PodOnly "HG0481" Gates::HOSTGUARD, HOUSE, "condition that no host satisfies", "Namespace, service account and http conditions hold for pods only; on a host policy they match nothing, or http is not looked at.";
     OtherFamily "HG0482" Gates::HOSTGUARD, "felix/rules/policy.go", "deny without effect in the other family", "A rule whose networks are all of one family is not rendered for the other, also when they are in notNets.";
-    TypesMissing "HG0483" Gates::HOSTGUARD, HOUSE, "types not given", "What is filled in differs between the ways an object is written; say which directions are meant.";
-    NodeSelector "HG0484" Gates::HOSTGUARD, HOUSE, "nodeSelector that does not parse", "No gate checks it, and the configuration then applies nowhere.";
+    NodeSelector "HG0483" Gates::HOSTGUARD, HOUSE, "nodeSelector that does not parse", "No gate checks it, and the configuration then applies nowhere.";
+    AnnotatedConfig "HG0484" Gates::HOSTGUARD, "libcalico-go/lib/backend/syncersv1/updateprocessors/configurationprocessor.go", "configuration in an annotation",
+        "An annotation config.projectcalico.org/<Parameter> overrides the spec and is checked by nothing.";
 }
 
 #[cfg(test)]
@@ -207,6 +209,6 @@ mod tests {
             );
             assert!(rule.gates.names().next().is_some(), "{}", rule.id);
         }
-        assert_eq!(Id::TypesMissing.rule().id, "HG0483");
+        assert_eq!(Id::AnnotatedConfig.rule().id, "HG0484");
     }
 }

@@ -1,5 +1,11 @@
-use super::*;
+use std::collections::BTreeMap;
+use std::io::Read;
+
+use proptest::prelude::*;
 use serde_json::json;
+
+use super::schema::{Field, KINDS, Type};
+use super::*;
 
 fn policy(spec: Value) -> Value {
     json!({"apiVersion": "projectcalico.org/v3", "kind": "GlobalNetworkPolicy", "metadata": {"name": "p"}, "spec": spec})
@@ -107,4 +113,214 @@ fn defaults_are_what_calico_stores() {
         json!({"selector": "all()", "egress": [{"action": "Allow"}], "order": 100, "tier": "default", "types": ["Egress"]})
     );
     assert_eq!(object["metadata"]["labels"]["projectcalico.org/tier"], "default");
+}
+
+#[test]
+fn configurations_felix_dies_of() {
+    let errors = |spec: Value| {
+        let object = json!({"apiVersion": "projectcalico.org/v3", "kind": "FelixConfiguration", "metadata": {"name": "default"}, "spec": spec});
+        let found = validate(&object);
+        found
+            .into_iter()
+            .filter(|v| v.level == Level::Error)
+            .map(|v| v.rule.id)
+            .collect::<Vec<_>>()
+    };
+    for (spec, id) in [
+        (
+            json!({"failsafeInboundHostPorts": [{"protocol": "SCTP", "port": 22}]}),
+            "HG0466",
+        ),
+        (json!({"failsafeInboundHostPorts": [{"port": 22}]}), "HG0466"),
+        (
+            json!({"failsafeInboundHostPorts": [{"protocol": "TCP", "port": 22, "net": "${ADMIN}"}]}),
+            "HG0465",
+        ),
+        (
+            json!({"failsafeInboundHostPorts": [{"protocol": "TCP", "port": 22, "net": "::ffff:1.2.3.4/128"}]}),
+            "HG0465",
+        ),
+        (
+            json!({"failsafeOutboundHostPorts": [{"protocol": "TCP", "port": 0}]}),
+            "HG0467",
+        ),
+        (json!({"iptablesMarkMask": 1}), "HG0468"),
+        (json!({"iptablesMarkMask": 0xf000}), "HG0468"),
+        (json!({"iptablesMarkMask": 0xf8000, "wireguardEnabled": true}), "HG0468"),
+        (json!({"interfacePrefix": "a b"}), "HG0469"),
+        (json!({"interfacePrefix": "cali,eth"}), "HG0469"),
+        (json!({"interfacePrefix": "cali,"}), "HG0469"),
+        (json!({"maxIpsetSize": 0}), "HG0470"),
+        (json!({"iptablesFilterDenyAction": "reject"}), "HG0471"),
+        (json!({"metadataAddr": "a:b"}), "HG0476"),
+    ] {
+        assert!(errors(spec.clone()).contains(&id), "{spec}: {:?}", errors(spec.clone()));
+    }
+    for spec in [
+        json!({"failsafeInboundHostPorts": [{"protocol": "tcp", "port": 9100, "net": ""}, {"protocol": "UDP", "port": 1, "net": "10.0.0.1"}]}),
+        json!({"iptablesMarkMask": 65280, "interfacePrefix": "cali,eni,azv,gke", "iptablesFilterDenyAction": "Reject"}),
+        json!({"chainInsertMode": "append", "defaultEndpointToHostAction": "", "maxIpsetSize": 2}),
+    ] {
+        assert_eq!(errors(spec.clone()), Vec::<&str>::new(), "{spec}");
+    }
+}
+
+#[test]
+fn a_reserved_label_is_refused() {
+    let label = json!({"projectcalico.org/namespace": "x"});
+    let object = json!({"apiVersion": "projectcalico.org/v3", "kind": "GlobalNetworkSet", "metadata": {"name": "s", "labels": label}, "spec": {}});
+    assert_eq!(
+        broken(&object),
+        ["HG0417 metadata.labels[\"projectcalico.org/namespace\"] label `projectcalico.org/namespace` is reserved"]
+    );
+}
+
+fn gate(stage: Stage) -> Gates {
+    match stage {
+        Stage::Strict => Gates::STRICT,
+        Stage::Decode | Stage::Validate | Stage::Create | Stage::Stored => Gates::AGGREGATED,
+        Stage::Native => Gates::NATIVE,
+        Stage::Unreadable | Stage::Dropped | Stage::Crash => Gates::FELIX,
+        Stage::House | Stage::Advice => Gates::HOSTGUARD,
+    }
+}
+
+/// A rule's row names every gate at which the corpus meets it, and no gate that never does where it is met often.
+#[test]
+fn rows_name_the_gates_that_refuse() {
+    let bytes: &[u8] = include_bytes!("../../tests/corpora/validation.jsonl.gz");
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(bytes)
+        .read_to_string(&mut text)
+        .expect("gzip");
+    let mut met: BTreeMap<&str, BTreeMap<Gates, usize>> = BTreeMap::new();
+    for line in text.lines() {
+        let case: Value = serde_json::from_str(line).expect("JSON");
+        let (kind, object) = (case["kind"].as_str().unwrap_or_default(), &case["object"]);
+        let mut out = Findings::default();
+        verdict::run(kind, object, None, &mut out);
+        house::check(kind, object, &mut out);
+        for finding in &out.list {
+            for stage in &finding.stages {
+                *met.entry(finding.id.rule().id)
+                    .or_default()
+                    .entry(gate(*stage))
+                    .or_default() += 1;
+            }
+        }
+    }
+    let mut wrong = Vec::new();
+    for rule in RULES {
+        let seen = met.get(rule.id).cloned().unwrap_or_default();
+        let often = seen.values().sum::<usize>() >= 20;
+        for gate in [
+            Gates::AGGREGATED,
+            Gates::NATIVE,
+            Gates::STRICT,
+            Gates::FELIX,
+            Gates::HOSTGUARD,
+        ] {
+            match (rule.gates.contains(gate), seen.get(&gate)) {
+                (false, Some(count)) => wrong.push(format!("{} is met at {gate} {count} times", rule.id)),
+                (true, None) if often => wrong.push(format!("{} is never met at {gate}", rule.id)),
+                _ => {}
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Builds an object along the tree of a kind, by choices: mostly fitting values, some of any type.
+fn build(field: &Field, choices: &mut impl Iterator<Item = u8>) -> Value {
+    const TEXTS: [&str; 16] = [
+        "",
+        "a",
+        "all()",
+        "has(",
+        "10.0.0.0/8",
+        "1.2.3.4",
+        "::ffff:1.2.3.4/100",
+        "${X}",
+        "TCP",
+        "80",
+        "90:80",
+        "é",
+        "1.5s",
+        "90s",
+        "(",
+        "Allow",
+    ];
+    let mut next = || choices.next().unwrap_or(0);
+    let any = next();
+    if any < 12 {
+        return [
+            json!(null),
+            json!(-1),
+            json!(6.0),
+            json!(1e30),
+            json!(true),
+            json!([null]),
+            json!({"x": 1}),
+            json!(u64::MAX),
+        ][usize::from(any % 8)]
+        .clone();
+    }
+    let pick = usize::from(next());
+    match &field.ty {
+        Type::Object(fields) => {
+            let mut map = serde_json::Map::new();
+            for field in *fields {
+                if choices.next().unwrap_or(255) < 110 {
+                    map.insert(field.name.to_string(), build(field, choices));
+                }
+            }
+            Value::Object(map)
+        }
+        Type::List(list) => (0..pick % 4).map(|_| build(&list.item, choices)).collect(),
+        Type::Map => json!({TEXTS[pick % 16]: TEXTS[(pick / 16) % 16]}),
+        Type::Bool => json!(pick.is_multiple_of(2)),
+        Type::Integer { .. } | Type::Choice(_) | Type::Number => json!([0, 1, 4, 6, 80, 300, 70000, -3][pick % 8]),
+        Type::Port | Type::Protocol | Type::Dscp if pick.is_multiple_of(2) => json!(pick),
+        _ => json!(TEXTS[pick % 16]),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1500))]
+    #[test]
+    fn any_object_is_judged_and_what_a_gate_refuses_is_an_error(
+        kind in prop::sample::select(KINDS.to_vec()), choices in prop::collection::vec(any::<u8>(), 0..300)
+    ) {
+        let field = schema(kind).expect("a known kind");
+        let mut object = build(field, &mut choices.into_iter());
+        if let Some(map) = object.as_object_mut() {
+            map.insert("kind".to_string(), json!(kind));
+            map.insert("apiVersion".to_string(), json!("projectcalico.org/v3"));
+        }
+        let (found, gates) = (validate(&object), verdict(&object));
+        let refused = !gates.valid || gates.strict_unknown || !gates.native_crd_valid || gates.felix != Some(Felix::Kept);
+        prop_assert!(!refused || found.iter().any(|v| v.level == Level::Error), "{object}");
+        prop_assert!(found.iter().map(|v| &v.path).is_sorted());
+        for violation in &found {
+            prop_assert!(violation.path.find(&object).is_some(), "{} in {object}", violation.path);
+            prop_assert!(!violation.message.is_empty() && !violation.message.ends_with('.'));
+        }
+        if gates.valid {
+            let mut once = object.clone();
+            defaults(&mut once);
+            let mut twice = once.clone();
+            defaults(&mut twice);
+            prop_assert_eq!(&once, &twice);
+            prop_assert!(verdict(&once).valid, "stored form of {object}");
+        }
+    }
+
+    #[test]
+    fn any_json_is_judged(text in "[\\[\\]{}\":,a-z0-9. ]{0,60}") {
+        if let Ok(parsed) = parse(&text) {
+            validate_text(&parsed);
+            verdict(&parsed.object);
+            defaults(&mut parsed.object.clone());
+        }
+    }
 }

@@ -7,10 +7,10 @@ use serde_json::Value;
 use super::decode::{decode, ignoring_case, unknown_keys};
 use super::findings::{Findings, Stage};
 use super::golang::same_but_case;
-use super::path::Path;
+use super::path::{Path, Step};
 use super::rules::Id;
 use super::schema::{Field, schema};
-use super::{checks, crd, cross, defaults, felix, kind_of, metadata, validator};
+use super::{checks, crash, crd, cross, defaults, felix, kind_of, metadata, validator};
 
 /// Where Calico's create path stops an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -115,7 +115,7 @@ pub(super) fn run(kind: &str, object: &Value, tiers: Option<&BTreeSet<String>>, 
 
     let synced = decode(field, &crd::stored(&admitted), Stage::Unreadable, out);
     felix::filter(kind, &synced, out);
-    felix::crashes(kind, &synced, out);
+    crash::check(kind, &synced, out);
 }
 
 /// The stored form has no resourceVersion; the check for one needs what was sent.
@@ -147,35 +147,62 @@ fn tier_exists(kind: &str, read: &Value, tiers: Option<&BTreeSet<String>>, out: 
     }
 }
 
+/// What other tools call a field, and what Calico does.
+const OTHER_NAMES: [(&str, &str); 8] = [
+    ("cidr", "nets"),
+    ("cidrs", "nets"),
+    ("from", "source"),
+    ("hostEndpointSelector", "selector"),
+    ("podSelector", "selector"),
+    ("policyTypes", "types"),
+    ("port", "ports"),
+    ("to", "destination"),
+];
+
 fn report_unknown_keys(field: &Field, object: &Value, out: &mut Findings) {
     unknown_keys(field, object, &Path::default(), &mut |path, fields| {
-        let key = match path.0.last() {
-            Some(super::Step::Key(key)) => key.as_str(),
-            _ => return,
-        };
+        let Some(Step::Key(key)) = path.0.last() else { return };
         let exact = fields.iter().find(|f| same_but_case(f.name, key));
-        let score = |f: &&Field| strsim::jaro_winkler(&f.name.to_lowercase(), &key.to_lowercase());
-        let near = fields
-            .iter()
-            .filter(|f| score(f) > 0.85)
-            .max_by(|a, b| score(a).total_cmp(&score(b)));
         let message = match exact {
             Some(_) => format!("unknown key `{key}`: case counts"),
             None => format!("unknown key `{key}`"),
         };
+        let in_rule = path
+            .0
+            .iter()
+            .any(|step| matches!(step, Step::Key(k) if k == "ingress" || k == "egress"));
         let finding = out.add(Stage::Strict, Id::UnknownKey, path, message);
-        finding.because("Kubernetes drops it: a rule then lacks this condition and matches more than it says");
-        match exact.or(near) {
-            Some(field) => finding.fix(format!("write `{}`", field.name)),
+        finding.because(match in_rule {
+            true => "Kubernetes drops it: the rule lacks this condition and matches more than it says",
+            false => "Kubernetes drops it: it has no effect",
+        });
+        match exact.map(|f| f.name).or_else(|| meant(key, fields)) {
+            Some(name) => finding.fix(format!("write `{name}`")),
+            None if key == "flowLogsEnableHostEndpoint" => {
+                finding.fix("remove it: only Calico Enterprise and Calico Cloud have it")
+            }
             None => finding.fix("remove it"),
         };
     });
 }
 
+/// The field somebody probably meant.
+fn meant(key: &str, fields: &[Field]) -> Option<&'static str> {
+    let other = OTHER_NAMES
+        .iter()
+        .find(|(name, ours)| *name == key && fields.iter().any(|f| f.name == *ours));
+    let score = |f: &Field| strsim::normalized_damerau_levenshtein(&f.name.to_lowercase(), &key.to_lowercase());
+    let near = fields
+        .iter()
+        .filter(|f| score(f) >= 0.75)
+        .max_by(|a, b| score(a).total_cmp(&score(b)));
+    other.map(|(_, ours)| *ours).or(near.map(|f| f.name))
+}
+
 fn reads_more(field: &Field, object: &Value) -> bool {
     let mut any = false;
     unknown_keys(field, object, &Path::default(), &mut |path, fields| {
-        if let Some(super::Step::Key(key)) = path.0.last() {
+        if let Some(Step::Key(key)) = path.0.last() {
             any |= fields.iter().any(|f| same_but_case(f.name, key));
         }
     });

@@ -1,20 +1,118 @@
+//! Plans and input files from disk or standard input, and `HOSTGUARD_INPUT_*` from the environment.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+
 use super::prepare::Intent;
-use super::*;
+use super::{Console, Failure};
 use crate::cli::Inputs;
-use crate::plan::Plan;
+use crate::error::{Error, Kind, Style, codes, show_diagnostics};
+use crate::plan::{Document, Draft, Given, Lookups, Plan, read_inputs};
 use crate::source::Source;
+
+/// A plan file and the values given for its inputs.
 pub(super) struct Loaded {
     pub source: Source,
+    document: Document,
+    given: Given,
 }
+
 impl Loaded {
-    pub fn check(&self, _l: Option<&std::collections::BTreeMap<String, String>>) -> Result<Plan, Failure> {
-        todo!()
+    /// The file's only plan; without lookups as far as it is known offline.
+    pub fn check(&self, lookups: Option<&BTreeMap<String, String>>) -> Result<Plan, Failure> {
+        let lookups = lookups.map_or(Lookups::Pending, |values| Lookups::Known(values.clone()));
+        match self.document.the_plan(&self.given, &lookups) {
+            Ok(plan) => Ok(plan),
+            Err(problems) => Err(Failure::Plan(self.source.clone(), problems)),
+        }
+    }
+
+    /// Every plan of the file, checked offline.
+    pub fn check_all(&self) -> Result<Vec<Plan>, Failure> {
+        let checked = self.document.check(&self.given, &Lookups::Pending);
+        checked.map_err(|problems| Failure::Plan(self.source.clone(), problems))
     }
 }
-pub(super) fn load(_p: &str, _i: &Inputs) -> Result<Loaded, Failure> {
-    todo!()
+
+/// Reads a plan file (`-`: standard input) and what gives its inputs values.
+pub(super) fn load(file: &str, inputs: &Inputs) -> Result<Loaded, Failure> {
+    let given = given(inputs)?;
+    let document = read(file)?;
+    Ok(Loaded {
+        source: document.source().clone(),
+        document,
+        given,
+    })
 }
-pub(super) fn show_warnings(_i: &Intent, _p: &Plan, _c: &mut dyn Console) {}
-pub(super) fn nothing_of(_f: &str) -> Result<Intent, Failure> {
-    todo!()
+
+fn read(file: &str) -> Result<Document, Failure> {
+    let name = if file == "-" { "standard input" } else { file };
+    Ok(Document::read(name, &bytes(file)?))
+}
+
+fn bytes(file: &str) -> Result<Vec<u8>, Failure> {
+    let read = if file == "-" {
+        let mut bytes = Vec::new();
+        std::io::stdin().read_to_end(&mut bytes).map(|_| bytes)
+    } else {
+        std::fs::read(file)
+    };
+    read.map_err(|e| {
+        Failure::from(Error::failed(codes::FILE_UNREADABLE, format!("{file} cannot be read")).cause(e.to_string()))
+    })
+}
+
+fn given(inputs: &Inputs) -> Result<Given, Failure> {
+    let mut given = Given::default();
+    for text in &inputs.set {
+        let Some((name, value)) = text.split_once('=') else {
+            let error = Error::new(Kind::Usage, codes::USAGE, format!("--set {text}: there is no `=`"));
+            return Err(Failure::from(error.fix(format!("write --set {text}=VALUE"))));
+        };
+        given.set.insert(name.to_string(), value.to_string());
+    }
+    for path in &inputs.files {
+        let name = path.display().to_string();
+        let values =
+            read_inputs(&name, &bytes(&name)?).map_err(|(source, problems)| Failure::Plan(source, problems))?;
+        given.files.push((name, values));
+    }
+    given.env = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| name.starts_with("HOSTGUARD_INPUT_"))
+        .collect();
+    Ok(given)
+}
+
+/// Warnings of a plan are shown beside every answer about it.
+pub(super) fn show_warnings(intent: &Intent, plan: &Plan, console: &mut dyn Console) {
+    if let Some(source) = intent.source()
+        && !plan.warnings.is_empty()
+    {
+        console.story(show_diagnostics(source, &plan.warnings, Style::default()).trim_end());
+    }
+}
+
+/// What destroy wants of a plan file: its name and its cluster, nothing else. Mistakes elsewhere do not matter to it.
+pub(super) fn nothing_of(file: &str) -> Result<Intent, Failure> {
+    let document = read(file)?;
+    let names: Vec<&str> = document.drafts().iter().filter_map(Draft::name).collect();
+    match names.as_slice() {
+        [name] => {
+            let mut plan = Plan::nothing(name);
+            plan.cluster.uid = document.drafts()[0].cluster_uid();
+            Ok(Intent::Nothing {
+                plan: Box::new(plan),
+                source: Some(document.source().clone()),
+            })
+        }
+        [] => Err(Failure::Plan(document.source().clone(), document.problems())),
+        names => {
+            let message = format!("{file} holds {} plans: {}", names.len(), names.join(", "));
+            let error = Error::failed(codes::ONE_PLAN, message);
+            Err(Failure::from(
+                error.fix(format!("say which one: hostguard destroy --name {}", names[0])),
+            ))
+        }
+    }
 }

@@ -1,5 +1,17 @@
-use super::*;
-use crate::cli::Schema;
-pub(super) fn run(_a: &Schema, _c: &mut dyn Console) -> Result<u8, Failure> {
+//! `hostguard schema`: JSON Schemas of what people write and of what machines read.
+
+use super::{Console, Failure};
+use crate::cli::{Schema, SchemaOf};
+use crate::plan;
+use crate::render::ANSWER_SCHEMA;
+
+pub(super) fn run(args: &Schema, console: &mut dyn Console) -> Result<u8, Failure> {
+    match args.of {
+        SchemaOf::Plan => {
+            let text = serde_json::to_string_pretty(&plan::schema()).expect("a schema is plain data");
+            console.answer(&format!("{text}\n"));
+        }
+        SchemaOf::Answer => console.answer(ANSWER_SCHEMA),
+    }
     Ok(0)
 }

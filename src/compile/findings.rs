@@ -2,6 +2,8 @@
 //!
 //! The same rules as for plans. An object that every gate let through and Felix ignores fails open, and nobody is told.
 
+use serde_json::Value;
+
 use crate::calico::{self, Gates, Level};
 use crate::changes::Finding;
 use crate::resource::Kind;
@@ -17,13 +19,25 @@ const LOOKED_AT: [Kind; 6] = [
     Kind::HostEndpoint,
 ];
 
+/// What a server adds to `metadata`.
+const SERVER_METADATA: [&str; 8] = [
+    "creationTimestamp",
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
+    "generation",
+    "managedFields",
+    "resourceVersion",
+    "selfLink",
+    "uid",
+];
+
 /// Every live object that is not enforced as written, in the order of keys.
 pub(super) fn live(state: &State) -> Vec<Finding> {
     let mut findings = Vec::new();
     for kind in LOOKED_AT {
         let Ok(objects) = state.list(kind) else { continue };
         for (key, object) in objects {
-            for violation in calico::validate(object) {
+            for violation in calico::validate(&as_written(object)) {
                 let matters =
                     violation.rule.gates.contains(Gates::FELIX) || violation.rule.gates.contains(Gates::HOSTGUARD);
                 if violation.level == Level::Error && matters {
@@ -39,4 +53,18 @@ pub(super) fn live(state: &State) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Without what only the server writes: the rules are about objects as people send them.
+fn as_written(object: &Value) -> Value {
+    let mut object = object.clone();
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        for name in SERVER_METADATA {
+            metadata.remove(name);
+        }
+    }
+    if let Some(map) = object.as_object_mut() {
+        map.remove("status");
+    }
+    object
 }

@@ -26,7 +26,7 @@ pub(super) fn compile(builder: &mut Builder) {
     for (name, tier) in builder.plan.tiers.clone() {
         let mut spec = json!({});
         if let Some(order) = tier.order {
-            spec["order"] = json!(order);
+            spec["order"] = number(order);
         }
         if let Some(action) = &tier.default_action {
             spec["defaultAction"] = json!(action);
@@ -43,6 +43,16 @@ pub(super) fn compile(builder: &mut Builder) {
         own_policy(builder, &name, &policy);
     }
     claims(builder);
+}
+
+/// 500 rather than 500.0.
+fn number(value: f64) -> Value {
+    let whole = value as i64;
+    if whole as f64 == value {
+        json!(whole)
+    } else {
+        json!(value)
+    }
 }
 
 pub(super) fn workload_kind(kind: WorkloadKind) -> Kind {
@@ -205,7 +215,7 @@ fn own_policy(builder: &mut Builder, name: &str, policy: &Policy) {
     );
     let tier = policy.spec.get("tier").and_then(Value::as_str).unwrap_or("default");
     let tier_key = Key::cluster(Kind::Tier, tier);
-    builder.edge(&key, &tier_key, format!("it is in tier {tier}"));
+    builder.edge(&key, &tier_key, "the policy is in the tier");
     let in_plan = builder.plan.tiers.contains_key(tier);
     if !in_plan && tier != "default" && builder.state.get(&tier_key) == Observed::Absent {
         builder.error(
@@ -227,7 +237,7 @@ fn own_policy(builder: &mut Builder, name: &str, policy: &Policy) {
     {
         if let Some(rule) = rule_that_selects(&policy.spec, &labels) {
             let set_key = Key::cluster(Kind::GlobalNetworkSet, set.clone());
-            builder.edge(&key, &set_key, format!("its {rule} selects network set {set}"));
+            builder.edge(&key, &set_key, format!("the policy's {rule} selects the set"));
         }
     }
 }

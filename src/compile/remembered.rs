@@ -104,7 +104,7 @@ fn deletions_come_after_their_users(builder: &mut Builder) {
                 continue;
             }
             if builder.resources.get(key).is_some_and(|r| r.want == Want::Absent) {
-                builder.edge(&tier, key, format!("{key} is in it"));
+                builder.edge(&tier, key, "the policy is in the tier");
             } else {
                 users.push(key.to_string());
             }
@@ -127,7 +127,7 @@ fn deletions_come_after_their_users(builder: &mut Builder) {
                 && builder.resources.contains_key(key)
                 && let Some(rule) = rule_that_selects(spec, &labels)
             {
-                builder.edge(&set, key, format!("the {rule} of {key} selects it"));
+                builder.edge(&set, key, format!("the policy's {rule} selects the set"));
             }
         }
     }

@@ -113,6 +113,8 @@ codes! {
         "`${name}` stands for a whole value, below `spec`; only inputs of type string may stand inside a longer text, and none in keys. What is not filled in would reach the cluster as it is: a left-over `${VM_IP}` in a network list turns `only this machine` into `everyone`."
     INPUTS_FILE "HG0215" "an inputs file of another form"
         "A file given by --inputs is one YAML or JSON mapping from names of inputs to values: a text, a number for a port, or a list for type cidrs. It holds no `${name}` and nothing below the first level."
+    NO_FAILSAFES "HG0216" "an empty list of failsafe ports"
+        "An empty failsafe list does not mean the default: it means that no port is exempt from policy, so that one policy too many cuts SSH, the API server and Calico's own control on every node, and no later fix can reach it. List the ports that must stay open, or leave the claim out to keep what is there."
 
     // 03: references
     UNKNOWN_REFERENCE "HG0301" "no such thing in this plan"

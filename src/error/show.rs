@@ -214,22 +214,33 @@ struct Mark<'a> {
 }
 
 fn snippet(out: &mut String, lines: &Lines<'_>, diagnostic: &Diagnostic, style: Style) {
-    let marks: Vec<Mark<'_>> = diagnostic
+    let mut marks: Vec<Mark<'_>> = diagnostic
         .labels
         .iter()
         .map(|label| mark(lines, label.span, &label.text))
         .collect();
-    let Some(last) = marks.iter().map(|mark| mark.line + 2).max() else {
-        return;
-    };
+    // Marks that are near each other share a drawing; the place of the mistake comes first.
+    while let Some(first) = marks.first().map(|mark| mark.line) {
+        let (near, far): (Vec<_>, Vec<_>) = marks.into_iter().partition(|mark| mark.line.abs_diff(first) <= 2);
+        draw(out, lines, &near, style);
+        marks = far;
+    }
+}
+
+fn draw(out: &mut String, lines: &Lines<'_>, marks: &[Mark<'_>], style: Style) {
+    let last = marks
+        .iter()
+        .map(|mark| mark.line + 2)
+        .max()
+        .unwrap_or(0)
+        .min(lines.starts.len());
+    let first = marks.iter().map(|mark| mark.line.saturating_sub(1)).min().unwrap_or(0);
     // The copy has as many lines as the text up to there, so that the numbers are right; only shown lines have a content.
-    let mut copy = String::new();
+    let mut copy = "\n".repeat(first);
     let mut labels = Vec::new();
-    for index in 0..last.min(lines.starts.len()) {
-        if marks.iter().any(|mark| mark.line.abs_diff(index) <= 1) {
-            let here: Vec<&Mark<'_>> = marks.iter().filter(|mark| mark.line == index).collect();
-            copy_line(&mut copy, lines.line(index), &here, &mut labels);
-        }
+    for index in first..last {
+        let here: Vec<&Mark<'_>> = marks.iter().filter(|mark| mark.line == index).collect();
+        copy_line(&mut copy, lines.line(index), &here, &mut labels);
         copy.push('\n');
     }
     let report = MietteDiagnostic::new("").with_labels(labels);

@@ -22,6 +22,15 @@ impl Draft {
         self.root.get("metadata")?.get("name")?.text()
     }
 
+    /// The uid that guards against the wrong cluster, where one is written.
+    pub fn cluster_uid(&self) -> Option<Spanned<String>> {
+        let uid = self.root.get("spec")?.get("cluster")?.get("uid")?;
+        Some(Spanned {
+            value: uid.text()?.to_string(),
+            span: uid.span,
+        })
+    }
+
     pub(super) fn decode(document: &Node) -> Draft {
         let mut decoder = Decoder {
             problems: Vec::new(),
@@ -35,8 +44,10 @@ impl Draft {
         }
     }
 
-    pub(super) fn spec(&self) -> Option<&Node> {
-        self.root.get("spec")
+    /// The place of its first key.
+    pub(super) fn span(&self) -> Span {
+        let start = Span::new(self.root.span.start, self.root.span.start);
+        self.root.entries().first().map_or(start, |entry| entry.key.span)
     }
 }
 

@@ -1,7 +1,12 @@
 //! A file of plans: its text, its documents, and the problems of all of them in one list.
 
-use crate::error::{Diagnostic, codes};
+use std::collections::BTreeSet;
+
+use crate::error::{Diagnostic, Severity, codes};
+use crate::plan::Plan;
+use crate::plan::check::tidy;
 use crate::plan::decode::Draft;
+use crate::plan::inputs::{Given, Lookups, unknown_given};
 use crate::plan::language::{KIND, nearest};
 use crate::plan::yaml::{self, Node};
 use crate::source::{Source, Span};
@@ -12,7 +17,6 @@ pub struct Document {
     drafts: Vec<Draft>,
     /// Of the text, and of documents that are no plans.
     problems: Vec<Diagnostic>,
-    broken: bool,
 }
 
 impl Document {
@@ -36,7 +40,6 @@ impl Document {
             source: text.source,
             drafts,
             problems,
-            broken: text.broken,
         }
     }
 
@@ -48,6 +51,50 @@ impl Document {
     pub fn problems(&self) -> Vec<Diagnostic> {
         let drafts = self.drafts.iter().flat_map(|draft| &draft.problems);
         self.problems.iter().chain(drafts).cloned().collect()
+    }
+
+    /// The plans of all documents, or everything that is wrong with any of them.
+    pub fn check(&self, given: &Given, lookups: &Lookups) -> Result<Vec<Plan>, Vec<Diagnostic>> {
+        let mut problems = self.problems.clone();
+        // A value may be meant for any of the plans.
+        let declared: BTreeSet<&str> = self.drafts.iter().flat_map(Draft::input_names).collect();
+        if let Some(first) = self.drafts.first() {
+            problems.extend(unknown_given(given, &declared, first.inputs_span()));
+        }
+        let mut plans = Vec::new();
+        for draft in &self.drafts {
+            let mut own = draft.problems.clone();
+            if let Some(plan) = draft.build(&self.source, given, lookups, &mut own) {
+                let warnings = own
+                    .iter()
+                    .filter(|problem| problem.severity == Severity::Warning)
+                    .cloned()
+                    .collect();
+                plans.push(Plan {
+                    warnings: tidy(warnings),
+                    ..plan
+                });
+            }
+            problems.extend(own);
+        }
+        let failed = problems.iter().any(|problem| problem.severity == Severity::Error);
+        if failed { Err(tidy(problems)) } else { Ok(plans) }
+    }
+
+    /// The plan of a file that must hold exactly one.
+    pub fn the_plan(&self, given: &Given, lookups: &Lookups) -> Result<Plan, Vec<Diagnostic>> {
+        let result = self.check(given, lookups);
+        let several = self.drafts.get(1).map(|second| {
+            let names: Vec<&str> = self.drafts.iter().map(|draft| draft.name().unwrap_or("?")).collect();
+            let message = format!("{} plans in one file: {}", names.len(), names.join(", "));
+            let problem = Diagnostic::error(codes::DOCUMENTS, second.span(), message, "the second begins here");
+            problem.fix("give each plan a file of its own")
+        });
+        match (result, several) {
+            (Ok(mut plans), None) => plans.pop().ok_or_else(Vec::new),
+            (Ok(_), Some(several)) => Err(vec![several]),
+            (Err(problems), several) => Err(tidy(problems.into_iter().chain(several).collect())),
+        }
     }
 
     /// The documents that are meant as plans, in the order of the file.

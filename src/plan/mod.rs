@@ -3,17 +3,24 @@
 //! `Draft` (what was typed) becomes [`Plan`] only through `Draft::check`, which returns all problems or one plan.
 //! Knows nothing of clusters: what a plan means for one is `compile`'s business.
 
+mod check;
+mod claims;
 mod decode;
 mod document;
+mod fill;
+mod inputs;
 mod language;
 mod platform;
+mod raw;
 mod scalar;
+mod services;
 mod yaml;
 
 use std::collections::BTreeMap;
 
 pub use decode::Draft;
 pub use document::Document;
+pub use inputs::{Given, GivenValue, Lookups, read_inputs, variable};
 pub use language::{field_help, field_paths, schema};
 use serde_json::Value;
 

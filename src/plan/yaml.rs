@@ -63,8 +63,6 @@ pub(crate) struct Text {
     pub source: Source,
     /// The documents without syntax errors that are not empty.
     pub documents: Vec<Node>,
-    /// A document could not be read to its end.
-    pub broken: bool,
     pub problems: Vec<Diagnostic>,
 }
 
@@ -139,21 +137,14 @@ pub(crate) fn read(name: &str, bytes: &[u8]) -> Text {
         ..Reader::default()
     };
     match problem {
-        Some(problem) => {
-            reader.broken = true;
-            reader.problems.push(problem);
-        }
+        Some(problem) => reader.problems.push(problem),
         None => reader.run(),
     }
     let Reader {
-        documents,
-        broken,
-        problems,
-        ..
+        documents, problems, ..
     } = reader;
     Text {
         documents,
-        broken,
         problems,
         source: Source::new(name, text),
     }
@@ -247,7 +238,6 @@ struct Reader<'a> {
     aliased: usize,
     root: Option<Node>,
     documents: Vec<Node>,
-    broken: bool,
     problems: Vec<Diagnostic>,
 }
 
@@ -277,7 +267,6 @@ impl Reader<'_> {
                 }
             };
             if !go_on {
-                self.broken = true;
                 self.open.clear();
                 self.anchors.clear();
                 self.root = None;

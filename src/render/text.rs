@@ -226,15 +226,19 @@ fn summary(out: &mut String, answer: &Answer) {
         let _ = writeln!(out, "Change set {}", answer.set.digest());
     }
     if let Some(record) = &answer.record {
-        let _ = writeln!(out, "Record {record}: what is owned, and the values found before.");
+        let _ = writeln!(out, "Record {record}");
     }
 }
 
 /// A line of the story, without a newline; `None` for what needs no line.
 pub fn event(event: &Event) -> Option<String> {
     match event {
-        Event::Started(change) => Some(format!("{} {} ...", mark(&change.op), escape(&change.key.to_string()))),
-        Event::Finished(key, outcome) => Some(format!("  {}: {}", escape(&key.to_string()), outcome_text(outcome))),
+        Event::Finished(change, outcome) => Some(format!(
+            "{} {}: {}",
+            mark(&change.op),
+            escape(&change.key.to_string()),
+            outcome_text(outcome)
+        )),
         Event::Waiting(left) => {
             let more = if left.len() > 1 {
                 format!(" (and {} more)", left.len() - 1)

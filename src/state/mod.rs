@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::changes::{Change, Op, merge};
 use crate::inventory::{Inventory, Unusable};
-use crate::resource::{Key, Kind};
+use crate::resource::{CALICO_GROUP, Key, Kind};
 
 /// The namespace whose uid identifies a cluster.
 pub const CLUSTER_NAMESPACE: &str = "kube-system";
@@ -268,8 +268,29 @@ fn as_stored(key: &Key, mut object: Value, version: &str) -> Value {
             metadata.remove(map);
         }
     }
-    if key.kind.api().group == crate::resource::CALICO_GROUP {
-        crate::calico::defaults(&mut object);
+    if key.kind.api().group == CALICO_GROUP {
+        let mut filled = json!({
+            "apiVersion": object["apiVersion"], "kind": object["kind"], "spec": object["spec"],
+            "metadata": {"name": object["metadata"]["name"], "labels": object["metadata"]["labels"]},
+        });
+        crate::calico::defaults(&mut filled);
+        add_missing(&mut object, &filled);
     }
     object
+}
+
+/// Adds what the server adds, and changes nothing that is there.
+fn add_missing(object: &mut Value, filled: &Value) {
+    let (Value::Object(object), Value::Object(filled)) = (object, filled) else {
+        return;
+    };
+    for (name, value) in filled {
+        match object.get_mut(name) {
+            Some(there) => add_missing(there, value),
+            None if value.is_null() => {}
+            None => {
+                object.insert(name.clone(), value.clone());
+            }
+        }
+    }
 }

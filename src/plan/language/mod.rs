@@ -9,7 +9,7 @@ mod table;
 
 pub use help::{field_help, field_paths};
 pub use schema::schema;
-pub(crate) use table::{API_VERSION, KIND, PLAN};
+pub(crate) use table::{KIND, NODE_ADDRESS, PLAN};
 
 /// What may stand at a place. Every scalar may also be `${name}` where inputs may be used.
 #[derive(Debug, PartialEq)]

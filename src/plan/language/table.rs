@@ -2,7 +2,7 @@
 
 use super::{Choice, Field, Form, Object, Section, Type};
 
-pub(crate) const API_VERSION: &str = "hostguard.dev/v1alpha1";
+const API_VERSION: &str = "hostguard.dev/v1alpha1";
 pub(crate) const KIND: &str = "HostProtection";
 
 const PORT: Type = Type::Integer(1, 65535);

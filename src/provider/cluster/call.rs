@@ -5,22 +5,18 @@
 //! from the raw response. Knows nothing of kinds or of what a request means.
 
 use std::collections::BTreeSet;
-use std::error::Error as StdError;
-use std::fmt;
-use std::io;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, RETRY_AFTER, USER_AGENT, WARNING};
-use http::{Method, Request, StatusCode};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, USER_AGENT, WARNING};
+use http::{Method, Request};
 use http_body_util::{BodyExt, Limited};
-use kube::client::{AuthError, Body};
-use serde::Deserialize;
+use kube::client::Body;
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::credentials;
+use super::failure::{Failure, excerpt, failure, transport};
 
 const AGENT: &str = concat!("hostguard/", env!("CARGO_PKG_VERSION"));
 const JSON: &str = "application/json";
@@ -29,8 +25,6 @@ const MAX_ANSWER: usize = 256 << 20;
 /// Pauses between tries grow up to this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const MAX_WARNINGS: usize = 100;
-/// Foreign text is clipped to this many characters.
-const CLIP: usize = 200;
 
 /// How long and how often.
 #[derive(Clone, Copy, Debug)]
@@ -135,78 +129,6 @@ impl Answer {
             code: self.code,
             excerpt: excerpt(&self.body),
         })
-    }
-}
-
-/// What came instead of a successful answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Failure {
-    /// The server answered with a failure.
-    Refused(Refused),
-    /// Something answered that is no API server.
-    Foreign {
-        code: u16,
-        excerpt: String,
-    },
-    TimedOut {
-        after: Duration,
-    },
-    /// There was no connection: nothing was sent.
-    Unsent(String),
-    /// The server's certificate or the TLS session is not good.
-    Untrusted(String),
-    /// The connection broke: the request may have arrived.
-    Broken(String),
-    /// A credential plugin or file failed.
-    Credentials(String),
-}
-
-/// A failure in the server's own words.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Refused {
-    pub code: u16,
-    /// The reason of a `Status` (empty where the server gives none); `None` when the answer is plain text.
-    pub reason: Option<String>,
-    pub message: String,
-    /// The reasons in `details.causes`.
-    pub causes: Vec<String>,
-    pub retry_after: Option<Duration>,
-}
-
-impl Failure {
-    /// The HTTP status of the answer, if an API server gave one.
-    pub fn code(&self) -> Option<u16> {
-        match self {
-            Failure::Refused(refused) => Some(refused.code),
-            _ => None,
-        }
-    }
-
-    /// The failure passes by itself, as far as one can know.
-    fn passes(&self) -> bool {
-        match self {
-            Failure::Refused(Refused { code, .. }) | Failure::Foreign { code, .. } => {
-                matches!(code, 500 | 502 | 503 | 504)
-            }
-            Failure::Broken(_) => true,
-            Failure::TimedOut { .. } | Failure::Unsent(_) | Failure::Untrusted(_) | Failure::Credentials(_) => false,
-        }
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Failure::Refused(Refused { code, message, .. }) if message.is_empty() => write!(f, "HTTP {code}"),
-            Failure::Refused(Refused { message, .. }) => f.write_str(message),
-            Failure::Foreign { code, excerpt } => {
-                write!(f, "HTTP {code}, not an answer of an API server: {excerpt}")
-            }
-            Failure::TimedOut { after } => write!(f, "no answer within {}", seconds(*after)),
-            Failure::Unsent(text) | Failure::Untrusted(text) | Failure::Broken(text) | Failure::Credentials(text) => {
-                f.write_str(text)
-            }
-        }
     }
 }
 
@@ -328,128 +250,18 @@ fn warning_text(header: &str) -> Option<String> {
     }
 }
 
-/// What an answer without success says.
-fn failure(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Failure {
-    #[derive(Deserialize)]
-    struct Status {
-        kind: String,
-        #[serde(default)]
-        reason: String,
-        #[serde(default)]
-        message: String,
-        #[serde(default)]
-        details: Option<Details>,
-    }
-    #[derive(Default, Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Details {
-        causes: Option<Vec<Cause>>,
-        retry_after_seconds: Option<u64>,
-    }
-    #[derive(Deserialize)]
-    struct Cause {
-        #[serde(default)]
-        reason: String,
-    }
-    let code = status.as_u16();
-    let header = headers
-        .get(RETRY_AFTER)
-        .and_then(|value| value.to_str().ok()?.trim().parse().ok());
-    if let Ok(Status {
-        kind,
-        reason,
-        message,
-        details,
-    }) = serde_json::from_slice::<Status>(body)
-        && kind == "Status"
-    {
-        let details = details.unwrap_or_default();
-        let causes = details
-            .causes
-            .unwrap_or_default()
-            .into_iter()
-            .map(|cause| cause.reason)
-            .collect();
-        let retry_after = header.or(details.retry_after_seconds).map(Duration::from_secs);
-        return Failure::Refused(Refused {
-            code,
-            reason: Some(reason),
-            message,
-            causes,
-            retry_after,
-        });
-    }
-    let content = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    // The API server itself answers some failures in plain text: `404 page not found`, 429, a panic. And nobody
-    // who asks to come back later has done anything, whoever it is.
-    if content.starts_with("text/plain") || code == 429 {
-        let retry_after = header.map(Duration::from_secs);
-        return Failure::Refused(Refused {
-            code,
-            reason: None,
-            message: excerpt(body),
-            causes: vec![],
-            retry_after,
-        });
-    }
-    Failure::Foreign {
-        code,
-        excerpt: excerpt(body),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// One line of a foreign text: the title of a page, or the first line that is not blank.
-fn excerpt(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&body[..body.len().min(8192)]);
-    let title = text
-        .split_once("<title>")
-        .and_then(|(_, rest)| rest.split_once("</title>"))
-        .map(|(title, _)| title);
-    let line = title
-        .unwrap_or(&text)
-        .lines()
-        .map(str::trim)
-        .find(|line| !line.is_empty());
-    match line {
-        None => "an empty body".to_string(),
-        Some(line) if line.chars().count() > CLIP => line.chars().take(CLIP).chain(['…']).collect(),
-        Some(line) => line.to_string(),
+    #[test]
+    fn the_text_of_a_warning_is_between_its_quotes() {
+        let text = |header| warning_text(header);
+        assert_eq!(
+            text(r#"299 - "unknown field \"spec.Nets\"" "Tue, 24 Nov""#),
+            Some(r#"unknown field "spec.Nets""#.into())
+        );
+        assert_eq!(text(r#"299 - "never ends"#), None);
+        assert_eq!(text("299 - nothing"), None);
     }
-}
-
-/// What a failed exchange was, by the types in its chain of causes; the words are those of the innermost one.
-fn transport(error: &(dyn StdError + 'static)) -> Failure {
-    let mut at = error;
-    loop {
-        if let Some(auth) = at.downcast_ref::<AuthError>() {
-            return Failure::Credentials(credentials::describe(auth));
-        }
-        if let Some(io) = at.downcast_ref::<io::Error>() {
-            let text = io.to_string();
-            match io.kind() {
-                io::ErrorKind::ConnectionRefused
-                | io::ErrorKind::HostUnreachable
-                | io::ErrorKind::NetworkUnreachable
-                | io::ErrorKind::AddrNotAvailable => return Failure::Unsent(text),
-                // Only the connector has a timeout of its own; the system's carries an OS error.
-                io::ErrorKind::TimedOut if io.raw_os_error().is_none() => {
-                    return Failure::Unsent("no connection in time".to_string());
-                }
-                io::ErrorKind::InvalidData => return Failure::Untrusted(text),
-                _ => {}
-            }
-        }
-        match at.source() {
-            Some(cause) => at = cause,
-            None => return Failure::Broken(at.to_string()),
-        }
-    }
-}
-
-/// `30 s`, `0.3 s`.
-pub(super) fn seconds(duration: Duration) -> String {
-    format!("{} s", (duration.as_secs_f64() * 10.0).round() / 10.0)
 }

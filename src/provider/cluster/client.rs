@@ -8,12 +8,16 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use kube::config::{ExecInteractiveMode, KubeConfigOptions, Kubeconfig};
+use kube::client::ConfigExt;
+use kube::config::{AuthInfo, ExecInteractiveMode, KubeConfigOptions, Kubeconfig};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
+use tower::Layer;
 
-use super::call::{Limits, seconds};
+use super::call::Limits;
 use super::credentials;
+use super::failure::seconds;
+use super::proxy;
 use crate::error::{Error, codes};
 
 /// How to find the cluster.
@@ -47,6 +51,8 @@ pub(super) struct Connected {
     pub name: String,
     /// The server's URL, without credentials.
     pub server: String,
+    /// The proxy on the way, without credentials.
+    pub proxy: Option<String>,
 }
 
 /// Builds the client. No request is sent, but a credential plugin may run.
@@ -56,14 +62,21 @@ pub(super) async fn connect(connect: &Connect, limits: &Limits) -> Result<Connec
     config.read_timeout = None; // the deadline of a call covers it, answer included
     config.write_timeout = None;
     config.default_retry = false; // kube's would repeat writes
+    trim_token(&mut config.auth_info);
     let server = without_credentials(&config.cluster_url);
+    let proxy = config.proxy_url.as_ref().map(without_credentials);
     let patience = if may_ask_a_person(&mut config) {
         limits.read
     } else {
         limits.call
     };
     let client = build(config, &server, patience).await?;
-    Ok(Connected { client, name, server })
+    Ok(Connected {
+        client,
+        name,
+        server,
+        proxy,
+    })
 }
 
 /// Whether a credential plugin may talk to a person. One that may, but need not, does so only at a terminal: it
@@ -85,6 +98,40 @@ fn may_ask_a_person(config: &mut kube::Config) -> bool {
     }
 }
 
+/// kube would run a credential plugin once for the header and twice more for a certificate it does not give: three
+/// logins. Here the plugin runs once, unless it turns out to give a certificate.
+fn client(mut config: kube::Config) -> Result<kube::Client, kube::Error> {
+    let layer = match config.auth_info.exec {
+        Some(_) => config.auth_layer()?,
+        None => None,
+    };
+    let Some(layer) = layer else {
+        return kube::Client::try_from(config);
+    };
+    config.auth_info.exec = None;
+    let namespace = config.default_namespace.clone();
+    let plain = kube::Client::try_from(config)?;
+    let plain = tower::service_fn(move |request| {
+        let plain = plain.clone();
+        async move { plain.send(request).await.map_err(tower::BoxError::from) }
+    });
+    Ok(kube::Client::new(layer.layer(plain), namespace))
+}
+
+/// kubectl takes a token file with a line break at its end; kube would send the line break.
+fn trim_token(user: &mut AuthInfo) {
+    let Some(text) = user
+        .token_file
+        .as_ref()
+        .and_then(|file| std::fs::read_to_string(file).ok())
+    else {
+        return;
+    };
+    if user.token.is_none() && text.trim() != text {
+        user.token = Some(text.trim().to_string().into());
+    }
+}
+
 /// kube runs credential plugins synchronously and without end. A thread of our own, not the runtime's: the
 /// runtime would wait for it when it ends.
 async fn build(config: kube::Config, server: &str, patience: Duration) -> Result<kube::Client, Error> {
@@ -92,7 +139,7 @@ async fn build(config: kube::Config, server: &str, patience: Duration) -> Result
     let (sender, receiver) = oneshot::channel();
     std::thread::spawn(move || {
         let _context = runtime.enter();
-        let _ = sender.send(kube::Client::try_from(config)); // nobody waits any more: nothing to do
+        let _ = sender.send(self::client(config)); // nobody waits any more: nothing to do
     });
     match timeout(patience, receiver).await {
         Ok(Ok(Ok(client))) => Ok(client),
@@ -138,13 +185,27 @@ async fn load(connect: &Connect) -> Result<(kube::Config, String), Error> {
         .as_ref()
         .map(|context| context.cluster.clone())
         .unwrap_or_default();
+    let cluster = kubeconfig.clusters.iter().find(|cluster| cluster.name == name);
+    let named = cluster.and_then(|cluster| cluster.cluster.as_ref()?.proxy_url.clone());
     let options = KubeConfigOptions {
         context: Some(wanted),
         cluster: None,
         user: None,
     };
     let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await;
-    Ok((config.map_err(|e| credentials::kubeconfig(&from, &e))?, name))
+    let mut config = config.map_err(|e| credentials::kubeconfig(&from, &e))?;
+    // A proxy-url of the kubeconfig holds whatever NO_PROXY says.
+    let named = named.filter(|url| !url.is_empty());
+    let proxy = named.or_else(|| proxy::from_environment(&config.cluster_url, &|name| std::env::var(name).ok()));
+    config.proxy_url = match proxy.map(|url| url.parse()) {
+        None => None,
+        Some(Ok(url)) => Some(url),
+        Some(Err(_)) => {
+            let message = format!("{from}: the proxy (proxy-url, HTTPS_PROXY) is not a URL");
+            return Err(Error::failed(codes::KUBECONFIG, message));
+        }
+    };
+    Ok((config, name))
 }
 
 fn choose(contexts: &[&str]) -> String {
@@ -226,4 +287,72 @@ fn without_credentials(url: &http::Uri) -> String {
         url.scheme_str().unwrap_or("https"),
         url.path().trim_end_matches('/')
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn around(listed: &[&Path], home: Option<&Path>, in_a_pod: bool) -> Surroundings {
+        let listed = std::env::join_paths(listed).expect("no colon in a test's directory");
+        Surroundings {
+            listed,
+            home: home.map(Path::to_path_buf),
+            in_a_pod,
+        }
+    }
+
+    fn context(name: &str, cluster: &str) -> String {
+        format!("current-context: {name}\ncontexts: [{{name: {name}, context: {{cluster: {cluster}}}}}]\n")
+    }
+
+    #[test]
+    fn a_kubeconfig_is_found_where_kubectl_finds_it() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (one, two, missing) = (
+            dir.path().join("one"),
+            dir.path().join("two"),
+            dir.path().join("missing"),
+        );
+        std::fs::write(&one, context("a", "from-one")).expect("a file");
+        std::fs::write(
+            &two,
+            context("a", "from-two") + "clusters: [{name: from-two, cluster: {server: x}}]",
+        )
+        .expect("a file");
+        let home = dir.path().join("home");
+        std::fs::create_dir_all(home.join(".kube")).expect("a directory");
+        std::fs::write(home.join(".kube/config"), context("h", "from-home")).expect("a file");
+        let found = |connect: &Connect, around: &Surroundings| {
+            find(connect, around).map(|found| found.map(|(config, _)| config))
+        };
+        let cluster = |config: &Kubeconfig| config.contexts[0].context.as_ref().expect("a context").cluster.clone();
+
+        let named = Connect {
+            kubeconfig: Some(two.clone()),
+            ..Connect::default()
+        };
+        let config = found(&named, &around(&[&one], Some(&home), true))
+            .expect("found")
+            .expect("a file");
+        assert_eq!(cluster(&config), "from-two", "--kubeconfig wins");
+        let none = Connect::default();
+        let config = found(&none, &around(&[&missing, &one, &two], Some(&home), true))
+            .expect("found")
+            .expect("files");
+        assert_eq!(cluster(&config), "from-one", "the first file to name a thing wins");
+        assert_eq!(config.clusters.len(), 1, "the second adds what the first lacks");
+        let config = found(&none, &around(&[], Some(&home), true))
+            .expect("found")
+            .expect("a file");
+        assert_eq!(cluster(&config), "from-home");
+        assert!(
+            found(&none, &around(&[], Some(&missing), true))
+                .expect("in a pod")
+                .is_none()
+        );
+        for nothing in [around(&[], None, false), around(&[&missing], Some(&home), true)] {
+            assert_eq!(found(&none, &nothing).expect_err("nothing").code, codes::KUBECONFIG);
+        }
+    }
 }

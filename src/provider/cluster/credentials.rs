@@ -89,7 +89,9 @@ pub(super) fn kubeconfig(from: &str, error: &KubeconfigError) -> Error {
             "the files are not of the same kind and version".to_string()
         }
         KubeconfigError::FindPath => "there is no home directory to look in".to_string(),
-        KubeconfigError::ParseNoProxy(_) => "NO_PROXY cannot be understood".to_string(),
+        KubeconfigError::ParseNoProxy(_) => {
+            "NO_PROXY is not a list of names, addresses and CIDRs separated by single commas".to_string()
+        }
     };
     Error::failed(codes::KUBECONFIG, format!("{from}: {what}"))
 }

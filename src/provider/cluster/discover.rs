@@ -7,8 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::call::{Call, Caller, Failure};
+use super::Cluster;
+use super::call::{Call, Caller};
 use super::credentials;
+use super::failure::Failure;
 use crate::error::{Error, codes};
 use crate::resource::{CALICO_GROUP, Kind};
 use crate::state::{Reason, Serving, Unreadable};
@@ -129,11 +131,18 @@ fn judge(groups: Groups) -> Served {
 }
 
 /// The error for a server of which nothing can be said.
-pub(super) fn unusable(server: &str, failure: &Failure) -> Error {
+pub(super) fn unusable(cluster: &Cluster, failure: &Failure) -> Error {
+    let server = &cluster.server;
     let failed = |code, message: String| Error::failed(code, message).cause(failure.to_string());
     match failure {
         Failure::Unsent(_) | Failure::Untrusted(_) | Failure::Broken(_) => {
-            failed(codes::UNREACHABLE, format!("the API server {server} cannot be reached"))
+            let error = failed(codes::UNREACHABLE, format!("the API server {server} cannot be reached"));
+            match &cluster.proxy {
+                Some(proxy) => error.fix(format!(
+                    "it was asked through the proxy {proxy} (proxy-url, HTTPS_PROXY)"
+                )),
+                None => error,
+            }
         }
         Failure::TimedOut { .. } => failed(codes::UNANSWERED, format!("the API server {server} does not answer"))
             .fix("give it more time with --request-timeout"),

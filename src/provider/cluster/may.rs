@@ -9,7 +9,8 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use super::call::{Call, Caller, Failure};
+use super::call::{Call, Caller};
+use super::failure::Failure;
 use super::{Cluster, discover};
 use crate::changes::Change;
 use crate::error::{Error, codes};
@@ -107,7 +108,7 @@ async fn ask_all(cluster: &Cluster, rights: BTreeSet<Right>) -> Result<BTreeSet<
             Ok(Some(reason)) => {
                 denied.insert((right, reason));
             }
-            Err(failure) => return Err(unusable(&cluster.server, &failure)),
+            Err(failure) => return Err(unusable(cluster, &failure)),
         }
     }
     Ok(denied)
@@ -150,13 +151,13 @@ async fn ask(caller: &Caller, right: &Right) -> Result<Verdict, Failure> {
 }
 
 /// A server that does not answer the question: as in a read, but a refusal is one of the question.
-fn unusable(server: &str, failure: &Failure) -> Error {
+fn unusable(cluster: &Cluster, failure: &Failure) -> Error {
     match failure {
         Failure::Refused(refused) if refused.code != 401 => Error::failed(
             codes::ACCESS_REVIEW,
-            format!("{server} does not say what may be written"),
+            format!("{} does not say what may be written", cluster.server),
         )
         .cause(failure.to_string()),
-        _ => discover::unusable(server, failure),
+        _ => discover::unusable(cluster, failure),
     }
 }

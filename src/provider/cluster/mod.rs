@@ -8,7 +8,9 @@ mod call;
 mod client;
 mod credentials;
 mod discover;
+mod failure;
 mod may;
+mod proxy;
 mod read;
 mod write;
 
@@ -39,6 +41,7 @@ pub struct Cluster {
     caller: Arc<Caller>,
     name: String,
     server: String,
+    proxy: Option<String>,
     /// The field manager of every write.
     manager: String,
     /// What the server serves; asked once.
@@ -59,6 +62,7 @@ impl Cluster {
             caller: Arc::new(Caller::new(connected.client, limits)),
             name: connected.name,
             server: connected.server,
+            proxy: connected.proxy,
             manager: "hostguard".to_string(),
             served: OnceCell::new(),
             felix_fields: Arc::default(),

@@ -9,7 +9,8 @@ use serde_json::{Map, Value};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
-use super::call::{Call, Caller, Failure};
+use super::call::{Call, Caller};
+use super::failure::Failure;
 use super::{Cluster, collection, discover, escaped};
 use crate::error::Error;
 use crate::inventory::INVENTORY_LABEL;
@@ -46,7 +47,7 @@ pub(super) async fn read(cluster: &Cluster, scope: &Scope) -> Result<State, Erro
     let served = timeout_at(deadline, served)
         .await
         .unwrap_or(Err(Failure::TimedOut { after: within }));
-    let served = served.map_err(|failure| discover::unusable(&cluster.server, &failure))?;
+    let served = served.map_err(|failure| discover::unusable(cluster, &failure))?;
     let mut state = State::new(ClusterFacts {
         name: cluster.name.clone(),
         serving: served.serving,

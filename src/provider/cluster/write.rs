@@ -7,7 +7,8 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use super::call::{Call, Failure, Refused, seconds};
+use super::call::Call;
+use super::failure::{Failure, Refused, seconds};
 use super::{Cluster, collection, escaped, path};
 use crate::changes::{Change, FieldChange, Op};
 use crate::provider::{Refusal, Why};
@@ -230,7 +231,8 @@ fn by_code(refused: &Refused) -> Why {
     match (refused.code, refused.reason.as_deref()) {
         (403, _) if ending => Why::Other,
         (401 | 403, _) => Why::Denied,
-        (404 | 410, _) => Why::Gone,
+        // Without a Status it is the path that is not there: a kind that is not served.
+        (404 | 410, Some(_)) => Why::Gone,
         (409 | 412, _) => Why::Changed,
         (400 | 413 | 422, _) => Why::Invalid,
         (429, _) => Why::Throttled,
@@ -251,5 +253,56 @@ fn throttled(refused: &Refused) -> String {
             seconds(after)
         ),
         None => refused.message.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_may_spell_what_was_written_in_its_own_way() {
+        let same = [
+            (json!({"a": 1}), json!({"a": 1.0, "added": true})),
+            (
+                json!(["10.0.0.0/8", "192.168.0.0/16"]),
+                json!(["192.168.0.0/16", "10.0.0.0/8"]),
+            ),
+            (
+                json!([{"ports": ["80", 443], "protocol": "TCP"}]),
+                json!([{"ports": [80, 443], "protocol": "TCP", "x": {}}]),
+            ),
+            (json!({"preDNAT": false, "nets": [], "source": {}}), json!({})),
+        ];
+        for (written, found) in same {
+            assert!(holds(&written, Some(&found)), "{written} as {found}");
+        }
+        let other = [
+            (
+                json!([{"action": "Allow"}, {"action": "Deny"}]),
+                json!([{"action": "Deny"}, {"action": "Allow"}]),
+            ),
+            (json!({"order": 0}), json!({})),
+            (json!(["a", "b"]), json!(["a"])),
+            (json!(["a"]), json!(["a", "b"])),
+            (json!([{"a": 1}]), json!([{"a": 1}, {"a": 2}])),
+            (json!({"a": true}), json!({"a": null})),
+        ];
+        for (written, found) in other {
+            assert!(!holds(&written, Some(&found)), "{written} is not {found}");
+        }
+    }
+
+    #[test]
+    fn an_unset_field_may_come_back_with_its_default_only() {
+        let field = |before| FieldChange {
+            path: crate::resource::FieldPath::dotted("spec.x"),
+            before: Some(before),
+            after: None,
+            taken_from: None,
+        };
+        assert!(took(&field(json!("Enabled")), &json!({"spec": {"x": "Auto"}})));
+        assert!(took(&field(json!("Enabled")), &json!({"spec": {}})));
+        assert!(!took(&field(json!("Enabled")), &json!({"spec": {"x": "Enabled"}})));
     }
 }
