@@ -12,6 +12,7 @@ mod support {
     pub mod command;
     pub mod control_plane;
     pub mod fault_proxy;
+    pub mod faulty;
     pub mod host_endpoint_controller;
     pub mod kinds;
     pub mod kubectl;
@@ -29,6 +30,8 @@ mod live {
     mod admission;
     mod controller;
     mod crds;
+    mod faults;
+    mod faults_table;
     mod looking;
     mod moving;
     mod owners;

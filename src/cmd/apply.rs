@@ -140,7 +140,14 @@ fn stale(shown: &ChangeSet, now: &ChangeSet) -> Error {
 async fn make(shown: &Shown, approved: &Approved, doing: &Doing, console: &mut dyn Console) -> Result<Report, Failure> {
     let recompute = |state: &State, key: &Key| -> Result<Option<Change>, String> {
         match shown.intent.prepare(state, &shown.options) {
-            Ok(now) => Ok(now.difference.set.steps.into_iter().find(|step| step.key == *key)),
+            Ok(now) => {
+                let set = now.difference.set;
+                match set.unreadable.iter().find(|(unreadable, _)| unreadable == key) {
+                    // not known is not done
+                    Some((_, why)) => Err(format!("{key} could not be read: {why}")),
+                    None => Ok(set.steps.into_iter().find(|step| step.key == *key)),
+                }
+            }
             Err(Failure::World(_, errors)) => Err(errors.first().map(|e| e.message.clone()).unwrap_or_default()),
             Err(Failure::Plan(..) | Failure::Said(_)) => Err("the plan is not valid for this state".into()),
         }
@@ -295,22 +302,27 @@ fn outcome_errors(report: &Report) -> Vec<Error> {
 
 /// Reads once more: nothing may be left to do.
 async fn verify(shown: &Shown) -> Result<Vec<Error>, Failure> {
-    let state = shown.provider.read(&shown.scope).await?;
+    let unverified = |what: &str| Error::new(Kind::Unverified, codes::UNVERIFIED, what);
+    let state = match shown.provider.read(&shown.scope).await {
+        Ok(state) => state,
+        Err(error) => {
+            let mut unread = unverified("every step was made, and the state could not be read afterwards");
+            unread = unread.cause(error.message);
+            unread.causes.extend(error.causes);
+            return Ok(vec![unread.fix("run `hostguard plan` when it can be read again")]);
+        }
+    };
     let now = shown.intent.prepare(&state, &shown.options)?;
-    let left = &now.difference.set.steps;
-    if left.is_empty() && now.difference.conflicts.is_empty() {
+    let (left, unread) = (&now.difference.set.steps, now.unreadable());
+    if left.is_empty() && now.difference.conflicts.is_empty() && unread.is_empty() {
         return Ok(Vec::new());
     }
-    let mut error = Error::new(
-        Kind::Unverified,
-        codes::UNVERIFIED,
-        "every step was made, and the state read afterwards still differs",
-    );
+    let mut error = unverified("every step was made, and the state read afterwards still differs");
     for step in left {
         error = error.cause(format!("still to {} {}", step.op.verb(), step.key));
     }
-    for conflict in &now.difference.conflicts {
-        error = error.cause(conflict.message.clone());
+    for other in now.difference.conflicts.iter().chain(&unread) {
+        error = error.cause(other.message.clone());
     }
     Ok(vec![error.fix(
         "somebody changed it meanwhile: run `hostguard plan` to see what",

@@ -48,6 +48,7 @@ struct Shared {
     script: Mutex<Vec<Rule>>,
     aggregated: Mutex<Option<Aggregated>>,
     delay: Mutex<Duration>,
+    page_size: Mutex<Option<usize>>,
     seen: Mutex<Vec<Seen>>,
     connections: AtomicUsize,
     now: Arc<AtomicUsize>,
@@ -84,6 +85,7 @@ impl FaultProxy {
             script: Mutex::default(),
             aggregated: Mutex::default(),
             delay: Mutex::default(),
+            page_size: Mutex::default(),
             seen: Mutex::default(),
             connections: AtomicUsize::new(0),
             now: Arc::default(),
@@ -112,6 +114,11 @@ impl FaultProxy {
     /// Lets every request wait for so long before it is handed on.
     pub fn delay(&self, delay: Duration) {
         *locked(&self.shared.delay) = delay;
+    }
+
+    /// Gives fewer objects of a LIST at a time than are asked for.
+    pub fn page_size(&self, size: Option<usize>) {
+        *locked(&self.shared.page_size) = size;
     }
 
     /// The requests since the last time, oldest first.
@@ -316,6 +323,10 @@ async fn ask(shared: &Shared, request: Request<Bytes>) -> Result<Response<Bytes>
         head.uri = play.asked(&path).parse().expect("a path");
     } else {
         head.uri = path.parse().expect("a path");
+    }
+    if let Some(size) = *locked(&shared.page_size) {
+        let smaller = head.uri.to_string().replace("limit=500", &format!("limit={size}"));
+        head.uri = smaller.parse().expect("a path");
     }
     for name in [header::HOST, header::CONTENT_LENGTH, header::ACCEPT_ENCODING] {
         head.headers.remove(name); // our own client sets its own

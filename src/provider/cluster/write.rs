@@ -207,12 +207,7 @@ fn same(a: &Value, b: &Value) -> bool {
 /// Why a write was not made, or is not known to have been made, by code and reason.
 fn refusal(failure: &Failure) -> Refusal {
     let refusal = |why, message| Refusal { why, message };
-    let lost = |what: &Failure| {
-        refusal(
-            Why::AnswerLost,
-            format!("{what}; the write may have been made: read and compare"),
-        )
-    };
+    let lost = |what: &Failure| refusal(Why::AnswerLost, format!("{what}; the write may have been made"));
     match failure {
         Failure::Unsent(_) | Failure::Credentials(_) => refusal(Why::Other, format!("not sent: {failure}")),
         Failure::TimedOut { .. } | Failure::Broken(_) | Failure::Untrusted(_) => lost(failure),
