@@ -95,7 +95,8 @@ impl Journal {
             inventory_namespace: self.key.namespace.clone(),
         };
         let Ok(state) = provider.read(&scope).await else {
-            return Err(refusal);
+            let message = format!("{}; whether it was written is not known", refusal.message);
+            return Err(Refusal { message, ..refusal });
         };
         match state.get(&self.key) {
             Observed::Present(found) if holds(Some(found)) => Ok(Some(found.clone())),

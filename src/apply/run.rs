@@ -134,10 +134,6 @@ async fn perform(change: &Change, run: &Run<'_>, events: &mut (dyn FnMut(Event) 
         if !(refused || doubtful) || attempt == TRIES {
             return Err(refusal);
         }
-        let and = |why: Why, what: &str| {
-            let message = format!("{}; {what}", refusal.message);
-            Err(Refusal { why, message })
-        };
         let now = match run.provider.read(run.scope).await {
             Ok(state) => (run.recompute)(&state, &change.key),
             Err(error) => Err(error.message),
@@ -145,7 +141,11 @@ async fn perform(change: &Change, run: &Run<'_>, events: &mut (dyn FnMut(Event) 
         match now {
             Ok(None) => return Ok(()),
             Ok(Some(_)) if doubtful => {
-                return and(refusal.why, "read afterwards, it was not made; it is not sent twice");
+                let message = format!(
+                    "{}; read afterwards, it was not made, and it was not sent again",
+                    refusal.message
+                );
+                return Err(Refusal { message, ..refusal });
             }
             Ok(Some(same)) if same.same_as(change) => current = same,
             Ok(Some(_)) => {
@@ -158,7 +158,10 @@ async fn perform(change: &Change, run: &Run<'_>, events: &mut (dyn FnMut(Event) 
                     message,
                 });
             }
-            Err(why) => return and(refusal.why, &format!("reading it again: {why}")),
+            Err(why) => {
+                let message = format!("{}; whether it was made is not known: {why}", refusal.message);
+                return Err(Refusal { message, ..refusal });
+            }
         }
         events(Event::Again(&change.key));
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::plan::{Shown, show, show_warnings};
-use super::{Console, Failure, worst};
+use super::{Console, Failure, rights, worst};
 use crate::apply::{self as engine, Journal, Outcome, Refused, Report, Run, Wait};
 use crate::changes::{Change, ChangeSet};
 use crate::cli::{Apply, Doing, Format};
@@ -200,20 +200,9 @@ fn refused_error(refused: Refused) -> Error {
                 format!("{} rights are missing; nothing was written", denied.len()),
             );
             for right in &denied {
-                let api = right.kind.api();
-                let group = if api.group.is_empty() {
-                    String::new()
-                } else {
-                    format!(".{}", api.group)
-                };
-                let place = if right.namespace.is_empty() {
-                    String::new()
-                } else {
-                    format!(" in namespace {}", right.namespace)
-                };
-                error = error.cause(format!("{} {}{group}{place}", right.verb, api.plural));
+                error = error.cause(rights::name(right));
             }
-            error.fix("add these verbs to the role of this identity")
+            error.fix(format!("add to the role of this identity: {}", rights::rules(&denied)))
         }
         Refused::Record(refusal) => Error::failed(
             codes::RECORD_FAILED,
@@ -236,7 +225,7 @@ async fn finish(
         Format::Text => console.answer(&render::report(report)),
         Format::Json => finish_json(shown, verb, Some(report), format, console),
     }
-    let mut errors = outcome_errors(report);
+    let mut errors = outcome_errors(verb, report);
     if errors.is_empty() {
         errors.extend(verify(shown).await?);
     }
@@ -255,11 +244,13 @@ fn finish_json(shown: &Shown, verb: &'static str, report: Option<&Report>, forma
     }
 }
 
-fn outcome_errors(report: &Report) -> Vec<Error> {
+fn outcome_errors(verb: &str, report: &Report) -> Vec<Error> {
     let mut errors = Vec::new();
     if report.interrupted {
         let message = format!("interrupted after {} of {} steps", report.done(), report.steps.len());
-        errors.push(Error::new(Kind::Interrupted, codes::INTERRUPTED, message).fix("apply again to go on from here"));
+        errors.push(
+            Error::new(Kind::Interrupted, codes::INTERRUPTED, message).fix(format!("{verb} again to go on from here")),
+        );
     }
     if report.failed() > 0 {
         let kind = if report.done() > 0 { Kind::Partial } else { Kind::Failed };
@@ -273,7 +264,7 @@ fn outcome_errors(report: &Report) -> Vec<Error> {
                 error = error.cause(format!("{key}: {}", refusal.message));
             }
         }
-        errors.push(error.fix("mend the cause and apply again: it goes on from here"));
+        errors.push(error.fix(format!("mend the cause and {verb} again: it goes on from here")));
     }
     if !report.unsettled.is_empty() {
         let mut error = Error::new(
@@ -287,14 +278,15 @@ fn outcome_errors(report: &Report) -> Vec<Error> {
         errors.push(error.fix("see whether kube-controllers runs (it waits for DaemonSet calico-node on first start), or wait longer with --wait"));
     }
     if let Some(refusal) = &report.record_behind {
-        let error = Error::failed(
+        let error = Error::new(
+            Kind::Partial,
             codes::RECORD_BEHIND,
             "the steps were made, the record is one form behind",
         );
         errors.push(
             error
                 .cause(refusal.message.clone())
-                .fix("apply again to bring it up to date"),
+                .fix(format!("{verb} again to bring it up to date")),
         );
     }
     errors
@@ -313,7 +305,7 @@ async fn verify(shown: &Shown) -> Result<Vec<Error>, Failure> {
         }
     };
     let now = shown.intent.prepare(&state, &shown.options)?;
-    let (left, unread) = (&now.difference.set.steps, now.unreadable());
+    let (left, unread) = (&now.difference.set.steps, now.unreadable(&state));
     if left.is_empty() && now.difference.conflicts.is_empty() && unread.is_empty() {
         return Ok(Vec::new());
     }

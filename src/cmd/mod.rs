@@ -7,6 +7,7 @@ mod explain;
 mod files;
 mod plan;
 mod prepare;
+mod rights;
 mod schema;
 mod snapshot;
 mod world;

@@ -134,7 +134,7 @@ fn workload_selector(builder: &mut Builder, section: &str, own: &OwnService) -> 
         }
         Observed::Unreadable(why) => {
             let message = format!("{section}: {key} could not be read ({why}), so its selector is unknown");
-            let fix = format!("allow get and list of {}", kind.api().plural);
+            let fix = why.way_out(kind);
             builder.error(Error::failed(codes::UNREADABLE, message).at(own.expose_span).fix(fix));
             return None;
         }

@@ -140,7 +140,11 @@ fn reading() -> Vec<Case> {
         ),
         apply(
             "a LIST is answered 500 without a reason",
-            [on("GET", TIERS).then(no_reason().into())],
+            [on("GET", TIERS).then(Said::status(500, "", "etcdserver: leader changed").into())],
+        ),
+        apply(
+            "a LIST is answered with a login page and 200",
+            [on("GET", NODES).then(Said::text(200, "text/html", "<html><title>Sign in</title></html>").into())],
         ),
         apply(
             "a LIST is answered with a page of HTML and 502",
@@ -273,7 +277,7 @@ fn identity() -> Vec<Case> {
         ),
         apply(
             "the credentials expire after the last step",
-            [on("GET", NODES).nth(2).then(expired().into())],
+            [on("GET", NODES).from(2).then(expired().into())],
         ),
         plugin("the credential plugin hangs", "sleep 60"),
         plugin(

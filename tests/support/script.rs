@@ -65,6 +65,12 @@ impl Rule {
         self
     }
 
+    /// The n-th matching request and all after it.
+    pub fn from(mut self, n: usize) -> Rule {
+        self.which = n..=usize::MAX;
+        self
+    }
+
     pub fn first(mut self, n: usize) -> Rule {
         self.which = 1..=n;
         self

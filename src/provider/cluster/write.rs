@@ -8,7 +8,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::call::Call;
-use super::failure::{Failure, Refused, seconds};
+use super::failure::{Failure, Refused};
 use super::{Cluster, collection, escaped, path};
 use crate::changes::{Change, FieldChange, Op};
 use crate::provider::{Refusal, Why};
@@ -207,7 +207,7 @@ fn same(a: &Value, b: &Value) -> bool {
 /// Why a write was not made, or is not known to have been made, by code and reason.
 fn refusal(failure: &Failure) -> Refusal {
     let refusal = |why, message| Refusal { why, message };
-    let lost = |what: &Failure| refusal(Why::AnswerLost, format!("{what}; the write may have been made"));
+    let lost = |what: &Failure| refusal(Why::AnswerLost, what.to_string());
     match failure {
         Failure::Unsent(_) | Failure::Credentials(_) => refusal(Why::Other, format!("not sent: {failure}")),
         Failure::TimedOut { .. } | Failure::Broken(_) | Failure::Untrusted(_) => lost(failure),
@@ -215,7 +215,6 @@ fn refusal(failure: &Failure) -> Refusal {
         Failure::Foreign { .. } => refusal(Why::Other, failure.to_string()),
         Failure::Refused(refused) => match by_code(refused) {
             Why::AnswerLost => lost(failure),
-            Why::Throttled => refusal(Why::Throttled, throttled(refused)),
             why => refusal(why, failure.to_string()),
         },
     }
@@ -237,17 +236,6 @@ fn by_code(refused: &Refused) -> Why {
         // the write.
         (500.., _) => Why::AnswerLost,
         _ => Why::Other,
-    }
-}
-
-fn throttled(refused: &Refused) -> String {
-    match refused.retry_after {
-        Some(after) => format!(
-            "{} (the server asks to come back in {})",
-            refused.message,
-            seconds(after)
-        ),
-        None => refused.message.clone(),
     }
 }
 
