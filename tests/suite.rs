@@ -4,6 +4,7 @@ mod corpora;
 mod golden;
 mod laws;
 mod layers;
+mod plan;
 mod readme;
 
 #[path = "support"]

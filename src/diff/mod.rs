@@ -62,7 +62,7 @@ struct Differ<'a> {
     /// The record's entries once everything is done.
     after: BTreeMap<Key, Entry>,
     conflicts: Vec<Error>,
-    /// Named with `--force-conflicts` and not met yet.
+    /// Named with `--force-conflicts`, and no field that the plan claims so far.
     unforced: BTreeSet<String>,
 }
 
@@ -224,6 +224,8 @@ impl Differ<'_> {
         entry: &mut Entry,
         origin: &Origin,
     ) -> Option<FieldChange> {
+        let name = format!("{key}:{path}");
+        self.unforced.remove(&name);
         let wrote = self.digest(key.kind, path, value);
         let equal = self.digest(key.kind, path, live) == wrote;
         let other = self
@@ -262,8 +264,6 @@ impl Differ<'_> {
         let me = format!("hostguard-{}", self.compiled.mine.plan);
         let owners = owners::owners(object, path, &me);
         if let Some(owner) = owners.iter().find(|owner| owner.applier) {
-            let name = format!("{key}:{path}");
-            self.unforced.remove(&name);
             if !self.options.force_conflicts.contains(&name) {
                 let message = format!("{key}: {path} is managed by {} with another value", owner.manager);
                 self.conflict(

@@ -183,6 +183,11 @@ impl<'a> Lines<'a> {
         Lines { text, starts }
     }
 
+    /// Lines with a content: what follows the last line feed is none.
+    fn count(&self) -> usize {
+        self.starts.len() - usize::from(self.text.is_empty() || self.text.ends_with('\n'))
+    }
+
     fn index(&self, offset: usize) -> usize {
         self.starts.partition_point(|start| *start <= offset).saturating_sub(1)
     }
@@ -228,12 +233,8 @@ fn snippet(out: &mut String, lines: &Lines<'_>, diagnostic: &Diagnostic, style: 
 }
 
 fn draw(out: &mut String, lines: &Lines<'_>, marks: &[Mark<'_>], style: Style) {
-    let last = marks
-        .iter()
-        .map(|mark| mark.line + 2)
-        .max()
-        .unwrap_or(0)
-        .min(lines.starts.len());
+    let marked = marks.iter().map(|mark| mark.line).max().unwrap_or(0);
+    let last = (marked + 2).min(lines.count()).max(marked + 1);
     let first = marks.iter().map(|mark| mark.line.saturating_sub(1)).min().unwrap_or(0);
     // The copy has as many lines as the text up to there, so that the numbers are right; only shown lines have a content.
     let mut copy = "\n".repeat(first);

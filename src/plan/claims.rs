@@ -10,8 +10,8 @@ use crate::calico::{self, schema};
 use crate::error::{Diagnostic, codes};
 use crate::plan::Claim;
 use crate::plan::language::nearest;
+use crate::plan::node::{Entry, Kind, Node, Style};
 use crate::plan::raw::{Object, to_json};
-use crate::plan::yaml::{Entry, Kind, Node, Style};
 use crate::resource;
 use crate::source::{Source, Span, Spanned};
 

@@ -4,9 +4,9 @@
 //! they mean together is `check`'s business. Runs a second time over the tree with the inputs filled in.
 
 use crate::error::{Code, Diagnostic, codes};
-use crate::plan::language::{Choice, Field, Form, Object, PLAN, Type, nearest, one_of};
+use crate::plan::language::{Field, Form, Object, PLAN, Type, nearest, one_of};
+use crate::plan::node::{Entry, Kind, Node, Style};
 use crate::plan::scalar;
-use crate::plan::yaml::{Entry, Kind, Node, Style};
 use crate::source::{Span, Spanned};
 
 /// The plan as typed, its structure right wherever it is not marked bad.
@@ -62,7 +62,7 @@ pub(super) fn decode_filled(root: &Node) -> (Node, Vec<Diagnostic>) {
     (root, decoder.problems)
 }
 
-struct Decoder {
+pub(super) struct Decoder {
     problems: Vec<Diagnostic>,
     /// The inputs are filled in: any `${` left is a mistake.
     filled: bool,
@@ -70,9 +70,9 @@ struct Decoder {
 }
 
 /// How a value is called and where its absence is shown.
-struct Place<'a> {
-    name: &'a str,
-    span: Span,
+pub(super) struct Place<'a> {
+    pub name: &'a str,
+    pub span: Span,
 }
 
 impl Decoder {
@@ -89,7 +89,7 @@ impl Decoder {
         )
     }
 
-    fn report(&mut self, code: Code, span: Span, message: String, label: &str) -> &mut Diagnostic {
+    pub(super) fn report(&mut self, code: Code, span: Span, message: String, label: &str) -> &mut Diagnostic {
         self.problems.push(Diagnostic::error(code, span, message, label));
         self.problems.last_mut().expect("pushed above")
     }
@@ -146,8 +146,9 @@ impl Decoder {
             let Some(field) = field else { continue };
             if field.later {
                 let message = format!("`{}` comes in a later version of hostguard", field.name);
-                self.report(codes::LATER, entry.key.span, message, "understood, not supported yet")
-                    .consequence = Some("ignoring it would promise a protection that is not there".to_string());
+                let problem = self.report(codes::LATER, entry.key.span, message, "understood, not supported yet");
+                problem.consequence = Some("ignoring it would promise a protection that is not there".to_string());
+                problem.fix = Some("leave it out until then; a policy can be written out under `spec`".to_string());
             }
             let value = self.value(
                 &entry.value,
@@ -179,7 +180,7 @@ impl Decoder {
         }
     }
 
-    fn missing(&mut self, field: &Field, object: &Object, place: &Place<'_>) {
+    pub(super) fn missing(&mut self, field: &Field, object: &Object, place: &Place<'_>) {
         let message = format!("{} needs `{}`", object.noun, field.name);
         self.report(
             codes::MISSING,
@@ -210,63 +211,6 @@ impl Decoder {
         object.field(meant)
     }
 
-    fn choice(&mut self, entries: &[Entry], object: &Object, place: &Place<'_>) {
-        if object.choice.is_empty() {
-            return;
-        }
-        let takes = |choice: &Choice, name: &str| choice.needs.contains(&name) || choice.may.contains(&name);
-        let present: Vec<&Entry> = entries
-            .iter()
-            .filter(|entry| object.choice.iter().any(|choice| takes(choice, &entry.key.value)))
-            .collect();
-        let has = |name: &&&str| present.iter().any(|entry| entry.key.value == ***name);
-        let fitting: Vec<&Choice> = object
-            .choice
-            .iter()
-            .filter(|choice| present.iter().all(|entry| takes(choice, &entry.key.value)))
-            .collect();
-        if fitting.iter().any(|choice| choice.needs.iter().all(|name| has(&name))) {
-            return;
-        }
-        let Some(best) = fitting
-            .iter()
-            .max_by_key(|choice| choice.needs.iter().filter(has).count())
-        else {
-            return self.clash(&present, object, takes);
-        };
-        if present.is_empty() {
-            let ways: Vec<String> = object
-                .choice
-                .iter()
-                .map(|choice| choice.needs.join("` with `"))
-                .collect();
-            let ways: Vec<&str> = ways.iter().map(String::as_str).filter(|way| !way.is_empty()).collect();
-            let message = format!("{} needs {}", object.noun, one_of(&ways));
-            self.report(codes::MISSING, place.span, message, "says nothing");
-            return;
-        }
-        for name in best.needs.iter().filter(|name| !has(name)) {
-            if let Some(field) = object.field(name) {
-                self.missing(field, object, place);
-            }
-        }
-    }
-
-    fn clash(&mut self, present: &[&Entry], object: &Object, takes: impl Fn(&Choice, &str) -> bool) {
-        let together = |a: &str, b: &str| object.choice.iter().any(|choice| takes(choice, a) && takes(choice, b));
-        for (i, second) in present.iter().enumerate() {
-            let clash = |first: &&&Entry| !together(&first.key.value, &second.key.value);
-            if let Some(first) = present[..i].iter().find(clash) {
-                let (a, b) = (&first.key.value, &second.key.value);
-                let message = format!("{} takes `{a}` or `{b}`, not both", object.noun);
-                let span = first.key.span;
-                let problem = self.report(codes::CHOICE, second.key.span, message, "cannot stand beside the other");
-                *problem = problem.clone().and(span, "first choice").fix("remove one of the two");
-                return;
-            }
-        }
-    }
-
     fn list(&mut self, node: &Node, ty: &Type, item: &'static Type, min: usize, place: &Place<'_>) -> Node {
         let alone;
         let items = match &node.kind {
@@ -291,7 +235,8 @@ impl Decoder {
         };
         if items.len() < min && matches!(node.kind, Kind::Seq(_)) {
             let message = format!("`{}` is an empty list", place.name);
-            self.report(codes::EMPTY, node.span, message, &format!("needs at least {min}"));
+            self.report(codes::EMPTY, node.span, message, &format!("needs at least {min}"))
+                .fix = Some(format!("add an entry, or remove `{}`", place.name));
         }
         let items = items.iter().map(|node| {
             self.value(

@@ -6,9 +6,11 @@ use crate::error::{Diagnostic, Severity, codes};
 use crate::plan::Plan;
 use crate::plan::check::tidy;
 use crate::plan::decode::Draft;
-use crate::plan::inputs::{Given, Lookups, unknown_given};
+use crate::plan::given::{Given, unknown_given};
+use crate::plan::inputs::Lookups;
 use crate::plan::language::{KIND, nearest};
-use crate::plan::yaml::{self, Node};
+use crate::plan::node::Node;
+use crate::plan::yaml;
 use crate::source::{Source, Span};
 
 /// A file as it was read; what it holds may be wrong.

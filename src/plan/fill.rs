@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::error::{Diagnostic, codes};
 use crate::plan::inputs::{Resolved, host};
 use crate::plan::language::{Form, InputType, nearest};
-use crate::plan::yaml::{Entry, Kind, Node, Style};
+use crate::plan::node::{Entry, Kind, Node, Style};
 use crate::source::Span;
 
 type Values = BTreeMap<String, Option<Resolved>>;

@@ -1,38 +1,19 @@
 //! The inputs of a plan: which value each has, and where it came from.
 //!
-//! Reads no file, no environment and no cluster: given values and looked-up addresses are passed in. A mistake in a
+//! Given values and looked-up addresses are passed in. A mistake in a
 //! given value is placed at the input's declaration and names its origin, because only the plan's text can be shown.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::error::{Diagnostic, codes};
-use crate::net::{Cidr, CidrError, Family};
-use crate::plan::language::{InputType, NODE_ADDRESS, nearest};
+use crate::net::{Cidr, CidrError};
+use crate::plan::given::{Given, variable};
+use crate::plan::language::InputType;
+use crate::plan::node::{Entry, Kind, Node};
 use crate::plan::scalar::{bad_cidr, parse_port};
-use crate::plan::yaml::{self, Entry, Kind, Node};
-use crate::plan::{AddressType, Input, InputValue, Lookup, LookupNode, Provenance, fill};
-use crate::source::{Source, Span};
-
-/// Values from outside the plan; the first that has a name wins, files in reverse.
-#[derive(Clone, Debug, Default)]
-pub struct Given {
-    /// `--set NAME=VALUE`
-    pub set: BTreeMap<String, String>,
-    /// `--inputs FILE`, as [`read_inputs`] gives them.
-    pub files: Vec<(String, BTreeMap<String, GivenValue>)>,
-    /// Environment variables that begin with `HOSTGUARD_INPUT_`, by their full name.
-    pub env: BTreeMap<String, String>,
-}
-
-/// A value from a file of inputs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GivenValue {
-    /// Several only for a list.
-    pub values: Vec<String>,
-    /// `inputs.yaml:3:10`
-    pub place: String,
-}
+use crate::plan::{Input, InputValue, Provenance, fill};
+use crate::source::Span;
 
 /// Addresses that were looked up in live state.
 #[derive(Clone, Debug)]
@@ -50,56 +31,6 @@ pub(super) struct Resolved {
     /// Canonical; several only for `cidrs`, never none.
     pub values: Vec<String>,
     pub input: Input,
-}
-
-/// Reads a file given by `--inputs`: one mapping from names to a value or a list of values.
-pub fn read_inputs(name: &str, bytes: &[u8]) -> Result<BTreeMap<String, GivenValue>, (Source, Vec<Diagnostic>)> {
-    let text = yaml::read(name, bytes);
-    let mut problems = text.problems;
-    let mut values = BTreeMap::new();
-    let mut refuse = |span: Span, message: &str, label: &str| {
-        problems.push(Diagnostic::error(codes::INPUTS_FILE, span, message, label));
-    };
-    for (i, document) in text.documents.iter().enumerate() {
-        if i > 0 || !matches!(document.kind, Kind::Map(_)) {
-            refuse(
-                document.span,
-                "an inputs file is one mapping from names to values",
-                "not expected here",
-            );
-        }
-        for entry in document.entries() {
-            let (value, span) = (&entry.value, entry.value.span);
-            let items = if let Kind::Seq(items) = &value.kind {
-                items.as_slice()
-            } else {
-                std::slice::from_ref(value)
-            };
-            let texts: Vec<String> = items
-                .iter()
-                .filter_map(|item| item.text().map(str::to_string))
-                .collect();
-            if value.is_null() || texts.len() != items.len() {
-                refuse(
-                    if span.is_empty() { entry.key.span } else { span },
-                    "the value of an input is a text or a list of texts",
-                    "expected a value",
-                );
-            }
-            let place = text.source.locate(span);
-            values.insert(entry.key.value.clone(), GivenValue { values: texts, place });
-        }
-    }
-    if problems.is_empty() {
-        Ok(values)
-    } else {
-        Err((text.source, problems))
-    }
-}
-
-/// The name of the environment variable of an input.
-pub fn variable(name: &str) -> String {
-    format!("HOSTGUARD_INPUT_{}", name.to_ascii_uppercase().replace('-', "_"))
 }
 
 /// Gives every declared input its value; `None` where that was a mistake, which is reported.
@@ -138,43 +69,23 @@ pub(super) fn resolve(
     (resolver.done, resolver.problems)
 }
 
-/// Values given for names that no plan declares.
-pub(super) fn unknown_given(given: &Given, declared: &BTreeSet<&str>, place: Span) -> Vec<Diagnostic> {
-    let set = given.set.keys().map(|name| (name, format!("--set {name}=…")));
-    let files = given
-        .files
-        .iter()
-        .flat_map(|(_, values)| values.iter().map(|(name, v)| (name, v.place.clone())));
-    set.chain(files)
-        .filter(|(name, _)| !declared.contains(name.as_str()))
-        .map(|(name, origin)| {
-            let message = format!("{origin}: the plan has no input `{name}`");
-            let problem = Diagnostic::error(codes::INPUT_UNKNOWN, place, message, "inputs are declared here");
-            match nearest(name, declared.iter().copied()) {
-                Some(meant) => problem.fix(format!("did you mean `{meant}`?")),
-                None => problem.fix(format!("declare `{name}` under `inputs`, or do not give it")),
-            }
-        })
-        .collect()
-}
-
-struct Resolver<'a> {
+pub(super) struct Resolver<'a> {
     declared: BTreeMap<&'a str, &'a Entry>,
-    groups: Option<&'a Node>,
+    pub groups: Option<&'a Node>,
     given: &'a Given,
-    lookups: &'a Lookups,
+    pub lookups: &'a Lookups,
     done: BTreeMap<String, Option<Resolved>>,
     /// The defaults being followed.
     walk: Vec<String>,
-    problems: Vec<Diagnostic>,
+    pub problems: Vec<Diagnostic>,
 }
 
 /// A value on its way: its texts, who gave it, and where a mistake in it is shown.
-struct Candidate {
-    values: Vec<String>,
-    provenance: Provenance,
-    origin: String,
-    span: Span,
+pub(super) struct Candidate {
+    pub values: Vec<String>,
+    pub provenance: Provenance,
+    pub origin: String,
+    pub span: Span,
 }
 
 impl Resolver<'_> {
@@ -205,13 +116,13 @@ impl Resolver<'_> {
             self.problems.push(problem.fix("remove one of the two"));
         }
         // Read even when another value wins: a mistake in it would come out in another run.
-        let default = default.and_then(|default| self.default(ty, &default.value));
+        let default = default.and_then(|default| self.default(entry, ty, &default.value));
         if let Some(candidate) = self.given(entry, ty) {
             return self.typed(entry, ty, candidate);
         }
         match (lookup, default) {
             (Some((_, lookup)), _) => self.looked_up(entry, ty, lookup?),
-            (None, Some(candidate)) => self.typed(entry, ty, candidate),
+            (None, Some(resolved)) => Some(resolved),
             (None, None) if declaration.get("default").is_some() => None,
             (None, None) => {
                 let name = &entry.key.value;
@@ -268,7 +179,7 @@ impl Resolver<'_> {
     }
 
     /// The default with other inputs filled in.
-    fn default(&mut self, ty: InputType, node: &Node) -> Option<Candidate> {
+    fn default(&mut self, entry: &Entry, ty: InputType, node: &Node) -> Option<Resolved> {
         let items = if let Kind::Seq(items) = &node.kind {
             items.as_slice()
         } else {
@@ -292,13 +203,17 @@ impl Resolver<'_> {
                 None => whole = false,
             }
         }
+        if values.is_empty() && !whole {
+            return None;
+        }
+        // Those that are left are looked at even when one of them was wrong.
         let candidate = Candidate {
             values,
             provenance: Provenance::Default,
             origin: String::new(),
             span: node.span,
         };
-        whole.then_some(candidate)
+        self.typed(entry, ty, candidate).filter(|_| whole)
     }
 
     fn default_item(&mut self, ty: InputType, item: &Node) -> Option<Vec<String>> {
@@ -337,7 +252,7 @@ impl Resolver<'_> {
     }
 
     /// The value as its type says, in canonical form.
-    fn typed(&mut self, entry: &Entry, ty: InputType, candidate: Candidate) -> Option<Resolved> {
+    pub(super) fn typed(&mut self, entry: &Entry, ty: InputType, candidate: Candidate) -> Option<Resolved> {
         let mut values: Vec<String> = Vec::new();
         let mut problems = Vec::new();
         if candidate.values.iter().all(String::is_empty) && ty != InputType::String {
@@ -368,121 +283,6 @@ impl Resolver<'_> {
             span: entry.key.span,
         };
         Some(Resolved { ty, values, input })
-    }
-
-    /// What to look up; `None` where that was a mistake.
-    fn lookup(&mut self, entry: &Entry, ty: InputType) -> Option<Lookup> {
-        let node = &entry.value;
-        let fits = !matches!(ty, InputType::Port | InputType::String);
-        if !fits {
-            let message = format!("a lookup gives an address, the input is of type {}", ty.word());
-            let problem = Diagnostic::error(codes::INPUT_MISFIT, entry.key.span, message, "for ip, cidr and cidrs");
-            self.problems.push(problem.fix("write `type: ip`"));
-        }
-        let from = node.get("from")?;
-        let family = node.get("family").and_then(Node::text);
-        let family = if family == Some("IPv6") { Family::V6 } else { Family::V4 };
-        let address = match node.get("address").and_then(Node::text) {
-            Some("ExternalIP") => AddressType::ExternalIP,
-            _ => AddressType::InternalIP,
-        };
-        if from.text()? != NODE_ADDRESS {
-            let message = format!("lookup `{}` comes in a later version of hostguard", from.text()?);
-            let problem = Diagnostic::error(codes::LATER, from.span, message, "understood, not supported yet");
-            self.problems
-                .push(problem.fix("give the value with --set, or take a node's address"));
-            return Some(Lookup {
-                node: LookupNode::Name(String::new()),
-                address,
-                family,
-            });
-        }
-        for key in ["instance", "vm"] {
-            if let Some(other) = node.entry(key) {
-                let message = format!("a lookup from {NODE_ADDRESS} takes no `{key}`");
-                self.problems.push(Diagnostic::error(
-                    codes::CHOICE,
-                    other.key.span,
-                    message,
-                    "belongs to a cloud's lookup",
-                ));
-                return None;
-            }
-        }
-        let target = match (node.get("node"), node.get("group")) {
-            (Some(name), _) => LookupNode::Name(name.text()?.to_string()),
-            (None, Some(group)) => {
-                self.one_node(group);
-                LookupNode::Group(group.text()?.to_string())
-            }
-            (None, None) => {
-                let message = format!("a lookup from {NODE_ADDRESS} needs `node` or `group`");
-                let problem = Diagnostic::error(codes::MISSING, from.span, message, "of which node?");
-                self.problems.push(problem.fix("add `group: guarded`"));
-                return None;
-            }
-        };
-        fits.then_some(Lookup {
-            node: target,
-            address,
-            family,
-        })
-    }
-
-    fn one_node(&mut self, group: &Node) {
-        let declared = group.text().and_then(|name| self.groups?.entry(name));
-        let Some(declared) = declared else { return };
-        let names = declared.value.get("names").map(|names| names.items().len());
-        let count = declared
-            .value
-            .get("pick")
-            .and_then(|pick| pick.get("count")?.text()?.parse().ok());
-        if let Some(count) = count.or(names).filter(|count| *count > 1) {
-            let message = format!("group `{}` holds {count} nodes, a lookup reads one", declared.key.value);
-            let problem = Diagnostic::error(codes::NOT_ONE_NODE, group.span, message, "of which of them?");
-            let problem = problem.and(declared.key.span, "declared here");
-            self.problems
-                .push(problem.fix("make a group of one node, `pick` with count 1 or one name"));
-        }
-    }
-
-    fn looked_up(&mut self, entry: &Entry, ty: InputType, lookup: Lookup) -> Option<Resolved> {
-        let address = match self.lookups {
-            Lookups::Pending => match lookup.family {
-                Family::V4 => "192.0.2.1",
-                Family::V6 => "2001:db8::1",
-            },
-            Lookups::Known(found) => match found.get(&entry.key.value) {
-                Some(address) => address,
-                None => {
-                    let message = format!("input `{}` was not looked up", entry.key.value);
-                    self.problems.push(Diagnostic::error(
-                        codes::INPUT_MISSING,
-                        entry.key.span,
-                        message,
-                        "no address found",
-                    ));
-                    return None;
-                }
-            },
-        };
-        let text = if ty == InputType::Ip {
-            address.to_string()
-        } else {
-            host(address)
-        };
-        let origin = format!("lookup of {}", entry.key.value);
-        let candidate = Candidate {
-            values: vec![text],
-            provenance: Provenance::Lookup,
-            origin,
-            span: entry.key.span,
-        };
-        let mut resolved = self.typed(entry, ty, candidate)?;
-        if matches!(self.lookups, Lookups::Pending) {
-            resolved.input.value = InputValue::Lookup(lookup);
-        }
-        Some(resolved)
     }
 }
 

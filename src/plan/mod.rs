@@ -4,23 +4,30 @@
 //! Knows nothing of clusters: what a plan means for one is `compile`'s business.
 
 mod check;
+mod choice;
 mod claims;
 mod decode;
 mod document;
 mod fill;
+mod given;
 mod inputs;
 mod language;
+mod lookup;
+mod node;
+mod objects;
 mod platform;
 mod raw;
 mod scalar;
 mod services;
+mod text;
 mod yaml;
 
 use std::collections::BTreeMap;
 
 pub use decode::Draft;
 pub use document::Document;
-pub use inputs::{Given, GivenValue, Lookups, read_inputs, variable};
+pub use given::{Given, GivenValue, read_inputs, variable};
+pub use inputs::Lookups;
 pub use language::{field_help, field_paths, schema};
 use serde_json::Value;
 
@@ -267,5 +274,10 @@ impl Plan {
 
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What `check` found worth saying; never fatal.
+    pub fn warnings(&self) -> &[crate::error::Diagnostic] {
+        &self.warnings
     }
 }

@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 use crate::calico::{Level, Path, Step, Violation, validate};
 use crate::error::{Code, Diagnostic};
 use crate::plan::language::InputType;
+use crate::plan::node::{Entry, Kind, Node, Style};
 use crate::plan::scalar::json_number;
-use crate::plan::yaml::{Entry, Kind, Node, Style};
 use crate::selector::Selector;
 use crate::source::{Source, Span};
 

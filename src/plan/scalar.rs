@@ -6,7 +6,7 @@
 use crate::error::{Diagnostic, codes};
 use crate::net::{Cidr, CidrError};
 use crate::plan::language::{Form, InputType, Type, nearest, one_of};
-use crate::plan::yaml::Style;
+use crate::plan::node::Style;
 use crate::source::Span;
 
 type Checked = Result<Option<String>, Box<Diagnostic>>;
@@ -86,12 +86,14 @@ fn expect(right: bool, ty: &Type, text: &str, span: Span, name: &str) -> Checked
         return Ok(None);
     }
     let message = format!("`{name}` is `{text}`, expected {}", ty.expects());
-    Err(Box::new(Diagnostic::error(
-        codes::WRONG_TYPE,
-        span,
-        message,
-        "not of this form",
-    )))
+    let mut problem = Diagnostic::error(codes::WRONG_TYPE, span, message, "not of this form");
+    problem.fix = match ty {
+        Type::Workload if Form::Subdomain.accepts(text) => Some(format!("write `deployment/{text}` if it is one")),
+        Type::NamespacedName if Form::Label.accepts(text) => Some(format!("write `NAMESPACE/{text}`")),
+        Type::ProtocolPort if parse_port(text).is_some() => Some(format!("write `tcp/{text}`")),
+        _ => None,
+    };
+    Err(Box::new(problem))
 }
 
 fn word(ty: &Type, words: &[&str], text: &str, span: Span, name: &str) -> Checked {
@@ -136,12 +138,8 @@ fn integer(ty: &Type, (min, max): (u64, u64), text: &str, style: Style, span: Sp
         Ok(number) if (min..=max).contains(&number) => Ok(None),
         _ => {
             let message = format!("`{name}` is {text}, expected {}", ty.expects());
-            Err(Box::new(Diagnostic::error(
-                codes::OUT_OF_RANGE,
-                span,
-                message,
-                "out of range",
-            )))
+            let problem = Diagnostic::error(codes::OUT_OF_RANGE, span, message, "out of range");
+            Err(Box::new(problem.fix(format!("write a number from {min} to {max}"))))
         }
     }
 }
@@ -151,11 +149,12 @@ fn number(ty: &Type, text: &str, style: Style, span: Span, name: &str) -> Checke
         return Ok(None);
     }
     let message = format!("`{name}` is {}, expected {}", written(text, style), ty.expects());
-    let mut problem = Diagnostic::error(codes::WRONG_TYPE, span, message, "not a number");
-    if style == Style::Quoted && json_number(text).is_some() {
-        problem = problem.fix(format!("write {text} without quotes"));
-    }
-    Err(Box::new(problem))
+    Err(Box::new(if json_number(text).is_some() {
+        let problem = Diagnostic::error(codes::WRONG_TYPE, span, message, "a text, because of the quotes");
+        problem.fix(format!("write {text} without quotes"))
+    } else {
+        Diagnostic::error(codes::WRONG_TYPE, span, message, "not a number").fix("write a number such as 500")
+    }))
 }
 
 fn port_or_name(ty: &Type, text: &str, style: Style, span: Span, name: &str) -> Checked {
@@ -207,7 +206,10 @@ pub(super) fn bad_name(form: Form, name: &str, span: Span) -> Diagnostic {
     let shown: String = name.chars().take(70).collect();
     let message = format!("`{shown}` is not a valid name here: expected {}", form.expects());
     let mut problem = Diagnostic::error(code, span, message, "not a valid name");
-    let tidy = name.to_lowercase().replace(['_', ' '], "-");
+    let mut tidy = name.to_lowercase().replace(['_', ' '], "-");
+    if let (Form::Policy, Some((tier, rest))) = (form, tidy.split_once('.')) {
+        tidy = format!("{tier}.{}", rest.replace('.', "-"));
+    }
     if tidy != name && form.accepts(&tidy) {
         problem = problem.fix(format!("write `{tidy}`"));
     }
@@ -249,7 +251,7 @@ fn written(text: &str, style: Style) -> String {
 pub(super) fn other_reading(text: &str) -> Option<&'static str> {
     let lower = text.to_ascii_lowercase();
     // YAML knows `yes`, `Yes` and `YES`, not `yEs`.
-    let capitalised = text.len() > 1 && text[1..] == lower[1..];
+    let capitalised = text.is_ascii() && text.get(1..) == lower.get(1..);
     if text == lower || text == text.to_ascii_uppercase() || capitalised {
         match lower.as_str() {
             "y" | "n" | "yes" | "no" | "on" | "off" | "true" | "false" => return Some("a boolean"),

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::error::{Diagnostic, codes};
 use crate::plan::check::Builder;
+use crate::plan::node::{Entry, Node};
 use crate::plan::scalar::{namespaced, parse_port, workload};
-use crate::plan::yaml::{Entry, Node};
 use crate::plan::{OwnService, Service, ServicePort, TargetPort, TrafficPolicy};
 use crate::source::{Span, Spanned};
 

@@ -8,55 +8,14 @@ use std::collections::BTreeMap;
 use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, StructureStyle};
 
 use crate::error::{Diagnostic, codes};
-use crate::plan::language::InputType;
+use crate::plan::node::{Entry, Kind, Node, Style};
+use crate::plan::text;
 use crate::source::{Source, Span, Spanned};
 
 /// Levels of mappings and lists; a plan needs about fifteen. It also bounds every recursion over a tree.
 const DEPTH: usize = 64;
 /// Nodes that the aliases of one file may add, all together.
 const ALIASED_NODES: usize = 100_000;
-/// Plans are some kilobytes.
-const BYTES: usize = 8 << 20;
-
-/// A value as it was written.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Node {
-    pub span: Span,
-    pub kind: Kind,
-    /// The alias that put it here; `span` is then the place of the anchor's value.
-    pub via_alias: Option<Span>,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Kind {
-    Scalar {
-        text: String,
-        style: Style,
-    },
-    Seq(Vec<Node>),
-    Map(Vec<Entry>),
-    /// A mistake here was reported; nothing more is said about it.
-    Bad,
-}
-
-/// How a scalar came to its text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Style {
-    Plain,
-    /// In quotes, or a block scalar: a string whatever it looks like.
-    Quoted,
-    /// Filled in from an input of this type.
-    Filled(InputType),
-    /// Of a key: a mistake in it was reported.
-    Refused,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Entry {
-    pub key: Spanned<String>,
-    pub key_style: Style,
-    pub value: Node,
-}
 
 /// What a text holds.
 pub(crate) struct Text {
@@ -66,72 +25,9 @@ pub(crate) struct Text {
     pub problems: Vec<Diagnostic>,
 }
 
-impl Node {
-    pub fn bad(span: Span) -> Node {
-        Node {
-            span,
-            kind: Kind::Bad,
-            via_alias: None,
-        }
-    }
-
-    pub fn is_bad(&self) -> bool {
-        self.kind == Kind::Bad
-    }
-
-    /// The text of a scalar.
-    pub fn text(&self) -> Option<&str> {
-        match &self.kind {
-            Kind::Scalar { text, .. } => Some(text),
-            _ => None,
-        }
-    }
-
-    pub fn items(&self) -> &[Node] {
-        match &self.kind {
-            Kind::Seq(items) => items,
-            _ => &[],
-        }
-    }
-
-    pub fn entries(&self) -> &[Entry] {
-        match &self.kind {
-            Kind::Map(entries) => entries,
-            _ => &[],
-        }
-    }
-
-    pub fn entry(&self, key: &str) -> Option<&Entry> {
-        self.entries().iter().find(|entry| entry.key.value == key)
-    }
-
-    pub fn get(&self, key: &str) -> Option<&Node> {
-        self.entry(key).map(|entry| &entry.value)
-    }
-
-    /// Nothing, `~` or a spelling of `null`.
-    pub fn is_null(&self) -> bool {
-        matches!(&self.kind, Kind::Scalar { text, style: Style::Plain }
-            if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
-    }
-
-    /// Nodes in the tree, and its height.
-    fn size(&self) -> (usize, usize) {
-        let children: Vec<&Node> = match &self.kind {
-            Kind::Seq(items) => items.iter().collect(),
-            Kind::Map(entries) => entries.iter().map(|entry| &entry.value).collect(),
-            _ => Vec::new(),
-        };
-        children.iter().fold((1, 1), |(nodes, height), child| {
-            let (n, h) = child.size();
-            (nodes + n, height.max(h + 1))
-        })
-    }
-}
-
 /// Reads every document; a syntax error ends its document, not the text.
 pub(crate) fn read(name: &str, bytes: &[u8]) -> Text {
-    let (text, problem) = decode_text(bytes);
+    let (text, problem) = text::decode(bytes);
     let mut reader = Reader {
         text: &text,
         ..Reader::default()
@@ -148,74 +44,6 @@ pub(crate) fn read(name: &str, bytes: &[u8]) -> Text {
         problems,
         source: Source::new(name, text),
     }
-}
-
-/// UTF-8 without a byte order mark, or the first place that is no text.
-fn decode_text(bytes: &[u8]) -> (String, Option<Diagnostic>) {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    if bytes.len() > BYTES {
-        let shown = String::from_utf8_lossy(&bytes[..80]).into_owned();
-        let message = format!("the text has {} bytes; a plan may have {BYTES}", bytes.len());
-        return (
-            shown,
-            Some(Diagnostic::error(
-                codes::TOO_LARGE,
-                Span::new(0, 0),
-                message,
-                "too long to be a plan",
-            )),
-        );
-    }
-    match std::str::from_utf8(bytes) {
-        Ok(text) => (text.to_string(), first_control(text)),
-        Err(error) => {
-            let start = error.valid_up_to();
-            let text = String::from_utf8_lossy(bytes).into_owned();
-            let end = start + text[start..].chars().next().map_or(0, char::len_utf8);
-            let utf16 = bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff");
-            let fix = if utf16 {
-                "save the file as UTF-8; it looks like UTF-16"
-            } else {
-                "save the file as UTF-8"
-            };
-            let message = format!("byte 0x{:02x} is not UTF-8", bytes[start]);
-            let problem = Diagnostic::error(codes::NOT_TEXT, Span::new(start, end), message, "not text").fix(fix);
-            (text, Some(problem))
-        }
-    }
-}
-
-fn first_control(text: &str) -> Option<Diagnostic> {
-    let mut chars = text.char_indices().peekable();
-    while let Some((start, c)) = chars.next() {
-        let (label, fix) = match c {
-            '\n' | '\t' => continue,
-            '\r' if chars.peek().is_some_and(|(_, next)| *next == '\n') => continue,
-            '\r' => ("a carriage return without a line feed", "end lines with a line feed"),
-            '\0' => (
-                "a NUL: this is no text file",
-                "give the plan, not a compiled or compressed file",
-            ),
-            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => (
-                "changes the direction of the text that follows",
-                "remove it, or write it as an escape in double quotes",
-            ),
-            c if c.is_control() => (
-                "a control character",
-                "remove it, or write it as an escape in double quotes",
-            ),
-            _ => continue,
-        };
-        let span = Span::new(start, start + c.len_utf8());
-        let message = format!("character U+{:04X} may not stand in a plan", u32::from(c));
-        let problem = Diagnostic::error(codes::NOT_TEXT, span, message, label);
-        return Some(
-            problem
-                .consequence("what a reviewer sees would not be what is read")
-                .fix(fix),
-        );
-    }
-    None
 }
 
 /// A collection that is not closed yet.
@@ -326,8 +154,9 @@ impl Reader<'_> {
             Event::Alias(id) => return self.alias(id, span),
             Event::UnresolvedAlias(name) => {
                 let message = format!("no anchor `&{name}` stands before this alias");
-                self.problems
-                    .push(Diagnostic::error(codes::ALIAS, span, message, "nothing to repeat"));
+                let problem = Diagnostic::error(codes::ALIAS, span, message, "nothing to repeat");
+                let fix = format!("write `&{name}` before the value it repeats, earlier in this document");
+                self.problems.push(problem.fix(fix));
                 self.finish(Node::bad(span), 0);
             }
             _ => {}
@@ -393,8 +222,8 @@ impl Reader<'_> {
         if self.aliased > ALIASED_NODES {
             let message = format!("aliases repeat more than {ALIASED_NODES} values");
             let problem = Diagnostic::error(codes::TOO_LARGE, span, message, "too many with this one");
-            self.problems
-                .push(problem.consequence("a few lines of such text can fill any memory"));
+            let problem = problem.consequence("a few lines of such text can fill any memory");
+            self.problems.push(problem.fix("write the values out"));
             return false;
         }
         let node = Node {
@@ -425,6 +254,15 @@ impl Reader<'_> {
         if !open.map {
             open.items.push(node);
         } else if let Some((key, key_style)) = open.key.take() {
+            if key_style == Style::Refused && key.value == "<<" {
+                // Refused, but read as it was meant: what seems to be missing is not.
+                let merged = node
+                    .entries()
+                    .iter()
+                    .filter(|entry| !open.seen.contains_key(&entry.key.value));
+                open.entries.extend(merged.cloned());
+                return;
+            }
             open.entries.push(Entry {
                 key,
                 key_style,
@@ -542,4 +380,5 @@ impl Reader<'_> {
 fn too_deep(span: Span) -> Diagnostic {
     let message = format!("nested more than {DEPTH} levels deep");
     Diagnostic::error(codes::TOO_DEEP, span, message, "one level too many")
+        .fix("close the brackets that were left open")
 }

@@ -237,21 +237,20 @@ impl State {
 
     /// [`State::after`] in place.
     pub fn write(&mut self, change: &Change) {
-        let object = match &change.op {
+        let mut object = match &change.op {
             Op::Delete { .. } => {
                 self.objects.remove(&change.key);
                 return;
             }
-            Op::Create { object } => object.clone(),
+            Op::Create { object } => with_defaults(change.key.kind, object.clone()),
             Op::Update { before, patch } => {
                 let mut object = self.objects.get(&change.key).unwrap_or(before).clone();
                 merge(&mut object, patch);
                 object
             }
         };
-        let version = self.next_version();
-        self.objects
-            .insert(change.key.clone(), as_stored(&change.key, object, &version));
+        stamp(&change.key, &mut object, &self.next_version());
+        self.objects.insert(change.key.clone(), object);
     }
 
     /// A version that no object of this state has: one more than the highest number.
@@ -267,22 +266,22 @@ impl State {
     }
 }
 
-/// The object as a server stores it: its version, a uid, and the defaults of its kind.
-fn as_stored(key: &Key, mut object: Value, version: &str) -> Value {
+/// What a server gives every object it stores: a version and a uid; and no empty maps of labels.
+fn stamp(key: &Key, object: &mut Value, version: &str) {
     object["metadata"]["resourceVersion"] = json!(version);
-    let metadata = object["metadata"].as_object_mut().expect("every object has metadata");
+    let metadata = object["metadata"].as_object_mut().expect("indexed as a map above");
     metadata
         .entry("uid")
         .or_insert_with(|| json!(format!("uid-{}", key.to_string().replace('/', "-"))));
-    for map in ["labels", "annotations"] {
-        if metadata
-            .get(map)
-            .is_some_and(|map| map.as_object().is_some_and(serde_json::Map::is_empty))
-        {
-            metadata.remove(map);
-        }
-    }
-    if key.kind.api().group == CALICO_GROUP {
+    metadata.retain(|name, map| {
+        let empty = map.as_object().is_some_and(serde_json::Map::is_empty);
+        !(empty && (name == "labels" || name == "annotations"))
+    });
+}
+
+/// A new object with the defaults of its kind. An object that is there has them already.
+fn with_defaults(kind: Kind, mut object: Value) -> Value {
+    if kind.api().group == CALICO_GROUP {
         let mut filled = json!({
             "apiVersion": object["apiVersion"], "kind": object["kind"], "spec": object["spec"],
             "metadata": {"name": object["metadata"]["name"], "labels": object["metadata"]["labels"]},

@@ -92,7 +92,9 @@ impl State {
             match self.objects.get_mut(&key) {
                 None => {
                     let version = self.next_version();
-                    self.objects.insert(key.clone(), super::as_stored(&key, body, &version));
+                    let mut object = body;
+                    super::stamp(&key, &mut object, &version);
+                    self.objects.insert(key.clone(), object);
                 }
                 Some(object) if is_auto(object) && differs(object, &body) => {
                     // profiles, node and ports are not corrected (`hostendpoints.go`, hostEndpointNeedsUpdate)

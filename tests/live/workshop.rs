@@ -33,19 +33,23 @@ pub fn shop(server: &ControlPlane) {
 /// purpose.
 pub fn content(server: &ControlPlane) -> Vec<Value> {
     let collections = [
-        calico("tiers", ""),
-        calico("globalnetworksets", ""),
-        calico("globalnetworkpolicies", ""),
-        calico("hostendpoints", ""),
-        calico("felixconfigurations", ""),
-        calico("kubecontrollersconfigurations", ""),
-        "/api/v1/services".to_string(),
-        "/api/v1/nodes".to_string(),
-        "/api/v1/namespaces/hostguard/configmaps".to_string(),
+        ("Tier", calico("tiers", "")),
+        ("GlobalNetworkSet", calico("globalnetworksets", "")),
+        ("GlobalNetworkPolicy", calico("globalnetworkpolicies", "")),
+        ("HostEndpoint", calico("hostendpoints", "")),
+        ("FelixConfiguration", calico("felixconfigurations", "")),
+        (
+            "KubeControllersConfiguration",
+            calico("kubecontrollersconfigurations", ""),
+        ),
+        ("Service", "/api/v1/services".to_string()),
+        ("Node", "/api/v1/nodes".to_string()),
+        ("ConfigMap", "/api/v1/namespaces/hostguard/configmaps".to_string()),
     ];
     let mut all = Vec::new();
-    for collection in &collections {
+    for (kind, collection) in &collections {
         for mut object in server.rest().list(collection) {
+            object["kind"] = json!(kind); // built-in kinds leave it out of their lists
             let metadata = object["metadata"].as_object_mut().expect("every object has metadata");
             for name in [
                 "resourceVersion",
@@ -199,9 +203,15 @@ fn the_network_set_form_goes_round() {
     let Some(server) = live!() else { return };
     shop(&server);
     let _controller = HostEndpointController::start(&server, Environment::default());
-    let applied = round(&server, &["plans/network-set.yaml", "--set", "partner=203.0.113.0/24"]);
+    server
+        .rest()
+        .create(&world::node_port("hipstershop", "frontend-nodeport", 30080, 80, 8080));
+    let applied = round(
+        &server,
+        &["plans/network-set.yaml", "--set", "partnerNets=203.0.113.0/24"],
+    );
     let set = find(&applied, "GlobalNetworkSet", "partners");
-    assert_eq!(set["spec"]["nets"], json!(["203.0.113.0/24"]));
+    assert_eq!(set["spec"]["nets"], json!(["203.0.113.0/24", "2001:db8:77::/48"]));
     assert_eq!(set["metadata"]["labels"]["role"], "partner");
 }
 
@@ -211,8 +221,16 @@ fn the_forms_without_a_cloud_go_round() {
     for plan in ["plans/kubeadm.yaml", "plans/rke2.yaml", "plans/generic.yaml"] {
         server.reset();
         shop(&server);
+        for (name, address) in [("worker-1", "10.0.3.1"), ("worker-2", "10.0.3.2")] {
+            Node::named(name).internal_ip(address).create(&server);
+        }
+        world::namespace(&server, "registry");
+        let container = json!({"name": "registry", "image": "registry"});
+        let mut registry = world::workload("StatefulSet", "registry", "registry", container);
+        registry["spec"]["serviceName"] = json!("registry");
+        server.rest().create(&registry);
         let _controller = HostEndpointController::start(&server, Environment::default());
-        round(&server, &[plan, "--set", "trusted=203.0.113.7/32"]);
+        round(&server, &[plan]);
     }
 }
 

@@ -49,6 +49,7 @@ pub const KINDS: &[Kind] = &[
     namespaced(CALICO, "NetworkSet", "networksets"),
     namespaced("apps/v1", "DaemonSet", "daemonsets"),
     namespaced("apps/v1", "Deployment", "deployments"),
+    namespaced("apps/v1", "StatefulSet", "statefulsets"),
     namespaced("coordination.k8s.io/v1", "Lease", "leases"),
     namespaced("discovery.k8s.io/v1", "EndpointSlice", "endpointslices"),
     namespaced("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies"),

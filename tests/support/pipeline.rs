@@ -40,51 +40,49 @@ pub fn apply_after(
     provider: &dyn Provider,
     between: impl FnOnce(),
 ) -> Result<Report, String> {
-    runtime.block_on(async {
-        let scope = compile::scope(plan, "hostguard");
-        let state = provider.read(&scope).await.map_err(|e| e.message)?;
-        let now = difference(plan, &state).map_err(|errors| format!("{errors:?}"))?;
-        if !now.conflicts.is_empty() {
-            return Err(format!("{:?}", now.conflicts));
-        }
-        if now.set.steps.is_empty() && !now.record.changes() {
-            return Ok(Report::default());
-        }
-        let approved = Sequence::of(&now.set)
-            .expect("all is readable")
-            .approve(&now.set.digest())
-            .expect("just made");
-        let recompute = |state: &State, key: &Key| -> Result<Option<Change>, String> {
-            let now = difference(plan, state).map_err(|errors| format!("{errors:?}"))?;
-            Ok(now.set.steps.into_iter().find(|step| step.key == *key))
-        };
-        let record = now.record.clone();
-        let settled = record.clone();
-        let journal = Journal::new(
-            record.key.clone(),
-            record.found.clone(),
-            record.intended.clone(),
-            record.must_be_written_first(),
-            move |not_done| settled.after_without(not_done),
-        );
-        let stop = AtomicBool::new(false);
-        let wait = Wait {
-            deadline: Duration::ZERO,
-            interval: Duration::from_millis(1),
-        };
-        between();
-        let run = Run {
-            provider,
-            scope: &scope,
-            recompute: &recompute,
-            wait,
-            stop: &stop,
-        };
-        match apply::run(&approved, journal, run, &mut |_| {}).await {
-            Ok(report) => Ok(report),
-            Err(Refused::Record(refusal)) => Err(refusal.message),
-            Err(Refused::Denied(_)) => Err("denied".into()),
-            Err(Refused::Failed(error)) => Err(error.message),
-        }
-    })
+    let scope = compile::scope(plan, "hostguard");
+    let state = runtime.block_on(provider.read(&scope)).map_err(|e| e.message)?;
+    let now = difference(plan, &state).map_err(|errors| format!("{errors:?}"))?;
+    if !now.conflicts.is_empty() {
+        return Err(format!("{:?}", now.conflicts));
+    }
+    if now.set.steps.is_empty() && !now.record.changes() {
+        return Ok(Report::default());
+    }
+    let approved = Sequence::of(&now.set)
+        .expect("all is readable")
+        .approve(&now.set.digest())
+        .expect("just made");
+    let recompute = |state: &State, key: &Key| -> Result<Option<Change>, String> {
+        let now = difference(plan, state).map_err(|errors| format!("{errors:?}"))?;
+        Ok(now.set.steps.into_iter().find(|step| step.key == *key))
+    };
+    let record = now.record.clone();
+    let settled = record.clone();
+    let journal = Journal::new(
+        record.key.clone(),
+        record.found.clone(),
+        record.intended.clone(),
+        record.must_be_written_first(),
+        move |not_done| settled.after_without(not_done),
+    );
+    let stop = AtomicBool::new(false);
+    let wait = Wait {
+        deadline: Duration::ZERO,
+        interval: Duration::from_millis(1),
+    };
+    between();
+    let run = Run {
+        provider,
+        scope: &scope,
+        recompute: &recompute,
+        wait,
+        stop: &stop,
+    };
+    match runtime.block_on(apply::run(&approved, journal, run, &mut |_| {})) {
+        Ok(report) => Ok(report),
+        Err(Refused::Record(refusal)) => Err(refusal.message),
+        Err(Refused::Denied(_)) => Err("denied".into()),
+        Err(Refused::Failed(error)) => Err(error.message),
+    }
 }

@@ -97,7 +97,7 @@ impl Rest {
         }
         let body = body.map_or(Body::empty(), |b| Body::from(b.to_string().into_bytes()));
         let request = request
-            .header(header::USER_AGENT, "hostguard-tests")
+            .header(header::USER_AGENT, "tests-of-hostguard")
             .body(body)
             .expect("a request");
         self.runtime.block_on(async {

@@ -131,3 +131,17 @@ pub fn content(state: &State) -> Vec<(String, Value)> {
         })
         .collect()
 }
+
+/// What two states differ in, as a line diff; empty when they hold the same.
+pub fn differences(one: &State, other: &State) -> String {
+    let text = |state: &State| -> String {
+        let lines = content(state).into_iter();
+        lines
+            .map(|(key, object)| format!("{key} {}\n", serde_json::to_string_pretty(&object).expect("plain")))
+            .collect()
+    };
+    similar::TextDiff::from_lines(&text(one), &text(other))
+        .unified_diff()
+        .context_radius(6)
+        .to_string()
+}

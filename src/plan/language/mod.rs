@@ -4,7 +4,9 @@
 //! none of them can drift. Says nothing about how a mistake is worded or what a plan means.
 
 mod help;
+mod later;
 mod schema;
+mod sections;
 mod table;
 
 pub use help::{field_help, field_paths};
@@ -71,8 +73,6 @@ pub(crate) enum Form {
     Port,
     /// A UUID.
     Uid,
-    /// A field below `spec`, keys joined by dots.
-    Field,
 }
 
 /// What the value of an input must be.
@@ -219,7 +219,6 @@ impl Form {
                 "a port name of at most 15 lower-case letters, digits and single `-`, with at least one letter"
             }
             Form::Uid => "a uid, 32 hexadecimal digits in five groups",
-            Form::Field => "a field below `spec`",
         }
     }
 
@@ -233,7 +232,6 @@ impl Form {
             Form::Input => "^[A-Za-z][-A-Za-z0-9_]{0,62}$",
             Form::Port => "^(?=.{1,15}$)(?=.*[a-z])[a-z0-9]+(-[a-z0-9]+)*$",
             Form::Uid => "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$",
-            Form::Field => "^[A-Za-z0-9]+(\\.[A-Za-z0-9]+)*$",
         }
     }
 
@@ -266,9 +264,6 @@ impl Form {
                 groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12])
                     && groups.iter().all(|group| group.chars().all(|c| c.is_ascii_hexdigit()))
             }
-            Form::Field => name
-                .split('.')
-                .all(|key| !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric())),
         }
     }
 }
