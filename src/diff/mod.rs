@@ -263,24 +263,20 @@ impl Differ<'_> {
         }
         let me = format!("hostguard-{}", self.compiled.mine.plan);
         let owners = owners::owners(object, path, &me);
-        if let Some(owner) = owners.iter().find(|owner| owner.applier) {
-            if !self.options.force_conflicts.contains(&name) {
-                let message = format!("{key}: {path} is managed by {} with another value", owner.manager);
-                self.conflict(
-                    Error::new(ErrorKind::Conflict, codes::OTHER_APPLIER, message)
-                        .cause(format!("live: {}, wanted: {}", shown(live), shown(value)))
-                        .consequence(format!(
-                            "{} would set its value again, and each would undo the other",
-                            owner.manager
-                        )),
-                    origin,
-                    &format!(
-                        "take it out of {}, use its value, or take it over with --force-conflicts '{name}'",
-                        owner.manager
-                    ),
-                );
-                return None;
-            }
+        if let Some(owner) = owners.iter().find(|owner| owner.applier)
+            && !self.options.force_conflicts.contains(&name)
+        {
+            let manager = &owner.manager;
+            let message = format!("{key}: {path} is managed by {manager} with another value");
+            let error = Error::new(ErrorKind::Conflict, codes::OTHER_APPLIER, message)
+                .cause(format!("live: {}, wanted: {}", shown(live), shown(value)))
+                .consequence(format!(
+                    "{manager} would set its value again, and each would undo the other"
+                ));
+            let fix =
+                format!("take it out of {manager}, use its value, or take it over with --force-conflicts '{name}'");
+            self.conflict(error, origin, &fix);
+            return None;
         }
         let taken_from = owners.into_iter().next().map(|owner| owner.manager);
         Some(FieldChange {

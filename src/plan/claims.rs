@@ -229,7 +229,7 @@ fn nest(found: &[(String, Entry)], span: Span) -> Node {
 fn insert(at: &mut Node, keys: &[&str], entry: &Entry) {
     let [key, below @ ..] = keys else {
         // A field that is claimed twice was reported; the first claim is looked at.
-        if *at.entries() == [] && at.items().is_empty() && at.text().is_none() {
+        if at.entries().is_empty() && at.items().is_empty() && at.text().is_none() {
             *at = entry.value.clone();
         }
         return;

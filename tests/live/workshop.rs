@@ -1,5 +1,7 @@
 //! The workshop's forms on a real API server: from empty, to applied, to nothing to do, to destroyed.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::support::cluster::hostguard_on;
@@ -7,7 +9,7 @@ use crate::support::command::Ran;
 use crate::support::control_plane::{ControlPlane, Crds, Identity};
 use crate::support::host_endpoint_controller::{Environment, HostEndpointController};
 use crate::support::kinds::calico;
-use crate::support::live::live;
+use crate::support::live::{eventually, live};
 use crate::support::world::{self, Node};
 
 /// The workshop's cluster: three nodes, two of them with an ExternalIP, and the shop that is exposed.
@@ -27,6 +29,25 @@ pub fn shop(server: &ControlPlane) {
     server
         .rest()
         .create(&world::workload("Deployment", "hipstershop", "frontend", container));
+}
+
+/// The player of Calico's controller, once it has reported its configuration.
+fn controller(server: &ControlPlane) -> HostEndpointController {
+    let controller = HostEndpointController::start(server, Environment::default());
+    let config = calico("kubecontrollersconfigurations", "default");
+    eventually(
+        "the controller reports its configuration",
+        Duration::from_secs(10),
+        || {
+            let status = server.rest().get(&config).ok()["status"].take();
+            if status["runningConfig"].is_object() {
+                Ok(())
+            } else {
+                Err(status.to_string())
+            }
+        },
+    );
+    controller
 }
 
 /// Everything a plan of these tests could have touched, without versions, managers and what hostguard leaves on
@@ -101,18 +122,14 @@ fn round(server: &ControlPlane, args: &[&str]) -> Vec<Value> {
         )
     };
     done(&destroy(&[]), 0);
-    crate::support::live::eventually(
-        "the controller has caught up",
-        std::time::Duration::from_secs(10),
-        || {
-            let (now, before) = (content(server), before.clone());
-            if now == before {
-                Ok(())
-            } else {
-                Err(difference(&before, &now))
-            }
-        },
-    );
+    eventually("the controller has caught up", Duration::from_secs(10), || {
+        let (now, before) = (content(server), before.clone());
+        if now == before {
+            Ok(())
+        } else {
+            Err(difference(&before, &now))
+        }
+    });
     done(&destroy(&[]), 0);
     applied
 }
@@ -151,7 +168,7 @@ fn labels(objects: &[Value], kind: &str) -> Vec<String> {
 fn the_eks_form_goes_round() {
     let Some(server) = live!() else { return };
     shop(&server);
-    let _controller = HostEndpointController::start(&server, Environment::default());
+    let _controller = controller(&server);
     let applied = round(&server, &["plans/eks-nodeport.yaml", "--set", "trusted=203.0.113.7/32"]);
     let config = find(&applied, "KubeControllersConfiguration", "default");
     assert_eq!(
@@ -189,7 +206,7 @@ fn the_eks_form_goes_round() {
 fn the_aks_form_goes_round_and_leaves_node_2_alone() {
     let Some(server) = live!() else { return };
     shop(&server);
-    let _controller = HostEndpointController::start(&server, Environment::default());
+    let _controller = controller(&server);
     let before = content(&server);
     let applied = round(&server, &["plans/aks-nodeport-from-vm.yaml", "--set", "vm=10.9.0.4"]);
     assert_eq!(labels(&applied, "Node"), ["ip-10-0-1-5"]);
@@ -202,7 +219,7 @@ fn the_aks_form_goes_round_and_leaves_node_2_alone() {
 fn the_network_set_form_goes_round() {
     let Some(server) = live!() else { return };
     shop(&server);
-    let _controller = HostEndpointController::start(&server, Environment::default());
+    let _controller = controller(&server);
     server
         .rest()
         .create(&world::node_port("hipstershop", "frontend-nodeport", 30080, 80, 8080));
@@ -229,7 +246,7 @@ fn the_forms_without_a_cloud_go_round() {
         let mut registry = world::workload("StatefulSet", "registry", "registry", container);
         registry["spec"]["serviceName"] = json!("registry");
         server.rest().create(&registry);
-        let _controller = HostEndpointController::start(&server, Environment::default());
+        let _controller = controller(&server);
         round(&server, &[plan]);
     }
 }
@@ -238,7 +255,7 @@ fn the_forms_without_a_cloud_go_round() {
 fn flow_logs_are_switched_on_where_the_edition_has_them() {
     let Some(server) = live!(Crds::Enterprise) else { return };
     shop(&server);
-    let _controller = HostEndpointController::start(&server, Environment::default());
+    let _controller = controller(&server);
     let applied = round(&server, &["plans/eks-nodeport.yaml", "--set", "trusted=203.0.113.7/32"]);
     assert_eq!(
         find(&applied, "FelixConfiguration", "default")["spec"]["flowLogsEnableHostEndpoint"],
@@ -254,7 +271,7 @@ fn an_environment_override_is_said_before_anything_is_written() {
         auto_host_endpoints: Some(false),
     };
     let _controller = HostEndpointController::start(&server, environment);
-    crate::support::live::eventually("the override is reported", std::time::Duration::from_secs(10), || {
+    eventually("the override is reported", Duration::from_secs(10), || {
         let ran = hostguard_on(
             &server,
             Identity::Admin,

@@ -140,7 +140,7 @@ pub fn differences(one: &State, other: &State) -> String {
             .map(|(key, object)| format!("{key} {}\n", serde_json::to_string_pretty(&object).expect("plain")))
             .collect()
     };
-    similar::TextDiff::from_lines(&text(one), &text(other))
+    similar::TextDiff::from_lines(text(one), text(other))
         .unified_diff()
         .context_radius(6)
         .to_string()
