@@ -38,6 +38,7 @@ mod live {
     mod proxy;
     mod racing;
     mod refusals;
+    mod refused;
     mod server;
     mod workshop;
 }

@@ -1,9 +1,11 @@
 //! Everything that needs no server.
 
+mod answers;
 mod corpora;
 mod golden;
 mod laws;
 mod layers;
+mod limits;
 mod plan;
 mod readme;
 

@@ -149,7 +149,9 @@ async fn make(shown: &Shown, approved: &Approved, doing: &Doing, console: &mut d
                 }
             }
             Err(Failure::World(_, errors)) => Err(errors.first().map(|e| e.message.clone()).unwrap_or_default()),
-            Err(Failure::Plan(..) | Failure::Said(_)) => Err("the plan is not valid for this state".into()),
+            Err(Failure::Plan(..) | Failure::Answered(_) | Failure::Said(_)) => {
+                Err("the plan is not valid for this state".into())
+            }
         }
     };
     let record = shown.prepared.difference.record.clone();
@@ -232,7 +234,7 @@ async fn finish(
     if errors.is_empty() {
         Ok(0)
     } else {
-        Err(Failure::World(None, errors))
+        Err(Failure::Answered(errors))
     }
 }
 

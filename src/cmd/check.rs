@@ -1,7 +1,7 @@
 //! `hostguard check`: plans alone, offline. Every mistake of every file in one run.
 
 use super::{Console, Failure, files};
-use crate::cli::Check;
+use crate::cli::{Check, Format};
 use crate::error::{Kind, Style, show_diagnostics};
 
 pub(super) fn run(args: &Check, console: &mut dyn Console) -> Result<u8, Failure> {
@@ -18,7 +18,7 @@ pub(super) fn run(args: &Check, console: &mut dyn Console) -> Result<u8, Failure
             }
             Err(failure) => {
                 failed = true;
-                super::fail(failure, console);
+                super::fail(failure, Format::Text, console);
             }
         }
     }

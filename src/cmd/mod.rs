@@ -12,8 +12,9 @@ mod schema;
 mod snapshot;
 mod world;
 
-use crate::cli::{Cli, Verb};
+use crate::cli::{Cli, Format, Verb};
 use crate::error::{Diagnostic, Error, Kind, Style, show_diagnostics, show_error};
+use crate::render;
 use crate::source::Source;
 
 /// Where answers and the story go, and who can be asked. `main` is the only real one.
@@ -34,6 +35,8 @@ pub enum Failure {
     Plan(Source, Vec<Diagnostic>),
     /// Conflicts with the world, or failures at the edge, with the plan they point into.
     World(Option<Source>, Vec<Error>),
+    /// Errors after the answer was given: they go to the story alone.
+    Answered(Vec<Error>),
     /// All was said already; only the kind of end is left.
     Said(Kind),
 }
@@ -46,6 +49,7 @@ impl From<Error> for Failure {
 
 /// Runs a verb and says how it ended, as an exit code.
 pub async fn run(cli: Cli, console: &mut dyn Console) -> u8 {
+    let format = format_of(&cli.verb);
     let ended = match cli.verb {
         Verb::Check(args) => check::run(&args, console),
         Verb::Plan(args) => plan::run(&args, console).await,
@@ -57,20 +61,45 @@ pub async fn run(cli: Cli, console: &mut dyn Console) -> u8 {
     };
     match ended {
         Ok(code) => code,
-        Err(failure) => fail(failure, console),
+        Err(failure) => fail(failure, format, console),
     }
 }
 
-/// Prints a failure once; the kind of the first in rank is the exit code.
-fn fail(failure: Failure, console: &mut dyn Console) -> u8 {
+/// The form that the answer of a verb has.
+fn format_of(verb: &Verb) -> Format {
+    match verb {
+        Verb::Plan(args) => args.output.format,
+        Verb::Apply(args) => args.plan.output.format,
+        Verb::Destroy(args) => args.output.format,
+        Verb::Check(_) | Verb::Snapshot(_) | Verb::Schema(_) | Verb::Explain(_) => Format::Text,
+    }
+}
+
+/// Prints a failure once, and as an answer too where answers are JSON and none was given. The kind of the first in
+/// rank is the exit code.
+fn fail(failure: Failure, format: Format, console: &mut dyn Console) -> u8 {
     match failure {
         Failure::Plan(source, diagnostics) => {
             console.story(show_diagnostics(&source, &diagnostics, Style::default()).trim_end());
+            if format == Format::Json {
+                console.answer(&render::diagnostics_json(&diagnostics, &source));
+            }
             Kind::Failed.exit_code()
         }
         Failure::World(source, errors) => {
             for error in &errors {
                 console.story(&show_error(source.as_ref(), error, Style::default()));
+            }
+            if format == Format::Json {
+                console.answer(&render::error_json(&errors, source.as_ref()));
+            }
+            worst(errors.iter().map(|error| error.kind))
+                .unwrap_or(Kind::Failed)
+                .exit_code()
+        }
+        Failure::Answered(errors) => {
+            for error in &errors {
+                console.story(&show_error(None, error, Style::default()));
             }
             worst(errors.iter().map(|error| error.kind))
                 .unwrap_or(Kind::Failed)

@@ -5,7 +5,10 @@
 
 use std::fmt::Write;
 
-use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Report};
+use miette::{
+    GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, MietteError, MietteSpanContents, Report,
+    SourceCode, SourceSpan, SpanContents,
+};
 
 use super::{Diagnostic, Error, Severity};
 use crate::source::{Source, Span};
@@ -236,8 +239,7 @@ fn draw(out: &mut String, lines: &Lines<'_>, marks: &[Mark<'_>], style: Style) {
     let marked = marks.iter().map(|mark| mark.line).max().unwrap_or(0);
     let last = (marked + 2).min(lines.count()).max(marked + 1);
     let first = marks.iter().map(|mark| mark.line.saturating_sub(1)).min().unwrap_or(0);
-    // The copy has as many lines as the text up to there, so that the numbers are right; only shown lines have a content.
-    let mut copy = "\n".repeat(first);
+    let mut copy = String::new();
     let mut labels = Vec::new();
     for index in first..last {
         let here: Vec<&Mark<'_>> = marks.iter().filter(|mark| mark.line == index).collect();
@@ -245,7 +247,7 @@ fn draw(out: &mut String, lines: &Lines<'_>, marks: &[Mark<'_>], style: Style) {
         copy.push('\n');
     }
     let report = MietteDiagnostic::new("").with_labels(labels);
-    let report = Report::new(report).with_source_code(NamedSource::new("", copy));
+    let report = Report::new(report).with_source_code(Window { text: copy, first });
     let theme = match (style.unicode, style.color) {
         (true, true) => GraphicalTheme::unicode(),
         (true, false) => GraphicalTheme::unicode_nocolor(),
@@ -267,6 +269,32 @@ fn draw(out: &mut String, lines: &Lines<'_>, marks: &[Mark<'_>], style: Style) {
             line
         };
         let _ = writeln!(out, "{}", line.trim_end());
+    }
+}
+
+/// Some lines of a text, numbered as in the whole of it.
+#[derive(Debug)]
+struct Window {
+    text: String,
+    first: usize,
+}
+
+impl SourceCode for Window {
+    fn read_span<'a>(
+        &'a self,
+        span: &SourceSpan,
+        before: usize,
+        after: usize,
+    ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
+        let read = self.text.read_span(span, before, after)?;
+        let line = self.first + read.line();
+        Ok(Box::new(MietteSpanContents::new(
+            read.data(),
+            *read.span(),
+            line,
+            read.column(),
+            read.line_count(),
+        )))
     }
 }
 

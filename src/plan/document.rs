@@ -36,7 +36,9 @@ impl Document {
         if drafts.is_empty() && problems.is_empty() {
             let message = format!("no document of kind {KIND} in this file");
             let problem = Diagnostic::error(codes::DOCUMENTS, Span::new(0, 0), message, "nothing to plan");
-            problems.push(problem.fix("`hostguard init` writes a plan to begin with"));
+            problems.push(
+                problem.fix("begin with `kind: HostProtection`; `hostguard explain spec` lists what a plan can say"),
+            );
         }
         Document {
             source: text.source,

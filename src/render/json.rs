@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::Answer;
 use crate::apply::{Outcome, Report};
 use crate::changes::Change;
-use crate::error::Error;
+use crate::error::{Diagnostic, Error, Severity};
 use crate::plan::{InputValue, Provenance};
 use crate::sequence::CLAIM;
 use crate::source::Source;
@@ -121,6 +121,23 @@ pub fn error_json(errors: &[Error], source: Option<&Source>) -> String {
     let place = |span| source.map(|source| source.locate(span));
     let errors: Vec<Value> = errors.iter().map(|error| error_value(error, &place)).collect();
     pretty(&json!({"schema": VERSION, "errors": errors}))
+}
+
+/// Mistakes in a plan, in the same form.
+pub fn diagnostics_json(diagnostics: &[Diagnostic], source: &Source) -> String {
+    let mut sorted: Vec<&Diagnostic> = diagnostics.iter().filter(|d| d.severity == Severity::Error).collect();
+    sorted.sort_by_key(|diagnostic| (diagnostic.span(), diagnostic.code));
+    let errors = sorted.into_iter().map(|diagnostic| {
+        json!({
+            "code": diagnostic.code.as_str(),
+            "message": diagnostic.message,
+            "causes": [],
+            "place": source.locate(diagnostic.span()),
+            "consequence": diagnostic.consequence,
+            "fix": diagnostic.fix,
+        })
+    });
+    pretty(&json!({"schema": VERSION, "errors": errors.collect::<Vec<_>>()}))
 }
 
 fn report(report: &Report) -> Value {

@@ -15,7 +15,7 @@ use crate::source::Source;
 use crate::state::ClusterFacts;
 
 pub use escape::escape;
-pub use json::{ANSWER_SCHEMA, error_json, json};
+pub use json::{ANSWER_SCHEMA, diagnostics_json, error_json, json};
 pub use text::{event, report, text};
 
 /// Everything there is to say about a plan and a cluster.

@@ -212,6 +212,7 @@ fn summary(out: &mut String, answer: &Answer) {
     let counts = answer.set.counts();
     if answer.set.steps.is_empty() {
         let and = match (answer.set.unreadable.is_empty(), answer.conflicts.is_empty()) {
+            (true, true) if answer.record.is_some() => "No object changes; only the record of this plan does.",
             (true, true) => "Nothing to do: what is there is what is wanted.",
             (false, _) => "Nothing to do as far as could be read.",
             (true, false) => "Nothing else to do beside the conflicts.",
@@ -270,6 +271,9 @@ pub fn report(report: &Report) -> String {
         if *outcome != Outcome::Done {
             let _ = writeln!(out, "{}: {}", escape(&key.to_string()), outcome_text(outcome));
         }
+    }
+    if report.steps.is_empty() {
+        return "The record is up to date.\n".to_string();
     }
     let _ = writeln!(
         out,

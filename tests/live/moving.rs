@@ -50,6 +50,7 @@ fn a_node_added_and_one_deleted_at_the_prompt_make_it_stale() {
     };
     let (code, told) = answer(&server, plan.path(), meanwhile, "yes\n");
     assert_eq!(code, 4, "{told}");
+    assert!(told.contains("HG0703"), "{told}");
     assert!(told.contains("new: update Node/ip-10-0-9-9"), "{told}");
     assert!(told.contains("no longer needed: update Node/ip-10-0-2-7"), "{told}");
     let writes: Vec<_> = server.audit().since(mark).into_iter().filter(|e| e.writes()).collect();

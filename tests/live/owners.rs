@@ -178,7 +178,7 @@ fn two_plans_share_a_value_and_the_last_one_restores() {
         0,
         "Record ConfigMap/hostguard/hostguard-two",
     );
-    expect(&run(&server, &["destroy", one.path(), "--yes"]), 0, "Nothing to do");
+    expect(&run(&server, &["destroy", one.path(), "--yes"]), 0, "No object changes");
     assert_eq!(tier(&server)["spec"]["order"], 500);
     expect(
         &run(&server, &["destroy", two.path(), "--yes"]),

@@ -1,0 +1,87 @@
+//! What machines read: `-o json` answers fit the published schema and are the same bytes every time; plans fit theirs.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::golden::folder_with_cluster;
+use crate::support::command::{finish, hostguard};
+
+fn json(folder: &Path, args: &[&str]) -> Value {
+    let ran = finish(hostguard(folder).args(args).output().expect("it starts"));
+    serde_json::from_str(&ran.stdout).unwrap_or_else(|e| panic!("{args:?}: {e}\n{}\n{}", ran.stdout, ran.stderr))
+}
+
+fn errors(schema: &Value, value: &Value) -> Vec<String> {
+    let validator = jsonschema::validator_for(schema).expect("the published schema is a schema");
+    validator
+        .iter_errors(value)
+        .map(|e| format!("{}: {e}", e.instance_path()))
+        .collect()
+}
+
+const EKS: [&str; 6] = [
+    "plans/eks-nodeport.yaml",
+    "--live",
+    "cluster.json",
+    "--set",
+    "trusted=203.0.113.7/32",
+    "-ojson",
+];
+
+#[test]
+fn answers_fit_their_schema_and_are_stable() {
+    let folder = folder_with_cluster();
+    let schema = json(folder.path(), &["schema", "answer"]);
+    let plan = json(folder.path(), &[&["plan"], &EKS[..]].concat());
+    assert_eq!(errors(&schema, &plan), Vec::<String>::new());
+    assert_eq!(plan, json(folder.path(), &[&["plan"], &EKS[..]].concat()));
+    assert_eq!(plan["steps"].as_array().map(Vec::len), Some(6));
+    let applied = json(folder.path(), &[&["apply", "--yes"], &EKS[..]].concat());
+    assert_eq!(errors(&schema, &applied), Vec::<String>::new());
+    assert_eq!(applied["report"]["done"], 6);
+    assert_eq!(
+        applied["changeSet"], plan["changeSet"],
+        "the same id as in the plan that was reviewed"
+    );
+    let destroyed = json(
+        folder.path(),
+        &[
+            "destroy",
+            "plans/eks-nodeport.yaml",
+            "--yes",
+            "--live",
+            "cluster.json",
+            "-ojson",
+        ],
+    );
+    assert_eq!(errors(&schema, &destroyed), Vec::<String>::new());
+    assert_eq!(destroyed["report"]["failed"], 0);
+}
+
+#[test]
+fn failures_are_answers_too() {
+    let folder = folder_with_cluster();
+    let schema = json(folder.path(), &["schema", "answer"]);
+    let no_input = json(
+        folder.path(),
+        &["plan", "plans/eks-nodeport.yaml", "--live", "cluster.json", "-ojson"],
+    );
+    assert_eq!(errors(&schema, &no_input), Vec::<String>::new());
+    assert_eq!(no_input["errors"][0]["code"], "HG0210");
+    assert_eq!(no_input["errors"][0]["place"], "plans/eks-nodeport.yaml:17:5");
+    let no_file = json(
+        folder.path(),
+        &[
+            "plan",
+            "plans/eks-nodeport.yaml",
+            "--live",
+            "no-such.json",
+            "--set",
+            "trusted=10.0.0.0/8",
+            "-ojson",
+        ],
+    );
+    assert_eq!(errors(&schema, &no_file), Vec::<String>::new());
+    assert_eq!(no_file["errors"][0]["code"], "HG0801");
+}
