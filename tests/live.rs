@@ -35,6 +35,7 @@ mod live {
     mod looking;
     mod moving;
     mod owners;
+    mod permissions;
     mod proxy;
     mod racing;
     mod refusals;

@@ -199,7 +199,7 @@ fn refused_error(refused: Refused) -> Error {
         Refused::Denied(denied) => {
             let mut error = Error::failed(
                 codes::NOT_ALLOWED,
-                format!("{} rights are missing; nothing was written", denied.len()),
+                format!("{}; nothing was written", rights::missing(denied.len())),
             );
             for right in &denied {
                 error = error.cause(rights::name(right));

@@ -4,6 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::provider::Denied;
 
+pub(super) fn missing(count: usize) -> String {
+    match count {
+        1 => "1 right is missing".to_string(),
+        _ => format!("{count} rights are missing"),
+    }
+}
+
 /// `create tiers.projectcalico.org`, `patch configmaps hostguard-shop in namespace hostguard`.
 pub(super) fn name(right: &Denied) -> String {
     let api = right.kind.api();
