@@ -22,12 +22,14 @@ mod support {
     pub mod plans;
     pub mod rest;
     pub mod script;
+    pub mod tunnel;
     pub mod world;
 }
 
 #[path = "live"]
 mod live {
     mod admission;
+    mod connections;
     mod controller;
     mod crds;
     mod faults;
@@ -41,5 +43,6 @@ mod live {
     mod refusals;
     mod refused;
     mod server;
+    mod serving;
     mod workshop;
 }

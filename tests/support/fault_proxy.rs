@@ -264,8 +264,8 @@ async fn answer(
             pieces.only(half, End::Reset)
         }
         Some(Fault::Slow(time)) => pieces.over(10, time),
-        Some(Fault::Date(date)) => {
-            head.headers.insert(header::DATE, date.parse().expect("a date"));
+        Some(Fault::Header(name, value)) => {
+            head.headers.insert(name, value.parse().expect("a header value"));
             pieces
         }
         _ => pieces,

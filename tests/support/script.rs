@@ -24,8 +24,8 @@ pub enum Fault {
     KeepAnswer,
     /// A write is answered with success and the object as it is; the server never hears of it.
     Swallow,
-    /// The server's answer, with another time in its `Date` header.
-    Date(&'static str),
+    /// The server's answer, with this header.
+    Header(&'static str, &'static str),
 }
 
 /// An answer that is made up.
