@@ -7,13 +7,13 @@
 PLAN = plans/eks-nodeport.yaml --live target/try/cluster.json
 INPUTS = --set trusted=203.0.113.7/32
 try:
-	cargo build --release --locked
+	cargo build --locked
 	mkdir -p target/try
 	cp examples/cluster.json target/try/cluster.json
-	target/release/hostguard plan $(PLAN) $(INPUTS)
-	target/release/hostguard apply $(PLAN) $(INPUTS) --yes
-	target/release/hostguard plan $(PLAN) $(INPUTS)
-	target/release/hostguard destroy $(PLAN) --yes
+	target/debug/hostguard plan $(PLAN) $(INPUTS)
+	target/debug/hostguard apply $(PLAN) $(INPUTS) --yes
+	target/debug/hostguard plan $(PLAN) $(INPUTS)
+	target/debug/hostguard destroy $(PLAN) --yes
 
 install:
 	cargo install --path . --locked

@@ -26,6 +26,7 @@ const LAYERS: &[(&str, &str)] = &[
         "diff",
         "compile resource graph state changes inventory calico net selector error",
     ),
+    ("exposure", "net selector resource state changes calico source"),
     ("sequence", "changes"),
     ("provider", "resource state changes inventory net error"),
     ("apply", "resource state changes inventory sequence provider error"),

@@ -32,7 +32,7 @@ pub use path::{Path, Step};
 pub use rules::{Gates, RULES, Rule};
 pub use schema::schema;
 pub use text::{Parsed, parse};
-pub use verdict::{Felix, GateVerdicts, Refusal, verdict, verdict_among};
+pub use verdict::{Felix, GateVerdicts, Refusal, as_felix_reads, verdict, verdict_among};
 
 use serde_json::Value;
 

@@ -53,6 +53,36 @@ impl Gates {
         self.0 & other.0 == other.0
     }
 
+    /// What each gate does with an object that breaks the rule, in words. kubectl asks strictly, and then a server with
+    /// native kinds.
+    pub fn words(self) -> String {
+        let gates = [
+            ("Calico's API server", self.contains(Gates::AGGREGATED)),
+            ("native v3 CRDs", self.contains(Gates::NATIVE)),
+            ("kubectl", self.contains(Gates::NATIVE) || self.contains(Gates::STRICT)),
+            ("calicoctl", self.contains(Gates::CALICOCTL)),
+        ];
+        let with = |wanted: bool| -> Vec<&'static str> {
+            gates
+                .into_iter()
+                .filter(|(_, refuses)| *refuses == wanted)
+                .map(|(name, _)| name)
+                .collect()
+        };
+        let (refuse, accept) = (with(true), with(false));
+        let mut parts = Vec::new();
+        if !refuse.is_empty() {
+            parts.push(format!("refused by {}", refuse.join(", ")));
+        }
+        if !accept.is_empty() {
+            parts.push(format!("let through by {}", accept.join(", ")));
+        }
+        if self.contains(Gates::FELIX) {
+            parts.push("Felix drops it or stops".to_string());
+        }
+        parts.join("; ")
+    }
+
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         Self::NAMES
             .into_iter()

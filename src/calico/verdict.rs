@@ -59,6 +59,32 @@ pub fn verdict_among(kind: &str, object: &Value, tiers: &BTreeSet<String>) -> Ga
     judge(kind, object, Some(tiers))
 }
 
+/// What Felix makes of an object that is stored, and the object as it reads it: unknown keys gone, ports canonical.
+/// Kinds without a schema are kept as they are.
+pub fn as_felix_reads(kind: &str, object: &Value) -> (Felix, Value) {
+    let kind = kind.strip_prefix("Staged").unwrap_or(kind);
+    let Some(field) = schema(kind) else {
+        return (Felix::Kept, object.clone());
+    };
+    let mut out = Findings::default();
+    let read = decode(field, &crd::stored(object), Stage::Unreadable, &mut out);
+    // A namespaced policy goes through the same filter as a global one.
+    let filtered = if kind == "NetworkPolicy" {
+        "GlobalNetworkPolicy"
+    } else {
+        kind
+    };
+    felix::filter(filtered, &read, &mut out);
+    crash::check(kind, &read, &mut out);
+    let felix = match () {
+        _ if out.any(&[Stage::Unreadable]) => Felix::Undecodable,
+        _ if out.any(&[Stage::Dropped]) => Felix::TreatedAsMissing,
+        _ if out.any(&[Stage::Crash]) => Felix::Crashes,
+        _ => Felix::Kept,
+    };
+    (felix, read)
+}
+
 fn judge(kind: &str, object: &Value, tiers: Option<&BTreeSet<String>>) -> GateVerdicts {
     let mut out = Findings::default();
     run(kind, object, tiers, &mut out);

@@ -29,7 +29,11 @@ impl Loaded {
 
     /// Every plan of the file, checked offline.
     pub fn check_all(&self) -> Result<Vec<Plan>, Failure> {
-        let checked = self.document.check(&self.given, &Lookups::Pending);
+        let given = Given {
+            stand_ins: true,
+            ..self.given.clone()
+        };
+        let checked = self.document.check(&given, &Lookups::Pending);
         checked.map_err(|problems| Failure::Plan(self.source.clone(), problems))
     }
 }

@@ -37,6 +37,8 @@ pub struct Diagnostic {
     pub consequence: Option<String>,
     /// What to write instead.
     pub fix: Option<String>,
+    /// Which of the places an object passes would refuse it; only for rules of Calico.
+    pub gates: Option<String>,
 }
 
 impl Diagnostic {
@@ -52,6 +54,7 @@ impl Diagnostic {
             }],
             consequence: None,
             fix: None,
+            gates: None,
         }
     }
 

@@ -53,6 +53,9 @@ pub fn show_diagnostics(source: &Source, diagnostics: &[Diagnostic], style: Styl
         );
         headline(&mut out, &head, word, style);
         snippet(&mut out, &lines, diagnostic, style);
+        if let Some(gates) = &diagnostic.gates {
+            wrapped(&mut out, "  who: ", gates);
+        }
         advice(&mut out, diagnostic.consequence.as_deref(), diagnostic.fix.as_deref());
         out.push('\n');
     }
@@ -248,11 +251,10 @@ fn draw(out: &mut String, lines: &Lines<'_>, marks: &[Mark<'_>], style: Style) {
     }
     let report = MietteDiagnostic::new("").with_labels(labels);
     let report = Report::new(report).with_source_code(Window { text: copy, first });
-    let theme = match (style.unicode, style.color) {
-        (true, true) => GraphicalTheme::unicode(),
-        (true, false) => GraphicalTheme::unicode_nocolor(),
-        (false, true) => GraphicalTheme::ascii(),
-        (false, false) => GraphicalTheme::none(),
+    let theme = if style.unicode {
+        GraphicalTheme::unicode_nocolor()
+    } else {
+        GraphicalTheme::none()
     };
     let handler = GraphicalReportHandler::new_themed(theme)
         .with_width(WIDTH)
@@ -263,12 +265,12 @@ fn draw(out: &mut String, lines: &Lines<'_>, marks: &[Mark<'_>], style: Style) {
         return;
     }
     for line in drawn.lines().skip_while(|line| !is_frame(line)) {
-        let line = if is_frame(line) {
-            line.split('[').next().filter(|_| !style.color).unwrap_or(line)
-        } else {
-            line
-        };
-        let _ = writeln!(out, "{}", line.trim_end());
+        // What follows in this line is the place of the first label in the text, which need not be the mistake's.
+        let edge = if style.unicode { "╭─" } else { ",-" };
+        match line.split_once(edge).filter(|_| is_frame(line)) {
+            Some((indent, _)) => drop(writeln!(out, "{indent}{edge}")),
+            None => drop(writeln!(out, "{}", line.trim_end())),
+        }
     }
 }
 
@@ -373,4 +375,100 @@ fn break_words(text: &str, width: usize) -> String {
         column += length;
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::codes;
+
+    const ASCII: Style = Style {
+        unicode: false,
+        color: false,
+    };
+
+    fn shown(text: &str, diagnostics: &[Diagnostic], style: Style) -> String {
+        show_diagnostics(&Source::new("p.yaml", text), diagnostics, style)
+    }
+
+    fn at(start: usize, end: usize) -> Diagnostic {
+        Diagnostic::error(codes::WRONG_TYPE, Span::new(start, end), "wrong", "here")
+    }
+
+    #[test]
+    fn the_first_line_names_the_place_of_the_mistake_not_of_the_first_label() {
+        let text = "a: 1\n\n\n\n\n\nb: 2\n";
+        let out = shown(text, &[at(10, 11).and(Span::new(0, 1), "explains")], ASCII);
+        let expected = "\
+error[HG0101] p.yaml:7:1: wrong
+   ,-
+ 6 |
+ 7 | b: 2
+   : |
+   : `-- here
+   `----
+   ,-
+ 1 | a: 1
+   : |
+   : `-- explains
+ 2 |
+   `----
+
+1 error
+";
+        assert_eq!(out, expected);
+    }
+
+    #[test]
+    fn each_problem_is_shown_once_and_counted() {
+        let out = shown("a: 1\n", &[at(3, 4), at(0, 1).warning(), at(3, 4)], ASCII);
+        assert!(out.ends_with("\n1 error, 1 warning\n"), "{out}");
+        assert!(out.starts_with("warning[HG0101] p.yaml:1:1: wrong\n"), "{out}");
+        assert_eq!(shown("a: 1\n", &[], ASCII), "");
+    }
+
+    #[test]
+    fn a_long_line_is_cut_around_the_mark() {
+        let text = format!("{}bad{}", "x".repeat(50_000), "y".repeat(50_000));
+        let out = shown(&text, &[at(50_000, 50_003)], Style::default());
+        assert!(out.lines().all(|line| line.chars().count() <= WIDTH), "{out}");
+        assert!(out.contains("xbady"), "{out}");
+    }
+
+    #[test]
+    fn nothing_from_outside_reaches_the_terminal_raw() {
+        let text = "a: \x1b[31mred\u{202e}\u{7}\r\nb";
+        let mut problem = at(3, 8).fix("\x1b]0;title\x07");
+        problem.message = "\u{2066}m".to_string();
+        let out = shown(
+            text,
+            &[problem],
+            Style {
+                unicode: true,
+                color: true,
+            },
+        );
+        let out = out.replace("\x1b[1;31merror\x1b[0m", "error");
+        assert!(
+            !out.contains(['\x1b', '\r', '\u{7}', '\u{202e}', '\u{2066}']),
+            "{out:?}"
+        );
+        assert!(out.contains("\\u{1b}[31mred"), "{out}");
+    }
+
+    #[test]
+    fn an_error_about_the_world_shows_where_the_plan_asks() {
+        let source = Source::new("p.yaml", "tiers:\n  a: {}\n");
+        let error = Error::failed(codes::WRONG_TYPE, "Tier/a: no")
+            .at(Span::new(9, 10))
+            .cause("the server's words")
+            .fix("ask");
+        let out = show_error(Some(&source), &error, ASCII);
+        assert!(out.starts_with("error[HG0101] p.yaml:2:3: Tier/a: no\n"), "{out}");
+        assert!(out.ends_with("  caused by: the server's words\n  fix: ask\n"), "{out}");
+        assert_eq!(
+            show_error(None, &Error::failed(codes::WRONG_TYPE, "x"), ASCII),
+            "error[HG0101] x\n"
+        );
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of addresses: `net` builds address and port sets from it. One form per set, so `==` is set equality.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
 /// A whole number type with both ends reachable.
@@ -46,7 +47,7 @@ impl<T: Point> IntervalSet<T> {
     /// Intervals in any order, overlapping or not; one whose start is after its end counts as empty.
     pub fn from_intervals(intervals: impl IntoIterator<Item = (T, T)>) -> Self {
         let mut sorted: Vec<(T, T)> = intervals.into_iter().filter(|(lo, hi)| lo <= hi).collect();
-        sorted.sort_unstable();
+        sorted.sort(); // finds runs: a union of two sorted sets is one merge
         let mut merged: Vec<(T, T)> = Vec::with_capacity(sorted.len());
         for (lo, hi) in sorted {
             match merged.last_mut() {
@@ -106,6 +107,43 @@ impl<T: Point> IntervalSet<T> {
 
     pub fn minus(&self, other: &Self) -> Self {
         self.intersect(&other.complement())
+    }
+
+    /// The union of the sets, cut into the fewest parts whose points lie in the same sets; each with those sets.
+    pub fn overlay(sets: &[&Self]) -> BTreeMap<Vec<usize>, Self> {
+        // Where a set begins, and after what point it ends.
+        let mut edges: Vec<(T, bool, usize)> = Vec::new();
+        for (index, set) in sets.iter().enumerate() {
+            for (lo, hi) in &set.0 {
+                edges.push((*lo, true, index));
+                edges.extend(hi.next().map(|after| (after, false, index)));
+            }
+        }
+        edges.sort_unstable();
+        let mut inside: BTreeSet<usize> = BTreeSet::new();
+        let mut parts: BTreeMap<Vec<usize>, Vec<(T, T)>> = BTreeMap::new();
+        let mut at = 0;
+        while let Some((from, ..)) = edges.get(at).copied() {
+            while let Some((_, begins, index)) = edges.get(at).filter(|edge| edge.0 == from) {
+                if *begins {
+                    inside.insert(*index);
+                } else {
+                    inside.remove(index);
+                }
+                at += 1;
+            }
+            let to = edges.get(at).map_or(Some(T::MAX), |edge| edge.0.prev());
+            if let Some(to) = to.filter(|_| !inside.is_empty()) {
+                parts
+                    .entry(inside.iter().copied().collect())
+                    .or_default()
+                    .push((from, to));
+            }
+        }
+        parts
+            .into_iter()
+            .map(|(of, intervals)| (of, Self::from_intervals(intervals)))
+            .collect()
     }
 }
 
@@ -191,6 +229,20 @@ mod tests {
             prop_assert_eq!(x.union(&y).0, plain(&(&p | &q)));
             prop_assert_eq!(x.minus(&y).0, plain(&(&p - &q)));
             prop_assert_eq!(x.complement().0, plain(&!&p));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn parts_of_an_overlay_are_the_points_in_the_same_sets(raw in prop::collection::vec(small(), 0..5)) {
+            let sets: Vec<_> = raw.iter().map(|r| IntervalSet::from_intervals(r.clone())).collect();
+            let parts = IntervalSet::overlay(&sets.iter().collect::<Vec<_>>());
+            for point in 0..=u8::MAX {
+                let of: Vec<usize> = (0..sets.len()).filter(|i| sets[*i].contains(point)).collect();
+                let within: Vec<&Vec<usize>> = parts.iter().filter(|(_, p)| p.contains(point)).map(|(k, _)| k).collect();
+                prop_assert_eq!(within, if of.is_empty() { vec![] } else { vec![&of] });
+            }
+            prop_assert!(parts.values().all(well_formed));
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Thin names over [`IntervalSet`]; the one piece of work here is turning intervals back into the fewest networks.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -83,6 +84,14 @@ impl AddressSet {
         }
     }
 
+    /// The union of any number of sets, at once.
+    pub fn union_of(sets: &[Self]) -> Self {
+        AddressSet {
+            v4: IntervalSet::from_intervals(sets.iter().flat_map(|s| s.v4.intervals().iter().copied())),
+            v6: IntervalSet::from_intervals(sets.iter().flat_map(|s| s.v6.intervals().iter().copied())),
+        }
+    }
+
     pub fn intersect(&self, other: &Self) -> Self {
         AddressSet {
             v4: self.v4.intersect(&other.v4),
@@ -121,6 +130,52 @@ impl AddressSet {
         match address {
             IpAddr::V4(v4) => self.v4.contains(v4.into()),
             IpAddr::V6(v6) => self.v6.contains(v6.into()),
+        }
+    }
+
+    /// The union of the sets, cut into the fewest parts whose addresses lie in the same sets; each with those sets.
+    pub fn overlay(sets: &[&Self]) -> Vec<(Vec<usize>, Self)> {
+        let v4 = IntervalSet::overlay(&sets.iter().map(|s| &s.v4).collect::<Vec<_>>());
+        let v6 = IntervalSet::overlay(&sets.iter().map(|s| &s.v6).collect::<Vec<_>>());
+        let mut parts: BTreeMap<Vec<usize>, AddressSet> = BTreeMap::new();
+        for (of, v4) in v4 {
+            parts.entry(of).or_insert_with(AddressSet::empty).v4 = v4;
+        }
+        for (of, v6) in v6 {
+            parts.entry(of).or_insert_with(AddressSet::empty).v6 = v6;
+        }
+        parts.into_iter().collect()
+    }
+
+    /// Which of the addresses are members, by place, as ranges of places; `sorted` is ascending.
+    pub fn members_among(&self, sorted: &[IpAddr]) -> Vec<std::ops::Range<usize>> {
+        let split = sorted.partition_point(IpAddr::is_ipv4);
+        let range = |from: IpAddr, to: IpAddr, within: std::ops::Range<usize>| {
+            let part = &sorted[within.clone()];
+            let (first, last) = (part.partition_point(|a| *a < from), part.partition_point(|a| *a <= to));
+            within.start + first..within.start + last
+        };
+        let v4 = self
+            .v4
+            .intervals()
+            .iter()
+            .map(|(lo, hi)| range(Ipv4Addr::from(*lo).into(), Ipv4Addr::from(*hi).into(), 0..split));
+        let v6 = self.v6.intervals().iter().map(|(lo, hi)| {
+            range(
+                Ipv6Addr::from(*lo).into(),
+                Ipv6Addr::from(*hi).into(),
+                split..sorted.len(),
+            )
+        });
+        v4.chain(v6).filter(|range| !range.is_empty()).collect()
+    }
+
+    /// The address, when there is just one.
+    pub fn only_address(&self) -> Option<IpAddr> {
+        match (self.v4.intervals(), self.v6.intervals()) {
+            ([(lo, hi)], []) if lo == hi => Some(IpAddr::V4(Ipv4Addr::from(*lo))),
+            ([], [(lo, hi)]) if lo == hi => Some(IpAddr::V6(Ipv6Addr::from(*lo))),
+            _ => None,
         }
     }
 
@@ -201,6 +256,12 @@ impl PortSet {
     /// Inclusive ranges, ascending, with gaps between them.
     pub fn ranges(&self) -> &[(u16, u16)] {
         self.0.intervals()
+    }
+
+    /// The union of the sets, cut into the fewest parts whose ports lie in the same sets; each with those sets.
+    pub fn overlay(sets: &[&Self]) -> Vec<(Vec<usize>, Self)> {
+        let parts = IntervalSet::overlay(&sets.iter().map(|s| &s.0).collect::<Vec<_>>());
+        parts.into_iter().map(|(of, part)| (of, PortSet(part))).collect()
     }
 
     pub fn union(&self, other: &Self) -> Self {

@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 
 use crate::error::{Diagnostic, Severity, codes};
-use crate::plan::decode::{Draft, decode_filled};
+use crate::plan::decode::decode;
+use crate::plan::draft::Draft;
 use crate::plan::given::{self, Given};
 use crate::plan::inputs::{self, Lookups};
 use crate::plan::language::{PLAN, Section, Type, nearest};
@@ -62,7 +63,7 @@ impl Draft {
         let (values, found) = inputs::resolve(self.declared_inputs(), groups, given, lookups);
         problems.extend(found);
         let filled = fill_spec(&self.root, &values, problems);
-        let (root, found) = decode_filled(&filled);
+        let (root, found) = decode(&filled, true);
         problems.extend(found);
         let spec = root.get("spec")?;
         let mut builder = Builder { source, spec, problems };

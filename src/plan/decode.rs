@@ -9,56 +9,14 @@ use crate::plan::node::{Entry, Kind, Node, Style};
 use crate::plan::scalar;
 use crate::source::{Span, Spanned};
 
-/// The plan as typed, its structure right wherever it is not marked bad.
-#[derive(Clone, Debug)]
-pub struct Draft {
-    pub(super) root: Node,
-    pub(super) problems: Vec<Diagnostic>,
-}
-
-impl Draft {
-    /// The name, where it is one.
-    pub fn name(&self) -> Option<&str> {
-        self.root.get("metadata")?.get("name")?.text()
-    }
-
-    /// The uid that guards against the wrong cluster, where one is written.
-    pub fn cluster_uid(&self) -> Option<Spanned<String>> {
-        let uid = self.root.get("spec")?.get("cluster")?.get("uid")?;
-        Some(Spanned {
-            value: uid.text()?.to_string(),
-            span: uid.span,
-        })
-    }
-
-    pub(super) fn decode(document: &Node) -> Draft {
-        let mut decoder = Decoder {
-            problems: Vec::new(),
-            filled: false,
-            in_inputs: false,
-        };
-        let root = decoder.document(document);
-        Draft {
-            root,
-            problems: decoder.problems,
-        }
-    }
-
-    /// The place of its first key.
-    pub(super) fn span(&self) -> Span {
-        let start = Span::new(self.root.span.start, self.root.span.start);
-        self.root.entries().first().map_or(start, |entry| entry.key.span)
-    }
-}
-
-/// Reads a tree once more after its inputs were filled in.
-pub(super) fn decode_filled(root: &Node) -> (Node, Vec<Diagnostic>) {
+/// Reads a document; `filled` when its inputs are filled in and no placeholder may be left.
+pub(super) fn decode(document: &Node, filled: bool) -> (Node, Vec<Diagnostic>) {
     let mut decoder = Decoder {
         problems: Vec::new(),
-        filled: true,
+        filled,
         in_inputs: false,
     };
-    let root = decoder.document(root);
+    let root = decoder.document(document);
     (root, decoder.problems)
 }
 
@@ -428,7 +386,14 @@ impl Decoder {
             },
             Err(problem) => {
                 self.problems.push(*problem);
-                Node::bad(node.span)
+                // Reported; the rest is looked at as if the likely value stood here.
+                match scalar::likely(text).filter(|_| *ty == Type::Any) {
+                    Some(text) => Node {
+                        kind: Kind::Scalar { text, style: *style },
+                        ..node.clone_place()
+                    },
+                    None => Node::bad(node.span),
+                }
             }
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::error::{Diagnostic, Severity, codes};
 use crate::plan::Plan;
 use crate::plan::check::tidy;
-use crate::plan::decode::Draft;
+use crate::plan::draft::Draft;
 use crate::plan::given::{Given, unknown_given};
 use crate::plan::inputs::Lookups;
 use crate::plan::language::{KIND, nearest};

@@ -19,6 +19,8 @@ pub struct Given {
     pub files: Vec<(String, BTreeMap<String, GivenValue>)>,
     /// Environment variables that begin with `HOSTGUARD_INPUT_`, by their full name.
     pub env: BTreeMap<String, String>,
+    /// For a check without a cluster: an input without a value gets one that stands in for it, and a warning.
+    pub stand_ins: bool,
 }
 
 /// A value from a file of inputs.

@@ -124,16 +124,41 @@ impl Resolver<'_> {
             (Some((_, lookup)), _) => self.looked_up(entry, ty, lookup?),
             (None, Some(resolved)) => Some(resolved),
             (None, None) if declaration.get("default").is_some() => None,
-            (None, None) => {
-                let name = &entry.key.value;
-                let message = format!("input `{name}` has no value");
-                let problem =
-                    Diagnostic::error(codes::INPUT_MISSING, entry.key.span, message, "none given, no default");
-                let ways = format!("give --set {name}=VALUE, a file with --inputs, or {}", variable(name));
-                self.problems.push(problem.fix(ways));
-                None
-            }
+            (None, None) => self.no_value(entry, ty),
         }
+    }
+
+    /// Nothing gives the input a value: a mistake, but where stand-ins are asked for.
+    fn no_value(&mut self, entry: &Entry, ty: InputType) -> Option<Resolved> {
+        let name = &entry.key.value;
+        let ways = format!("give --set {name}=VALUE, a file with --inputs, or {}", variable(name));
+        let missing = |message: String, label: &str| {
+            Diagnostic::error(codes::INPUT_MISSING, entry.key.span, message, label).fix(ways.clone())
+        };
+        if !self.given.stand_ins {
+            self.problems.push(missing(
+                format!("input `{name}` has no value"),
+                "none given, no default",
+            ));
+            return None;
+        }
+        // addresses for documentation (RFC 5737), which no cluster has
+        let value = match ty {
+            InputType::Cidr | InputType::Cidrs => "192.0.2.0/24",
+            InputType::Ip => "192.0.2.1",
+            InputType::Port => "32767",
+            InputType::String => "stand-in",
+        };
+        let message = format!("input `{name}` has no value; the plan is checked with `{value}`");
+        self.problems
+            .push(missing(message, "a value is needed to plan").warning());
+        let candidate = Candidate {
+            values: vec![value.to_string()],
+            provenance: Provenance::Default,
+            origin: "stand-in".to_string(),
+            span: entry.key.span,
+        };
+        self.typed(entry, ty, candidate)
     }
 
     fn given(&self, entry: &Entry, ty: InputType) -> Option<Candidate> {
@@ -332,5 +357,125 @@ fn canonical(ty: InputType, text: &str, candidate: &Candidate) -> Result<String,
             refuse("a string holds control characters".to_string(), None)
         }
         InputType::String => Ok(text.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::plan::{Document, Plan, read_inputs};
+
+    const HEAD: &str = "apiVersion: hostguard.dev/v1alpha1\nkind: HostProtection\nmetadata: { name: p }\nspec:\n  \
+                        cluster: { platform: generic }\n";
+
+    fn check(body: &str, given: &Given, lookups: &Lookups) -> Result<Plan, Vec<String>> {
+        let document = Document::read("p.yaml", format!("{HEAD}{body}").as_bytes());
+        let said = |problems: Vec<Diagnostic>| problems.iter().map(|p| format!("{} {}", p.code, p.message)).collect();
+        document.the_plan(given, lookups).map_err(said)
+    }
+
+    fn one(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_string()))
+            .collect()
+    }
+
+    fn value(plan: &Plan, name: &str) -> (String, Provenance) {
+        let input = &plan.inputs[name];
+        let InputValue::Known(text) = &input.value else {
+            panic!("{input:?}")
+        };
+        (text.clone(), input.provenance.clone())
+    }
+
+    #[test]
+    fn the_nearest_origin_wins() {
+        let body = "  inputs: { my-port: { type: port, default: 1 } }\n";
+        let mut given = Given::default();
+        let known = |given: &Given| value(&check(body, given, &Lookups::Pending).expect("a plan"), "my-port");
+        assert_eq!(known(&given), ("1".into(), Provenance::Default));
+        given.env = one(&[("HOSTGUARD_INPUT_MY_PORT", "2"), ("HOSTGUARD_INPUT_OTHER", "x")]);
+        assert_eq!(
+            known(&given),
+            ("2".into(), Provenance::Environment("HOSTGUARD_INPUT_MY_PORT".into()))
+        );
+        for (file, port) in [("a.yaml", "3"), ("b.json", "4")] {
+            let values = read_inputs(file, format!("{{\"my-port\": {port}}}").as_bytes()).expect("an inputs file");
+            given.files.push((file.to_string(), values));
+            assert_eq!(known(&given), (port.into(), Provenance::File(file.into())));
+        }
+        given.set = one(&[("my-port", "5")]);
+        assert_eq!(known(&given), ("5".into(), Provenance::Set));
+    }
+
+    #[test]
+    fn a_lookup_stands_in_until_it_is_known() {
+        let body = "  inputs: { vm: { type: ip, lookup: { from: node/address, node: n1, address: InternalIP } } }\n  \
+                    networkSets: { s: { nets: [\"${vm}\"] } }\n";
+        let plan = check(body, &Given::default(), &Lookups::Pending).expect("a plan");
+        assert!(matches!(plan.inputs["vm"].value, InputValue::Lookup(_)));
+        let known = Lookups::Known(one(&[("vm", "10.0.0.7")]));
+        let plan = check(body, &Given::default(), &known).expect("a plan");
+        assert_eq!(value(&plan, "vm"), ("10.0.0.7".into(), Provenance::Lookup));
+        assert_eq!(plan.network_sets["s"].nets, ["10.0.0.7/32"]);
+        let given = Given {
+            set: one(&[("vm", "2001:db8::7")]),
+            ..Given::default()
+        };
+        let plan = check(body, &given, &Lookups::Pending).expect("a given value needs no lookup");
+        assert_eq!(plan.network_sets["s"].nets, ["2001:db8::7/128"]);
+        let missing = check(body, &Given::default(), &Lookups::Known(BTreeMap::new()));
+        assert_eq!(missing.expect_err("not found"), ["HG0210 input `vm` was not looked up"]);
+    }
+
+    #[test]
+    fn a_list_is_spliced_and_a_string_may_be_a_part() {
+        let body = "  inputs:\n    nets: { type: cidrs }\n    role: { type: string, default: partner }\n    \
+                    url: { type: string, default: \"https://${host}:${port}\" }\n    \
+                    host: { type: ip, default: 10.0.0.1 }\n    port: { type: port, default: 443 }\n  \
+                    networkSets: { s: { labels: { role: \"the-${role}\" }, nets: [192.0.2.0/24, \"${nets}\"] } }\n";
+        let given = Given {
+            set: one(&[("nets", "10.0.0.0/8, 10.0.0.0/8,172.16.0.0/12")]),
+            ..Given::default()
+        };
+        let plan = check(body, &given, &Lookups::Pending).expect("a plan");
+        let set = &plan.network_sets["s"];
+        assert_eq!(set.nets, ["192.0.2.0/24", "10.0.0.0/8", "172.16.0.0/12"]);
+        assert_eq!(set.labels["role"], "the-partner");
+        assert_eq!(value(&plan, "url").0, "https://10.0.0.1:443");
+    }
+
+    #[test]
+    fn an_empty_list_of_networks_is_no_value() {
+        let body = "  inputs: { nets: { type: cidrs } }\n";
+        for text in ["", ",", " "] {
+            let given = Given {
+                set: one(&[("nets", text)]),
+                ..Given::default()
+            };
+            let said = check(body, &given, &Lookups::Pending).expect_err("no networks");
+            assert!(
+                said.iter().all(|said| said.starts_with("HG0211 --set nets=")),
+                "{text:?}: {said:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_port_is_a_number_in_a_policy_and_an_address_a_network() {
+        let body = "  inputs: { port: { type: port, default: 80 }, vm: { type: ip, default: 10.0.0.1 } }\n  policies: { a: { spec: \
+                    { ingress: [{ action: Deny, protocol: TCP, source: { nets: [\"${vm}\"] }, destination: { ports: \
+                    [\"${port}\"] } }] } } }\n";
+        let plan = check(body, &Given::default(), &Lookups::Pending).expect("a plan");
+        let spec = &plan.policies["a"].spec;
+        assert_eq!(spec["ingress"][0]["destination"]["ports"][0], 80);
+        assert_eq!(spec["ingress"][0]["source"]["nets"][0], "10.0.0.1/32");
+        assert_eq!(
+            (&spec["tier"], &spec["types"][0]),
+            (&"default".into(), &"Ingress".into())
+        );
     }
 }

@@ -8,6 +8,7 @@ mod choice;
 mod claims;
 mod decode;
 mod document;
+mod draft;
 mod fill;
 mod given;
 mod inputs;
@@ -24,8 +25,8 @@ mod yaml;
 
 use std::collections::BTreeMap;
 
-pub use decode::Draft;
 pub use document::Document;
+pub use draft::Draft;
 pub use given::{Given, GivenValue, read_inputs, variable};
 pub use inputs::Lookups;
 pub use language::{field_help, field_paths, schema};

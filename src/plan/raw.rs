@@ -26,8 +26,8 @@ pub(super) struct Object<'a> {
     pub derived: Vec<(&'static str, Value)>,
 }
 
-/// Rules about keys that must be there; said of a part from which a bad value was left out, they may be wrong.
-const MISSING: &str = "HG0403";
+/// Rules about something that is not there. Said of a part from which a bad value was left out, they may be wrong.
+const ABSENCE: [&str; 4] = ["HG0403", "HG0423", "HG0434", "HG0438"];
 const UNKNOWN_KEY: &str = "HG0401";
 
 impl Object<'_> {
@@ -71,7 +71,13 @@ impl Object<'_> {
 
     fn diagnostic(&self, violation: &Violation, spec: &Node, pruned: &Pruned, source: &Source) -> Option<Diagnostic> {
         let (span, node) = self.place(&violation.path, spec, violation.rule.id == UNKNOWN_KEY);
-        if violation.rule.id == MISSING && node.is_some_and(|node| pruned.holes.contains(&node.span)) {
+        let left_out = |node: &Node| {
+            pruned
+                .holes
+                .iter()
+                .any(|hole| hole.start <= node.span.start && node.span.end <= hole.end)
+        };
+        if ABSENCE.contains(&violation.rule.id) && node.is_some_and(left_out) {
             return None;
         }
         let (span, text) = match node.and_then(|node| inside_selector(violation, node, source)) {
@@ -84,6 +90,7 @@ impl Object<'_> {
         }
         problem.consequence = violation.consequence.clone();
         problem.fix = violation.fix.clone();
+        problem.gates = Some(violation.rule.gates.words());
         Some(problem)
     }
 

@@ -238,6 +238,25 @@ fn plain_fix(text: &str, reading: &str) -> String {
     format!("write {plain}, or \"{text}\" if a text is meant")
 }
 
+/// What an ambiguous plain word is most likely meant as, spelled as in JSON.
+pub(super) fn likely(text: &str) -> Option<String> {
+    let lower = text.to_ascii_lowercase();
+    match lower.as_str() {
+        "y" | "yes" | "on" | "true" => return Some("true".to_string()),
+        "n" | "no" | "off" | "false" => return Some("false".to_string()),
+        _ => {}
+    }
+    let digits = lower.replace('_', "");
+    let (digits, radix) = match digits.get(..2) {
+        Some("0x") => (&digits[2..], 16),
+        Some("0o") => (&digits[2..], 8),
+        Some("0b") => (&digits[2..], 2),
+        _ if digits.starts_with('0') && digits.len() > 1 => (&digits[1..], 8),
+        _ => (digits.trim_start_matches('+'), 10),
+    };
+    u32::from_str_radix(digits, radix).ok().map(|number| number.to_string())
+}
+
 /// A scalar as it was written, for messages.
 fn written(text: &str, style: Style) -> String {
     if style == Style::Quoted {
@@ -351,6 +370,23 @@ mod tests {
             "é",
         ] {
             assert_eq!(other_reading(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_ambiguous_word_has_a_likely_meaning() {
+        for (text, meant) in [
+            ("On", "true"),
+            ("n", "false"),
+            ("0x1F", "31"),
+            ("017", "15"),
+            ("1_000", "1000"),
+            ("+1", "1"),
+        ] {
+            assert_eq!(likely(text).as_deref(), Some(meant));
+        }
+        for text in ["~", ".inf", "é", "0é", "", "0x", "99999999999"] {
+            assert_eq!(likely(text), None, "{text}");
         }
     }
 

@@ -382,3 +382,118 @@ fn too_deep(span: Span) -> Diagnostic {
     Diagnostic::error(codes::TOO_DEEP, span, message, "one level too many")
         .fix("close the brackets that were left open")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn codes_of(text: &str) -> Vec<&'static str> {
+        read("p.yaml", text.as_bytes())
+            .problems
+            .iter()
+            .map(|problem| problem.code.as_str())
+            .collect()
+    }
+
+    /// The tree without places.
+    fn plain(node: &Node) -> String {
+        match &node.kind {
+            Kind::Bad => "!".to_string(),
+            Kind::Scalar { text, style } => format!("{}{text}", if *style == Style::Plain { "" } else { "'" }),
+            Kind::Seq(items) => format!("[{}]", items.iter().map(plain).collect::<Vec<_>>().join(" ")),
+            Kind::Map(entries) => {
+                let entries = entries
+                    .iter()
+                    .map(|entry| format!("{}:{}", entry.key.value, plain(&entry.value)));
+                format!("{{{}}}", entries.collect::<Vec<_>>().join(" "))
+            }
+        }
+    }
+
+    fn trees(text: &str) -> Vec<String> {
+        read("p.yaml", text.as_bytes()).documents.iter().map(plain).collect()
+    }
+
+    #[test]
+    fn scalars_stay_text_and_keep_their_quotes() {
+        assert_eq!(
+            trees("a: on\nb: \"on\"\nc: 017\nd: |\n  x\n"),
+            ["{a:on b:'on c:017 d:'x\n}"]
+        );
+    }
+
+    #[test]
+    fn every_node_knows_its_place() {
+        let text = "\u{feff}b\u{fc}ro:\n  - {a: 'x y'}\nz: 1\n";
+        let read = read("p.yaml", text.as_bytes());
+        let (text, root) = (read.source.text(), &read.documents[0]);
+        let at = |span: Span| &text[span.start..span.end];
+        assert_eq!(at(root.entries()[0].key.span), "b\u{fc}ro");
+        let item = &root.entries()[0].value.items()[0];
+        assert_eq!(at(item.span), "{a: 'x y'}");
+        assert_eq!(at(item.entries()[0].value.span), "'x y'");
+        assert_eq!(at(root.entries()[1].value.span), "1");
+    }
+
+    #[test]
+    fn an_alias_repeats_a_value_and_remembers_both_places() {
+        let text = "a: &x {k: v}\nb: *x\n";
+        let read = read("p.yaml", text.as_bytes());
+        assert_eq!(plain(&read.documents[0]), "{a:{k:v} b:{k:v}}");
+        let b = &read.documents[0].entries()[1].value;
+        assert_eq!(&text[b.via_alias.expect("via an alias").start..], "*x\n");
+        assert_eq!(b.span, read.documents[0].entries()[0].value.span);
+        assert_eq!(codes_of("a: *x\n"), ["HG0007"]);
+        assert_eq!(codes_of("a: &x [*x]\n"), ["HG0007"]);
+        assert_eq!(
+            codes_of("a: &x 1\n---\nb: *x\n"),
+            ["HG0007"],
+            "anchors end with their document"
+        );
+    }
+
+    #[test]
+    fn a_broken_document_does_not_hide_the_next() {
+        let text = "a: [\n---\nb: 1\nb: 2\n---\nc: }\n---\nd: !t x\n";
+        assert_eq!(codes_of(text), ["HG0001", "HG0002", "HG0001", "HG0004"]);
+        assert_eq!(
+            trees("a: }\n---\nb: 1\n---\n---\n# nothing\n"),
+            ["{b:1}"],
+            "empty documents are none"
+        );
+    }
+
+    #[test]
+    fn a_merge_key_is_refused_and_read_as_meant() {
+        assert_eq!(codes_of("a: &x {k: v, l: w}\nb: {<<: *x, l: own}\n"), ["HG0005"]);
+        assert_eq!(
+            trees("a: &x {k: v}\nb: {<<: *x, m: own}\n"),
+            ["{a:{k:v} b:{k:v m:own}}"]
+        );
+        assert_eq!(
+            codes_of("'<<': 1\n"),
+            Vec::<&str>::new(),
+            "in quotes it is a key like any other"
+        );
+    }
+
+    #[test]
+    fn what_is_no_text_is_refused_with_its_place() {
+        for (bytes, start) in [
+            (&b"a: \xff"[..], 3),
+            (b"a: 1\rb: 2", 4),
+            (b"a\0b", 1),
+            (b"\xef\xbb\xbfa: \x07", 3),
+            ("a: \u{202e}".as_bytes(), 3),
+        ] {
+            let problems = read("p.yaml", bytes).problems;
+            assert_eq!((problems.len(), problems[0].code.as_str()), (1, "HG0003"), "{bytes:?}");
+            assert_eq!(problems[0].span().start, start, "{bytes:?}");
+        }
+        assert_eq!(
+            trees("a: 1\r\nb: \"\\u202e\"\r\n"),
+            ["{a:1 b:'\u{202e}}"],
+            "an escape can be seen"
+        );
+    }
+}

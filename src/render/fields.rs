@@ -10,47 +10,48 @@ use crate::changes::FieldChange;
 
 /// Longer than this and a value goes below its name.
 const SHORT: usize = 48;
+/// Columns for a field's first line, beside its indent.
+const WIDTH: usize = 72;
 /// Unchanged lines shown around a change.
 const CONTEXT: usize = 2;
 
 /// The lines of a field, without indent.
 pub fn lines(field: &FieldChange) -> Vec<String> {
-    let name = escape(&field.path.to_string());
-    let taken = field
-        .taken_from
-        .as_ref()
-        .map(|m| format!("  (was set by {})", escape(m)))
-        .unwrap_or_default();
-    match (&field.before, &field.after) {
-        (None, Some(after)) => one(&name, "", after, &taken),
-        (Some(before), None) => match short(before) {
-            Some(before) => vec![format!("{name}: {before} -> (absent){taken}")],
-            None => {
-                let mut lines = vec![format!("{name}: -> (absent){taken}")];
-                lines.extend(yaml(before).lines().map(|line| format!("- {line}")));
-                lines
-            }
-        },
-        (Some(before), Some(after)) => match (short(before), short(after)) {
-            (Some(before), Some(after)) => vec![format!("{name}: {before} -> {after}{taken}")],
-            _ => {
-                let mut lines = vec![format!("{name}:{taken}")];
-                lines.extend(changed(&yaml(before), &yaml(after)));
-                lines
-            }
-        },
-        (None, None) => Vec::new(),
+    let mut lines = value_lines(field);
+    if let (Some(first), Some(manager)) = (lines.first_mut(), &field.taken_from) {
+        let taken = format!("(was set by {})", escape(manager));
+        if first.chars().count() + taken.len() + 2 <= WIDTH {
+            first.push_str(&format!("  {taken}"));
+        } else {
+            lines.insert(1, format!("  {taken}"));
+        }
     }
+    lines
 }
 
-fn one(name: &str, mark: &str, value: &Value, taken: &str) -> Vec<String> {
-    match short(value) {
-        Some(value) => vec![format!("{name}: {value}{taken}")],
-        None => {
-            let mut lines = vec![format!("{name}:{taken}")];
-            lines.extend(yaml(value).lines().map(|line| format!("{mark}  {line}")));
-            lines
-        }
+fn value_lines(field: &FieldChange) -> Vec<String> {
+    let name = escape(&field.path.to_string());
+    let below = |head: String, body: Vec<String>| std::iter::once(head).chain(body).collect();
+    match (&field.before, &field.after) {
+        (None, Some(after)) => match short(after) {
+            Some(after) => vec![format!("{name}: {after}")],
+            None => below(
+                format!("{name}:"),
+                yaml(after).lines().map(|line| format!("  {line}")).collect(),
+            ),
+        },
+        (Some(before), None) => match short(before) {
+            Some(before) => vec![format!("{name}: {before} -> (absent)")],
+            None => below(
+                format!("{name}: -> (absent)"),
+                yaml(before).lines().map(|line| format!("- {line}")).collect(),
+            ),
+        },
+        (Some(before), Some(after)) => match (short(before), short(after)) {
+            (Some(before), Some(after)) => vec![format!("{name}: {before} -> {after}")],
+            _ => below(format!("{name}:"), changed(&yaml(before), &yaml(after))),
+        },
+        (None, None) => Vec::new(),
     }
 }
 
@@ -121,7 +122,15 @@ mod tests {
     fn a_changed_rule_shows_its_changed_line() {
         let rule = |net: &str| json!([{"action": "Deny", "source": {"notNets": [net]}}]);
         let lines = field(Some(rule("10.0.0.1/32")), Some(rule("10.0.0.2/32")));
-        assert!(lines.contains(&"-       - 10.0.0.1/32".to_string()), "{lines:#?}");
-        assert!(lines.contains(&"+       - 10.0.0.2/32".to_string()), "{lines:#?}");
+        let changed: Vec<&String> = lines.iter().filter(|line| line.starts_with(['-', '+'])).collect();
+        assert_eq!(changed.len(), 2, "{lines:#?}");
+        assert!(
+            changed[0].starts_with('-') && changed[0].ends_with("- 10.0.0.1/32"),
+            "{lines:#?}"
+        );
+        assert!(
+            changed[1].starts_with('+') && changed[1].ends_with("- 10.0.0.2/32"),
+            "{lines:#?}"
+        );
     }
 }

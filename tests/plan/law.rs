@@ -156,6 +156,43 @@ fn all_mistakes_at_once_hide_none() {
     }
 }
 
+#[test]
+fn a_bad_value_does_not_make_its_neighbours_wrong() {
+    for (from, to, code) in [
+        (
+            "protocol: TCP\n            destination",
+            "protocol: \"${proto}\"\n            destination",
+            "HG0302",
+        ),
+        ("applyOnForward: true", "applyOnForward: yes", "HG0106"),
+        ("applyOnForward: true", "applyOnForward: \"${forward}\"", "HG0302"),
+        ("action: Deny", "action: \"${action}\"", "HG0302"),
+        ("order: 100", "order: 0144", "HG0106"),
+        ("nets: [\"${trusted}\"]", "nets: [\"${nobody}\"]", "HG0302"),
+    ] {
+        let said = said(&PLAN.replacen(from, to, 1));
+        assert_eq!(said.len(), 1, "{to}: {said:?}");
+        assert!(said.iter().all(|said| said.starts_with(code)), "{to}: {said:?}");
+    }
+}
+
+/// Nor may one mistake be said twice in different words because another is there.
+#[test]
+fn no_two_mistakes_make_a_third() {
+    let alone: Vec<BTreeSet<String>> = (0..MISTAKES.len()).map(|index| said(&with(&[index]))).collect();
+    let mut invented = Vec::new();
+    for first in 0..MISTAKES.len() {
+        for second in first + 1..MISTAKES.len() {
+            let together = said(&with(&[first, second]));
+            let more = together
+                .iter()
+                .filter(|said| !alone[first].contains(*said) && !alone[second].contains(*said));
+            invented.extend(more.map(|more| format!("{:?} {:?}: {more}", MISTAKES[first], MISTAKES[second])));
+        }
+    }
+    assert!(invented.is_empty(), "{}", invented.join("\n"));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 

@@ -113,28 +113,78 @@ impl Here {
             let named =
                 matches!((&field.ty, self.ty), (Type::Map(_, value), Some(ty)) if std::ptr::eq::<Type>(*value, ty));
             let ty = if named { self.ty.unwrap_or(&field.ty) } else { &field.ty };
-            let _ = writeln!(out, "\n  {}\n", field.doc);
-            let _ = writeln!(out, "  type:     {}", ty.expects());
-            let _ = writeln!(out, "  required: {}", if field.required { "yes" } else { "no" });
-            let _ = writeln!(out, "  example:  {}: {}", field.name, field.example);
+            out.push('\n');
+            wrapped(&mut out, "  ", field.doc);
+            out.push('\n');
+            wrapped(&mut out, "  type:     ", &ty.expects());
+            wrapped(&mut out, "  required: ", if field.required { "yes" } else { "no" });
+            wrapped(&mut out, "  example:  ", &format!("{}: {}", field.name, field.example));
             if field.later {
-                let _ = writeln!(out, "  comes in a later version; refused until then (HG0901)");
+                wrapped(
+                    &mut out,
+                    "  status:   ",
+                    "comes in a later version; refused until then (HG0901)",
+                );
             }
         }
-        let Some(object) = self.object.or(match self.ty {
+        let map_value = match self.ty {
             Some(Type::Map(_, value)) => inside(value, String::new()).1,
             _ => None,
-        }) else {
-            return out;
         };
-        let _ = writeln!(out, "\n{} has:", object.noun);
-        for field in object.fields {
-            let mark = if field.required { " (required)" } else { "" };
-            let mark = if field.later { " (later)" } else { mark };
-            let _ = writeln!(out, "  {}{mark}", field.name);
+        if let Some(object) = self.object.or(map_value) {
+            fields(&mut out, object);
         }
         out
     }
+}
+
+/// What an object has, and how it can be written.
+fn fields(out: &mut String, object: &Object) {
+    let _ = writeln!(out, "\n{} has:", object.noun);
+    let width = object.fields.iter().map(|field| field.name.len()).max().unwrap_or(0);
+    for field in object.fields {
+        let mark = match (field.required, field.later) {
+            (true, _) => "Required. ",
+            (_, true) => "Later. ",
+            _ => "",
+        };
+        let summary = field.doc.split_inclusive(". ").next().unwrap_or_default();
+        wrapped(
+            out,
+            &format!("  {:width$}  ", field.name),
+            &format!("{mark}{}", summary.trim_end()),
+        );
+    }
+    let ways: Vec<String> = object.choice.iter().map(|choice| choice.needs.join(" with ")).collect();
+    let ways: Vec<&str> = ways.iter().map(String::as_str).filter(|way| !way.is_empty()).collect();
+    if !ways.is_empty() {
+        out.push('\n');
+        wrapped(
+            out,
+            "",
+            &format!("It is written in one of these ways: {}.", ways.join("; ")),
+        );
+    }
+}
+
+/// 80 columns; what follows the first line stands below the text.
+fn wrapped(out: &mut String, prefix: &str, text: &str) {
+    let indent = " ".repeat(prefix.chars().count());
+    let mut line = prefix.to_string();
+    let mut empty = true;
+    for word in text.split_whitespace() {
+        if !empty && line.chars().count() + 1 + word.chars().count() > 80 {
+            let _ = writeln!(out, "{line}");
+            line.clone_from(&indent);
+            empty = true;
+        }
+        if !empty {
+            line.push(' ');
+        }
+        line.push_str(word);
+        empty = false;
+    }
+    let _ = writeln!(out, "{}", line.trim_end());
 }
 
 #[cfg(test)]
@@ -146,6 +196,7 @@ mod tests {
         for path in field_paths() {
             let help = field_help(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
             assert!(help.contains("example:") && help.contains("type:"), "{help}");
+            assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
         }
     }
 

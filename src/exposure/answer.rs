@@ -1,0 +1,239 @@
+//! From the ends of a walk to one answer, in words.
+//!
+//! Several ends of one packet mean either that kube-proxy may pick among endpoints (different ends: partly), or that
+//! something was not read (different ends: unknown).
+
+use std::collections::BTreeMap;
+
+use super::path::{End, Step, Walker, Walking};
+use super::stage::{Header, Who, Why};
+use super::verdict::{By, Hop, Origin, Packet, RuleRef, Ruling, Verdict, Walk, Way};
+use super::world::{Place, World};
+use crate::net::{AddressSet, Family};
+
+/// Follows one packet.
+pub fn walk(world: &World, packet: &Packet) -> Walk {
+    let client_ports = match (packet.port, packet.source_port) {
+        (Some(_), None) => world.client_ports().into_iter().map(Some).collect(),
+        (_, given) => vec![given],
+    };
+    let mut ends: Vec<(usize, End)> = Vec::new();
+    for (choice, source_port) in client_ports.into_iter().enumerate() {
+        for dataplane in world.dataplanes() {
+            let mut walker = Walker::new(world, dataplane);
+            walker.backend = packet.backend.as_deref();
+            walker.start(packet, source_port);
+            ends.extend(walker.ends.into_iter().map(|end| (choice, end)));
+        }
+    }
+    let summary = summary(ends.iter().map(|(choice, end)| (*choice, end)));
+    let mut ways: Vec<Way> = Vec::new();
+    for (_, end) in &ends {
+        let way = world.way(end);
+        if !ways.contains(&way) {
+            ways.push(way);
+        }
+    }
+    let decided = ways
+        .iter()
+        .find(|way| way.verdict == summary)
+        .or(ways.first())
+        .and_then(|way| way.hops.get(way.decided?).cloned());
+    Walk {
+        verdict: summary,
+        decided,
+        ways,
+    }
+}
+
+impl Walker<'_> {
+    /// Sets a packet off from where it starts.
+    pub(super) fn start(&mut self, packet: &Packet, source_port: Option<u16>) {
+        let header = Header {
+            family: Family::of(packet.destination),
+            protocol: packet.protocol.number(),
+            icmp: packet.icmp_type,
+            sources: AddressSet::from_addresses([packet.source]),
+            source_port: packet.port.and(source_port),
+            destination: packet.destination,
+            port: packet.port,
+        };
+        self.set_off(&packet.from, Walking::new(header));
+    }
+
+    pub(super) fn set_off(&mut self, from: &Origin, mut walking: Walking) {
+        let world = self.world;
+        match from {
+            Origin::Node(name) => match world.node(name) {
+                Some(node) => self.send(node, walking),
+                None => self.nowhere(walking),
+            },
+            Origin::Pod { namespace, name } => match world.pod(namespace, name) {
+                Some(pod) => self.arrive(world.pods[pod].node, super::world::Port::Workload(pod), walking),
+                None => self.nowhere(walking),
+            },
+            Origin::Outside => {
+                let external = |node: &super::world::Node| node.external.contains(&walking.flow.header.destination);
+                if let Some(node) = world.nodes.iter().position(external) {
+                    // Something in front of the node translates the address it is known by to its own.
+                    let port = world.outward(node);
+                    if let Some(own) = world.own_address(node, port, walking.flow.header.family) {
+                        walking.flow.header.destination = own;
+                    }
+                }
+                let destination = walking.flow.header.destination;
+                match world.places.get(&destination) {
+                    Some(Place::Node(node)) => self.arrive(*node, world.arrival(*node, destination), walking),
+                    Some(Place::Pod(pod)) => {
+                        let node = world.pods[*pod].node;
+                        self.arrive(node, world.outward(node), walking);
+                    }
+                    _ => self.nowhere(walking),
+                }
+            }
+        }
+    }
+}
+
+/// The client's port where nobody says which: within the range that Linux picks from.
+pub(super) const USUAL_SOURCE_PORT: u16 = 40000;
+
+/// The verdict that several ends of the same packet come to. The number with an end is what the client chose.
+pub(super) fn summary<'a>(ends: impl Iterator<Item = (usize, &'a End)>) -> Verdict {
+    // What may be otherwise: per endpoint of a Service, all ends must agree to be known.
+    let mut choices: BTreeMap<usize, BTreeMap<Option<(usize, usize)>, Verdict>> = BTreeMap::new();
+    for (choice, end) in ends {
+        let by_backend = choices.entry(choice).or_default();
+        by_backend
+            .entry(end.backend)
+            .and_modify(|verdict| *verdict = if_either(*verdict, end.verdict))
+            .or_insert(end.verdict);
+    }
+    let of_choice = |mut by_backend: BTreeMap<Option<(usize, usize)>, Verdict>| {
+        // An end before the choice of an endpoint is one of all of them.
+        let before = by_backend.remove(&None);
+        let chosen = by_backend.into_values().reduce(some_of);
+        match (before, chosen) {
+            (Some(before), Some(chosen)) => if_either(before, chosen),
+            (Some(verdict), None) | (None, Some(verdict)) => verdict,
+            (None, None) => Verdict::Unknown,
+        }
+    };
+    let verdicts = choices.into_values().map(of_choice);
+    verdicts.reduce(some_of).unwrap_or(Verdict::Unknown)
+}
+
+/// One of the two holds, and which is not known.
+fn if_either(a: Verdict, b: Verdict) -> Verdict {
+    match (a, b) {
+        _ if a == b => a,
+        (Verdict::Open, Verdict::HostDecides) | (Verdict::HostDecides, Verdict::Open) => Verdict::HostDecides,
+        _ => Verdict::Unknown,
+    }
+}
+
+/// Some connections meet the one, some the other.
+pub(super) fn some_of(a: Verdict, b: Verdict) -> Verdict {
+    match (a, b) {
+        _ if a == b => a,
+        (Verdict::Unknown, _) | (_, Verdict::Unknown) => Verdict::Unknown,
+        (Verdict::Open, Verdict::HostDecides) | (Verdict::HostDecides, Verdict::Open) => Verdict::HostDecides,
+        _ => Verdict::Partly,
+    }
+}
+
+impl World {
+    fn way(&self, end: &End) -> Way {
+        Way {
+            verdict: end.verdict,
+            hops: end.steps.iter().map(|step| self.hop(step)).collect(),
+            backend: end.backend.map(|(service, index)| self.backend_name(service, index)),
+            decided: deciding(end),
+        }
+    }
+
+    pub(super) fn hop(&self, step: &Step) -> Hop {
+        Hop {
+            node: self.nodes[step.node].name.clone(),
+            hook: step.hook,
+            endpoint: step.asked.map(|who| match who {
+                Who::Endpoint(endpoint) => self.endpoints[endpoint].name.clone(),
+                Who::Pod(pod) => format!("{}/{}", self.pods[pod].namespace, self.pods[pod].name),
+            }),
+            ruling: step.ruling,
+            by: self.by(step.why),
+        }
+    }
+
+    pub(super) fn by(&self, why: Why) -> By {
+        match why {
+            Why::Rule(policy, direction, index) => By::Rule(RuleRef {
+                policy: self.policies[policy].name.clone(),
+                direction,
+                index,
+            }),
+            Why::Profile(profile, direction, index) => By::Rule(RuleRef {
+                policy: self.profiles[profile].name.clone(),
+                direction,
+                index,
+            }),
+            Why::MissingProfile(profile) => By::MissingProfile {
+                name: self.profiles[profile].name.name.clone(),
+            },
+            Why::Failsafe(port) => By::Failsafe { port },
+            Why::EndOfTier(tier) => By::EndOfTier {
+                tier: self.tiers[tier].name.clone(),
+            },
+            Why::NoProfile => By::NoProfile,
+            Why::NoForwardPolicy => By::NoForwardPolicy,
+            Why::NoRule => By::NoRule,
+            Why::NoEndpoint => By::NoEndpoint,
+            Why::Tunnel => By::Tunnel,
+            Why::PodTunnel => By::PodTunnel,
+            Why::EndpointToHost => By::EndpointToHost,
+            Why::OwnPod => By::OwnPod,
+            Why::Earlier => By::Earlier,
+            Why::NoBackend(service) => By::NoBackend {
+                service: self.service_name(service),
+            },
+            Why::Service(service, index) => By::Service {
+                service: self.service_name(service),
+                backend: self.backend_name(service, index),
+            },
+            Why::NotTranslated => By::NotTranslated,
+            Why::Unread(what) => By::Unread {
+                what: what.to_string(),
+                why: self.unread(what).unwrap_or("not read").to_string(),
+            },
+            Why::NotEstablished(what) => By::NotEstablished { what },
+        }
+    }
+
+    fn service_name(&self, service: usize) -> String {
+        let service = &self.services.as_deref().unwrap_or_default()[service];
+        format!("{}/{}", service.namespace, service.name)
+    }
+
+    fn backend_name(&self, service: usize, index: usize) -> String {
+        let service = &self.services.as_deref().unwrap_or_default()[service];
+        let backends = service.backends.as_deref().unwrap_or_default();
+        backends[index].name.clone()
+    }
+}
+
+/// The step that a reader should be told of: the last one where the packet stopped; where it arrived, the host's if it
+/// decides, else the first that a rule or a failsafe port let through, else the last.
+pub(super) fn deciding(end: &End) -> Option<usize> {
+    let last = end.steps.len().checked_sub(1)?;
+    match end.verdict {
+        Verdict::HostDecides => Some(end.host.unwrap_or(last)),
+        Verdict::Open | Verdict::Partly => {
+            let written = |step: &Step| {
+                matches!(step.ruling, Ruling::Accept | Ruling::Pass)
+                    && matches!(step.why, Why::Rule(..) | Why::Failsafe(_))
+            };
+            Some(end.steps.iter().position(written).unwrap_or(last))
+        }
+        Verdict::Blocked | Verdict::Unknown => Some(last),
+    }
+}

@@ -1,0 +1,409 @@
+//! From facts to a world: which objects Felix keeps, who is a member of selectors, what each node has.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use serde_json::Value;
+
+use super::facts::{Facts, NodeFacts, PodFacts};
+use super::felix::Configurations;
+use super::members::{Member, Members, PortName, inherited};
+use super::order::{Sorter, policies, tiers};
+use super::rules::{Reader, Rule, protocol_number};
+use super::verdict::{PolicyKind, PolicyName};
+use super::world::{Applied, Endpoint, Interface, Node, Place, Pod, Pool, Profile, ProfileRules, World};
+use crate::calico::{self, Felix as Read};
+use crate::net::{AddressSet, Cidr};
+
+pub(super) type Labels = BTreeMap<String, String>;
+
+/// Objects by kind, as Felix reads them; those that it drops are gone.
+pub(super) struct Objects(BTreeMap<String, Vec<Value>>);
+
+impl Objects {
+    fn new(facts: &Facts) -> Objects {
+        let mut kept: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+        for object in &facts.objects {
+            let kind = object["kind"].as_str().unwrap_or_default();
+            let (felix, read) = calico::as_felix_reads(kind, object);
+            if matches!(felix, Read::Kept | Read::Crashes) {
+                kept.entry(kind.to_string()).or_default().push(read);
+            }
+        }
+        Objects(kept)
+    }
+
+    pub fn of(&self, kind: &str) -> &[Value] {
+        self.0.get(kind).map_or(&[], Vec::as_slice)
+    }
+}
+
+pub(super) fn name_of(object: &Value) -> &str {
+    object["metadata"]["name"].as_str().unwrap_or_default()
+}
+
+pub(super) fn namespace_of(object: &Value) -> &str {
+    object["metadata"]["namespace"].as_str().unwrap_or("default")
+}
+
+fn labels_at(map: &Value) -> Labels {
+    let pairs = map.as_object().into_iter().flatten();
+    pairs
+        .filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_string())))
+        .collect()
+}
+
+pub(super) fn texts(list: &Value) -> impl Iterator<Item = &str> {
+    list.as_array().into_iter().flatten().filter_map(Value::as_str)
+}
+
+fn nets_of(list: &Value) -> Vec<Cidr> {
+    texts(list).filter_map(|text| Cidr::parse_lenient(text).ok()).collect()
+}
+
+/// Labels that endpoints and sets inherit, by profile.
+fn profile_labels(objects: &Objects) -> BTreeMap<String, Labels> {
+    objects
+        .of("Profile")
+        .iter()
+        .map(|p| (name_of(p).to_string(), labels_at(&p["spec"]["labelsToApply"])))
+        .collect()
+}
+
+/// A pod's labels as Felix has them.
+fn pod_labels(pod: &PodFacts, profiles: &BTreeMap<String, Labels>) -> Labels {
+    let mut own = pod.labels.clone();
+    own.entry("projectcalico.org/namespace".into())
+        .or_insert_with(|| pod.namespace.clone());
+    own.entry("projectcalico.org/orchestrator".into())
+        .or_insert_with(|| "k8s".into());
+    inherited(&own, &pod.profiles, profiles)
+}
+
+impl World {
+    pub fn of_facts(facts: &Facts) -> World {
+        let objects = Objects::new(facts);
+        let profile_labels = profile_labels(&objects);
+        let pods = facts.pods.as_deref().unwrap_or_default();
+        let pod_labels: Vec<Labels> = pods.iter().map(|pod| self::pod_labels(pod, &profile_labels)).collect();
+        let endpoints = endpoints(&objects, &profile_labels);
+        let members = members(facts, &objects, &endpoints, &pod_labels, &profile_labels);
+        let mut reader = Reader::new(&members);
+        let tiers = tiers(facts, &objects);
+        let (tiers, policies, subjects) = policies(&objects, tiers, &mut reader);
+        let mut sorter = Sorter::new(&policies, &tiers, &subjects);
+
+        let configurations: Vec<&Value> = objects.of("FelixConfiguration").iter().collect();
+        let configurations = Configurations::new(&configurations, facts.environment.as_ref(), facts.dataplane);
+        let mut sorted: Vec<&NodeFacts> = facts.nodes.iter().collect();
+        sorted.sort_by(|a, b| a.name.cmp(&b.name));
+        let names: Vec<&str> = sorted.iter().map(|node| node.name.as_str()).collect();
+        let of_node = |name: &str| names.binary_search(&name).ok();
+
+        let named = endpoints.iter().flat_map(|e| &e.profiles);
+        let named = named.chain(pods.iter().flat_map(|pod| &pod.profiles));
+        let profiles = profiles(&objects, named, &mut reader);
+        let mut applied = Numbered::new(&profiles);
+
+        let mut world = World {
+            nodes: Vec::new(),
+            endpoints: Vec::new(),
+            pods: Vec::new(),
+            services: facts.services.clone(),
+            profiles,
+            pools: pools(&objects),
+            pod_ranges: facts.pod_ranges.clone().or_else(|| {
+                let pods = facts.pods.as_ref()?;
+                Some(AddressSet::from_addresses(
+                    pods.iter().flat_map(|p| p.addresses.iter().copied()),
+                ))
+            }),
+            unread: facts.unread.clone(),
+            stages: Vec::new(),
+            applied: Vec::new(),
+            places: BTreeMap::new(),
+            policies: Vec::new(),
+            tiers: Vec::new(),
+        };
+        let mut owned: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for endpoint in endpoints {
+            if let Some(node) = of_node(&endpoint.node) {
+                owned.entry(node).or_default().push(world.endpoints.len());
+            }
+            world.endpoints.push(Endpoint {
+                applied: applied.number(sorter.sort(&endpoint.labels, None), &endpoint.profiles),
+                name: endpoint.name,
+                interface: endpoint.interface,
+                expected: endpoint.expected,
+            });
+        }
+        for (pod, labels) in pods.iter().zip(&pod_labels) {
+            let Some(node) = of_node(&pod.node) else { continue };
+            world.pods.push(Pod {
+                namespace: pod.namespace.clone(),
+                name: pod.name.clone(),
+                node,
+                addresses: pod.addresses.clone(),
+                interface: pod.interface.clone(),
+                applied: applied.number(sorter.sort(labels, Some(&pod.namespace)), &pod.profiles),
+            });
+        }
+        world.stages = sorter.stages;
+        world.applied = applied.list();
+        let mut settings = BTreeMap::new();
+        for (index, node) in sorted.iter().enumerate() {
+            let felix = settings.entry(configurations.of(node));
+            let felix = Rc::clone(felix.or_insert_with_key(|felix| Rc::new(felix.clone())));
+            let node = self::node(&world, node, felix, owned.remove(&index).unwrap_or_default());
+            world.nodes.push(node);
+        }
+        world.policies = policies;
+        world.tiers = tiers;
+        world.locate();
+        world
+    }
+
+    /// Remembers where each address is: a node's before a pod's.
+    fn locate(&mut self) {
+        for (index, pod) in self.pods.iter().enumerate() {
+            for address in &pod.addresses {
+                self.places.insert(*address, Place::Pod(index));
+            }
+        }
+        for (index, node) in self.nodes.iter().enumerate() {
+            for address in &node.addresses {
+                self.places.insert(*address, Place::Node(index));
+            }
+        }
+    }
+}
+
+struct EndpointFacts {
+    name: String,
+    node: String,
+    interface: String,
+    expected: BTreeSet<IpAddr>,
+    labels: Labels,
+    profiles: Vec<String>,
+    ports: Vec<PortName>,
+}
+
+fn endpoints(objects: &Objects, inherit: &BTreeMap<String, Labels>) -> Vec<EndpointFacts> {
+    let one = |object: &Value| {
+        let spec = &object["spec"];
+        let profiles: Vec<String> = texts(&spec["profiles"]).map(str::to_string).collect();
+        let port = |port: &Value| {
+            Some(PortName {
+                name: port["name"].as_str()?.to_string(),
+                protocol: protocol_number(port.get("protocol")?)?,
+                port: u16::try_from(port["port"].as_u64()?).ok()?,
+            })
+        };
+        EndpointFacts {
+            name: name_of(object).to_string(),
+            node: spec["node"].as_str().unwrap_or_default().to_string(),
+            interface: spec["interfaceName"].as_str().unwrap_or_default().to_string(),
+            expected: texts(&spec["expectedIPs"])
+                .filter_map(|t| Some(Cidr::parse_lenient(t).ok()?.network()))
+                .collect(),
+            labels: inherited(&labels_at(&object["metadata"]["labels"]), &profiles, inherit),
+            profiles,
+            ports: spec["ports"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(port)
+                .collect(),
+        }
+    };
+    let mut list: Vec<EndpointFacts> = objects.of("HostEndpoint").iter().map(one).collect();
+    list.sort_by(|a, b| a.name.cmp(&b.name));
+    list
+}
+
+fn members(
+    facts: &Facts,
+    objects: &Objects,
+    endpoints: &[EndpointFacts],
+    pod_labels: &[Labels],
+    inherit: &BTreeMap<String, Labels>,
+) -> Members {
+    let mut list: Vec<Member> = Vec::new();
+    for endpoint in endpoints {
+        list.push(Member {
+            labels: endpoint.labels.clone(),
+            nets: endpoint.expected.iter().map(|ip| Cidr::host(*ip)).collect(),
+            ports: endpoint.ports.clone(),
+        });
+    }
+    for (pod, labels) in facts.pods.iter().flatten().zip(pod_labels) {
+        let ports = pod.ports.iter().filter_map(|port| {
+            Some(PortName {
+                name: port.name.clone(),
+                protocol: protocol_number(&Value::from(port.protocol.as_str()))?,
+                port: port.port,
+            })
+        });
+        list.push(Member {
+            labels: labels.clone(),
+            nets: pod.addresses.iter().map(|ip| Cidr::host(*ip)).collect(),
+            ports: ports.collect(),
+        });
+    }
+    for set in objects.of("GlobalNetworkSet") {
+        list.push(Member {
+            labels: labels_at(&set["metadata"]["labels"]),
+            nets: nets_of(&set["spec"]["nets"]),
+            ports: Vec::new(),
+        });
+    }
+    for set in objects.of("NetworkSet") {
+        let mut labels = labels_at(&set["metadata"]["labels"]);
+        labels.insert("projectcalico.org/namespace".into(), namespace_of(set).into());
+        let profile = format!("kns.{}", namespace_of(set));
+        list.push(Member {
+            labels: inherited(&labels, &[profile], inherit),
+            nets: nets_of(&set["spec"]["nets"]),
+            ports: Vec::new(),
+        });
+    }
+    Members::new(list, elsewhere(facts))
+}
+
+/// Where members may be that were not read: anywhere, but pods not at a node's address.
+fn elsewhere(facts: &Facts) -> AddressSet {
+    let unread = |kinds: &[&str]| kinds.iter().any(|kind| facts.unread.contains_key(*kind));
+    if unread(&["HostEndpoint", "GlobalNetworkSet", "NetworkSet"]) {
+        return AddressSet::all();
+    }
+    if facts.pods.is_some() && !unread(&["Namespace", "Profile"]) {
+        return AddressSet::empty();
+    }
+    let own = |node: &NodeFacts| -> Vec<IpAddr> {
+        let interfaces = node.interfaces.iter().flatten();
+        let addresses = interfaces.flat_map(|i| i.addresses.iter().map(|(a, _)| *a));
+        addresses
+            .chain(node.addresses.iter().copied())
+            .chain(node.external.iter().copied())
+            .collect()
+    };
+    AddressSet::from_addresses(facts.nodes.iter().flat_map(own)).complement()
+}
+
+/// Profiles that are there, and those that are only named.
+fn profiles<'a>(
+    objects: &'a Objects,
+    named: impl Iterator<Item = &'a String>,
+    reader: &mut Reader<'_>,
+) -> Vec<Profile> {
+    let allow = serde_json::json!({"metadata": {"name": "projectcalico-default-allow"},
+        "spec": {"ingress": [{"action": "Allow"}], "egress": [{"action": "Allow"}]}});
+    let mut profiles: BTreeMap<String, Option<ProfileRules>> = named.map(|name| (name.clone(), None)).collect();
+    for object in [&allow].into_iter().chain(objects.of("Profile")) {
+        let mut rules = |key: &str| -> Vec<Rule> {
+            let list = object["spec"][key].as_array().into_iter().flatten();
+            list.map(|rule| reader.rule(rule, None)).collect()
+        };
+        let rules = ProfileRules {
+            ingress: rules("ingress"),
+            egress: rules("egress"),
+        };
+        profiles.insert(name_of(object).to_string(), Some(rules));
+    }
+    let profile = |(name, rules)| Profile {
+        name: PolicyName {
+            kind: PolicyKind::Profile,
+            namespace: String::new(),
+            name,
+        },
+        rules,
+    };
+    profiles.into_iter().map(profile).collect()
+}
+
+/// Numbers for what is in force at endpoints.
+struct Numbered {
+    profiles: BTreeMap<String, usize>,
+    numbers: BTreeMap<Applied, usize>,
+}
+
+impl Numbered {
+    fn new(profiles: &[Profile]) -> Self {
+        let places = profiles.iter().enumerate();
+        Numbered {
+            profiles: places.map(|(i, profile)| (profile.name.name.clone(), i)).collect(),
+            numbers: BTreeMap::new(),
+        }
+    }
+
+    fn number(&mut self, stages: usize, profiles: &[String]) -> usize {
+        let applied = Applied {
+            stages,
+            profiles: profiles.iter().map(|name| self.profiles[name]).collect(),
+        };
+        let next = self.numbers.len();
+        *self.numbers.entry(applied).or_insert(next)
+    }
+
+    fn list(self) -> Vec<Applied> {
+        let mut list: Vec<(Applied, usize)> = self.numbers.into_iter().collect();
+        list.sort_by_key(|(_, number)| *number);
+        list.into_iter().map(|(applied, _)| applied).collect()
+    }
+}
+
+fn pools(objects: &Objects) -> Vec<Pool> {
+    let one = |object: &Value| {
+        let spec = &object["spec"];
+        let net = Cidr::parse_lenient(spec["cidr"].as_str()?).ok()?;
+        let mode = |key: &str| {
+            spec[key]
+                .as_str()
+                .is_some_and(|mode| mode != "Never" && !mode.is_empty())
+        };
+        Some(Pool {
+            nets: AddressSet::from_cidrs([&net]),
+            nat_outgoing: spec["natOutgoing"] == Value::Bool(true),
+            encapsulated: mode("vxlanMode") || mode("ipipMode"),
+            vxlan: mode("vxlanMode"),
+            ipip: mode("ipipMode"),
+            family: net.family(),
+        })
+    };
+    objects.of("IPPool").iter().filter_map(one).collect()
+}
+
+fn node(world: &World, facts: &NodeFacts, felix: Rc<super::felix::Felix>, owned: Vec<usize>) -> Node {
+    let star = owned.iter().copied().find(|e| world.endpoints[*e].interface == "*");
+    let endpoints: Vec<usize> = owned
+        .into_iter()
+        .filter(|e| world.endpoints[*e].interface != "*")
+        .collect();
+    let interfaces = facts.interfaces.as_ref().map(|list| {
+        let one = |interface: &super::facts::InterfaceFacts| {
+            let addresses: Vec<IpAddr> = interface.addresses.iter().map(|(a, _)| *a).collect();
+            let governs = |e: &usize| world.governs(*e, &interface.name, &addresses);
+            Interface {
+                addresses: interface.addresses.clone(),
+                governed: endpoints
+                    .iter()
+                    .copied()
+                    .find(governs)
+                    .filter(|_| !felix.is_workload(&interface.name)),
+            }
+        };
+        list.iter().map(one).collect::<Vec<_>>()
+    });
+    let listed = facts.interfaces.iter().flatten();
+    let addresses = listed.flat_map(|i| i.addresses.iter().map(|(a, _)| *a));
+    Node {
+        name: facts.name.clone(),
+        addresses: addresses.chain(facts.addresses.iter().copied()).collect(),
+        external: facts.external.clone(),
+        interfaces,
+        felix,
+        endpoints,
+        star,
+    }
+}

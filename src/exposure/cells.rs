@@ -1,0 +1,295 @@
+//! What every outside source finds at a target, on every port, exactly.
+//!
+//! Ports are cut where something on the way can tell two of them apart; each part is walked once with all sources, and
+//! the ends of the walk cut the sources. Parts with equal answers are put together again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::answer::{USUAL_SOURCE_PORT, deciding, summary};
+use super::memory::Memory;
+use super::path::{End, Walker, Walking};
+use super::stage::{Header, Why};
+use super::targets::Target;
+use super::verdict::{By, Direction, Hook, Verdict};
+use super::world::World;
+use crate::net::{AddressSet, Family, PortSet, Protocol};
+
+/// What decided, in words that mean the same in another world and on another node.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Decision {
+    pub hook: Hook,
+    pub by: By,
+}
+
+/// Sources that fare alike.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Region {
+    pub sources: AddressSet,
+    pub verdict: Verdict,
+    pub decision: Option<(Hook, Why)>,
+}
+
+/// Ports of one protocol on which every source fares alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Cell {
+    pub protocol: Protocol,
+    /// Empty for protocols without.
+    pub ports: PortSet,
+    /// The Service whose NodePort it is.
+    pub service: Option<String>,
+    pub regions: Vec<Region>,
+}
+
+/// Ports to ask about; none of a protocol that has none.
+pub(super) type Ports = BTreeMap<Protocol, PortSet>;
+
+/// Protocols that exposure is about.
+pub(super) fn protocols(family: Family) -> [Protocol; 3] {
+    let icmp = match family {
+        Family::V4 => Protocol::Icmp,
+        Family::V6 => Protocol::IcmpV6,
+    };
+    [Protocol::Tcp, Protocol::Udp, icmp]
+}
+
+/// Echo request.
+pub(super) fn echo(family: Family) -> u8 {
+    match family {
+        Family::V4 => 8,
+        Family::V6 => 128,
+    }
+}
+
+/// Walks that are the same but for what the client chooses.
+pub(super) struct Prober<'w> {
+    world: &'w World,
+    /// One of each class of client ports.
+    source_ports: Vec<u16>,
+    /// Addresses of nodes and pods, whose packets are not from outside.
+    pub inside: AddressSet,
+    pub memory: Memory,
+}
+
+impl<'w> Prober<'w> {
+    pub fn new(world: &'w World) -> Self {
+        Prober {
+            world,
+            source_ports: world.client_ports(),
+            inside: world.inside(),
+            memory: Memory::new(world.memberships()),
+        }
+    }
+
+    /// Everything about one target; with `only`, about those ports.
+    pub fn cells(&self, target: Target, only: Option<&Ports>) -> Vec<Cell> {
+        let family = Family::of(target.address);
+        let mut cells = Vec::new();
+        for protocol in protocols(family) {
+            let only = match only.map(|only| only.get(&protocol)) {
+                Some(None) => continue,
+                Some(Some(ports)) => Some(ports),
+                None => None,
+            };
+            if !protocol.has_ports() {
+                let regions = self.regions(target, protocol, None);
+                cells.push(Cell {
+                    protocol,
+                    ports: PortSet::empty(),
+                    service: None,
+                    regions,
+                });
+                continue;
+            }
+            let mut merged: BTreeMap<(Option<String>, Vec<Region>), PortSet> = BTreeMap::new();
+            for part in self.world.port_parts(target, protocol) {
+                let part = only.map_or(part.clone(), |only| only.intersect(&part));
+                if part.is_empty() {
+                    continue;
+                }
+                let port = part.ranges()[0].0;
+                let key = (
+                    self.world.node_port_service(protocol, port),
+                    self.regions(target, protocol, Some(port)),
+                );
+                let entry = merged.entry(key).or_insert_with(PortSet::empty);
+                *entry = entry.union(&part);
+            }
+            let cell = |((service, regions), ports)| Cell {
+                protocol,
+                ports,
+                service,
+                regions,
+            };
+            let mut of_protocol: Vec<Cell> = merged.into_iter().map(cell).collect();
+            of_protocol.sort_by(|a, b| a.ports.cmp(&b.ports));
+            cells.extend(of_protocol);
+        }
+        cells
+    }
+
+    fn regions(&self, target: Target, protocol: Protocol, port: Option<u16>) -> Vec<Region> {
+        let family = Family::of(target.address);
+        let mut ends: Vec<(usize, End)> = Vec::new();
+        for (choice, source_port) in self.source_ports.iter().enumerate() {
+            let header = Header {
+                family,
+                protocol: protocol.number(),
+                icmp: port.is_none().then(|| echo(family)),
+                sources: AddressSet::family(family),
+                source_port: port.map(|_| *source_port),
+                destination: target.address,
+                port,
+            };
+            for dataplane in self.world.dataplanes() {
+                let mut walker = Walker::new(self.world, dataplane);
+                let mut walking = Walking::new(header.clone());
+                walking.flow.outside = true;
+                walker.memory = Some(&self.memory);
+                walker.arrive(target.node, self.world.arrival(target.node, target.address), walking);
+                ends.extend(walker.ends.into_iter().map(|end| (choice, end)));
+            }
+            if port.is_none() {
+                break;
+            }
+        }
+        self.combine(&ends)
+    }
+
+    /// Regions from ends that may overlap.
+    fn combine(&self, ends: &[(usize, End)]) -> Vec<Region> {
+        let sets: Vec<&AddressSet> = ends.iter().map(|(_, end)| &end.sources).collect();
+        let mut by_answer: BTreeMap<(Verdict, Option<(Hook, Why)>), Vec<AddressSet>> = BTreeMap::new();
+        for (of, sources) in AddressSet::overlay(&sets) {
+            if sources.is_subset(&self.inside) {
+                continue;
+            }
+            let here = || of.iter().map(|index| &ends[*index]);
+            let verdict = summary(here().map(|(choice, end)| (*choice, end)));
+            let decided = here()
+                .find(|(_, end)| end.verdict == verdict)
+                .or(here().find(|(_, end)| end.verdict == Verdict::Blocked))
+                .or(here().next());
+            let decision = decided.and_then(|(_, end)| decision(end));
+            by_answer.entry((verdict, decision)).or_default().push(sources);
+        }
+        let mut regions: Vec<Region> = by_answer
+            .into_iter()
+            .map(|((verdict, decision), parts)| Region {
+                sources: AddressSet::union_of(&parts),
+                verdict,
+                decision,
+            })
+            .collect();
+        regions.sort();
+        regions
+    }
+}
+
+fn decision(end: &End) -> Option<(Hook, Why)> {
+    let step = end.steps.get(deciding(end)?)?;
+    Some((step.hook, step.why))
+}
+
+fn any_port() -> PortSet {
+    PortSet::from_ranges([(1, u16::MAX)])
+}
+
+impl World {
+    /// One client port of each kind that something on the way can tell apart; most often just one.
+    pub(super) fn client_ports(&self) -> Vec<u16> {
+        let sets = self.source_ports();
+        let base = any_port();
+        let sets: Vec<&PortSet> = [&base].into_iter().chain(&sets).collect();
+        let parts = PortSet::overlay(&sets).into_iter();
+        let own = parts.filter(|(of, _)| of.first() == Some(&0));
+        own.map(|(_, part)| {
+            if part.contains(USUAL_SOURCE_PORT) {
+                USUAL_SOURCE_PORT
+            } else {
+                part.ranges()[0].0
+            }
+        })
+        .collect()
+    }
+
+    /// In words.
+    pub(super) fn decision(&self, (hook, why): (Hook, Why)) -> Decision {
+        Decision { hook, by: self.by(why) }
+    }
+
+    /// Addresses that are a node's or a pod's.
+    fn inside(&self) -> AddressSet {
+        let external = self.nodes.iter().flat_map(|node| node.external.iter().copied());
+        let own = AddressSet::from_addresses(self.places.keys().copied().chain(external));
+        let ranges = self.pod_ranges.iter().fold(own, |all, ranges| all.union(ranges));
+        // And those that no host on a network sends from.
+        let nobody = ["0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3", "::/127", "ff00::/8"];
+        let nobody = nobody.map(|net| crate::net::Cidr::parse(net).expect("a network"));
+        ranges.union(&AddressSet::from_cidrs(&nobody))
+    }
+
+    fn node_port_service(&self, protocol: Protocol, port: u16) -> Option<String> {
+        let mut all = self.services.iter().flatten();
+        let found = all.find(|s| s.protocol == protocol.number() && s.node_port == Some(port))?;
+        Some(format!("{}/{}", found.namespace, found.name))
+    }
+
+    /// The ports of a target, cut where a rule, a failsafe port, a Service or a tunnel can tell them apart.
+    fn port_parts(&self, target: Target, protocol: Protocol) -> Vec<PortSet> {
+        let single = |port: u16| PortSet::from_ranges([(port, port)]);
+        let number = protocol.number();
+        let mut sets: BTreeSet<PortSet> = BTreeSet::new();
+        for stages in self.stages_at(target) {
+            let stages = &self.stages[stages];
+            for lists in [&stages.untracked, &stages.pre_dnat, &stages.normal, &stages.forward] {
+                for policy in lists.of(Direction::Ingress).iter().flat_map(|run| &run.policies) {
+                    let rules = self.policies[*policy].rules(Direction::Ingress).unwrap_or_default();
+                    for conditions in rules.iter().filter_map(|rule| rule.of(Family::of(target.address))) {
+                        if conditions.admits(number, None) {
+                            conditions.destination.port_sets(number, &mut sets);
+                        }
+                    }
+                }
+            }
+        }
+        for profile in self.profiles.iter().filter_map(|profile| profile.rules.as_ref()) {
+            for conditions in profile
+                .ingress
+                .iter()
+                .filter_map(|rule| rule.of(Family::of(target.address)))
+            {
+                conditions.destination.port_sets(number, &mut sets);
+            }
+        }
+        let felix = &self.nodes[target.node].felix;
+        sets.extend(
+            felix
+                .inbound
+                .iter()
+                .filter(|f| f.protocol == number)
+                .map(|f| single(f.port)),
+        );
+        let services = self.services.iter().flatten().filter(|s| s.protocol == number);
+        sets.extend(services.filter_map(|s| s.node_port).map(single));
+        if protocol == Protocol::Udp {
+            let ports = [Some(felix.vxlan_port), felix.wireguard_v4, felix.wireguard_v6];
+            sets.extend(ports.into_iter().flatten().map(single));
+        }
+        let base = any_port();
+        let sets: Vec<&PortSet> = [&base].into_iter().chain(&sets).collect();
+        let parts = PortSet::overlay(&sets).into_iter();
+        parts
+            .filter(|(of, _)| of.first() == Some(&0))
+            .map(|(_, part)| part)
+            .collect()
+    }
+
+    /// Stages of every host endpoint that packets to the target may meet first.
+    fn stages_at(&self, target: Target) -> BTreeSet<usize> {
+        let port = self.arrival(target.node, target.address);
+        let named = self.governing(target.node, port).into_iter().flatten();
+        let all = named.chain(self.nodes[target.node].star);
+        all.map(|endpoint| self.applied[self.endpoints[endpoint].applied].stages)
+            .collect()
+    }
+}

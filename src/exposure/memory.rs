@@ -1,0 +1,121 @@
+//! Answers of stages, remembered: many nodes ask the same of addresses that no rule tells apart.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use super::stage::{Header, Piece, Stage};
+use super::verdict::Direction;
+use crate::net::{AddressSet, Family};
+
+/// Addresses by the sets that hold them: two have the same number when no rule can tell them apart.
+pub(super) struct Memberships {
+    sorted: Vec<IpAddr>,
+    numbers: Vec<usize>,
+}
+
+impl Memberships {
+    /// Splits the addresses by one set after another.
+    pub fn new(addresses: BTreeSet<IpAddr>, sets: &[&AddressSet]) -> Memberships {
+        let sorted: Vec<IpAddr> = addresses.into_iter().collect();
+        let mut numbers = vec![0; sorted.len()];
+        let mut next = 1;
+        for set in sets {
+            let ranges = set.members_among(&sorted);
+            let members: usize = ranges.iter().map(std::iter::ExactSizeIterator::len).sum();
+            if members == 0 || members == sorted.len() {
+                continue;
+            }
+            let mut renamed: BTreeMap<usize, usize> = BTreeMap::new();
+            for at in ranges.into_iter().flatten() {
+                let number = &mut numbers[at];
+                *number = *renamed.entry(*number).or_insert_with(|| {
+                    next += 1;
+                    next
+                });
+            }
+        }
+        Memberships { sorted, numbers }
+    }
+
+    pub fn of(&self, address: IpAddr) -> Option<usize> {
+        Some(self.numbers[self.sorted.binary_search(&address).ok()?])
+    }
+}
+
+/// What an answer depends on.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Asked {
+    /// Policies and profiles, by number.
+    pub applied: usize,
+    /// The settings, by where they are kept.
+    pub felix: usize,
+    /// `None`: a pod's policy.
+    pub stage: Option<Stage>,
+    pub direction: Direction,
+}
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Question {
+    asked: Asked,
+    family: Family,
+    protocol: u8,
+    icmp: Option<u8>,
+    port: Option<u16>,
+    source_port: Option<u16>,
+    destination: usize,
+    sources: Sources,
+}
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Sources {
+    /// One address, by the sets that hold it.
+    One(usize),
+    Set(AddressSet),
+}
+
+pub(super) struct Memory {
+    pub memberships: Memberships,
+    known: RefCell<BTreeMap<Question, Rc<[Piece]>>>,
+}
+
+impl Memory {
+    pub fn new(memberships: Memberships) -> Self {
+        Memory {
+            memberships,
+            known: RefCell::default(),
+        }
+    }
+
+    pub fn answer(&self, asked: Asked, header: &Header, ask: impl FnOnce() -> Vec<Piece>) -> Vec<Piece> {
+        let Some(destination) = self.memberships.of(header.destination) else {
+            return ask();
+        };
+        let one = header.sources.only_address().and_then(|one| self.memberships.of(one));
+        let question = Question {
+            asked,
+            family: header.family,
+            protocol: header.protocol,
+            icmp: header.icmp,
+            port: header.port,
+            source_port: header.source_port,
+            destination,
+            sources: one.map_or_else(|| Sources::Set(header.sources.clone()), Sources::One),
+        };
+        if let Some(known) = self.known.borrow().get(&question) {
+            let again = |piece: &Piece| match one {
+                // Every piece of one address is that address.
+                Some(_) => Piece {
+                    sources: header.sources.clone(),
+                    ..*piece
+                },
+                None => piece.clone(),
+            };
+            return known.iter().map(again).collect();
+        }
+        let pieces = ask();
+        self.known.borrow_mut().insert(question, pieces.as_slice().into());
+        pieces
+    }
+}

@@ -1,0 +1,41 @@
+//! Answers who can reach what, and why. Knows nothing of providers, YAML or time.
+//!
+//! A [`World`] is built from a `State` or from [`Facts`]; [`walk`] follows one packet through it, hop by hop, as Felix
+//! would judge it; [`exposure`] does so for every source and port at once, and [`difference`] compares two worlds.
+//! "Not read" stays unknown: it is never taken for "not there".
+
+mod answer;
+mod build;
+mod cells;
+mod compare;
+mod difference;
+mod established;
+mod facts;
+mod felix;
+mod forward;
+mod from_state;
+mod index;
+mod kubernetes;
+mod members;
+mod memory;
+mod order;
+mod output;
+mod path;
+mod rules;
+mod same;
+mod service;
+mod stage;
+mod targets;
+mod verdict;
+mod world;
+
+pub use answer::walk;
+pub use cells::Decision;
+pub use difference::{Answer, Exposure, Movement, Reach, Row, Subject, difference, exposure};
+pub use established::{Fate, Peer, fate_of_connection, neighbour_discovery};
+pub use facts::{Backend, Dataplane, Facts, InterfaceFacts, NamedPort, NodeFacts, PodFacts, ServiceFacts};
+pub use from_state::Context;
+pub use verdict::{
+    By, Direction, Hook, Hop, Origin, Packet, PolicyKind, PolicyName, RuleRef, Ruling, Verdict, Walk, Way,
+};
+pub use world::World;

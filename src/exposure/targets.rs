@@ -1,0 +1,215 @@
+//! Classes of targets: node addresses at which every packet fares alike.
+//!
+//! Two addresses are one class when their nodes have the same settings, the same policies at the same places, lie in
+//! the same sets that rules name, and have the same endpoints of Services at home. Nothing is sampled: the key holds
+//! everything that a walk looks at.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use super::felix::Felix;
+use super::members::Area;
+use super::memory::Memberships;
+use super::rules::{Conditions, Side};
+use super::world::{Place, Port, World};
+use crate::net::{AddressSet, Family};
+
+/// A node by one of its addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Target {
+    pub node: usize,
+    pub address: IpAddr,
+}
+
+/// What of a node.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct NodeKey {
+    felix: Felix,
+    star: Option<usize>,
+    outward: Vec<Option<usize>>,
+    /// Sets that hold the addresses it sends with.
+    own: Vec<Option<usize>>,
+    /// Where interfaces are known, routes are the node's own.
+    itself: Option<usize>,
+}
+
+/// What of an endpoint of a Service.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct BackendKey {
+    service: usize,
+    port: u16,
+    addresses: Vec<usize>,
+    /// The node, by class, and the pod's policy.
+    node: Option<usize>,
+    pod: Option<usize>,
+}
+
+/// Equal things get equal numbers.
+struct Numbers<K>(BTreeMap<K, usize>);
+
+impl<K: Ord> Numbers<K> {
+    fn new() -> Self {
+        Numbers(BTreeMap::new())
+    }
+
+    fn of(&mut self, key: K) -> usize {
+        let next = self.0.len();
+        *self.0.entry(key).or_insert(next)
+    }
+}
+
+impl World {
+    /// The addresses at which nodes are reached.
+    fn targets(&self) -> Vec<Target> {
+        let of = |(node, facts): (usize, &super::world::Node)| {
+            let addresses = facts.addresses.clone();
+            addresses.into_iter().map(move |address| Target { node, address })
+        };
+        self.nodes.iter().enumerate().flat_map(of).collect()
+    }
+
+    /// Which sets hold the addresses that a walk may ask about, other than those of clients.
+    pub(super) fn memberships(&self) -> Memberships {
+        Memberships::new(self.named_addresses(), &self.address_sets())
+    }
+
+    /// All targets, in classes; each class and the list by node and address.
+    pub(super) fn target_classes(&self, memberships: &Memberships) -> Vec<Vec<Target>> {
+        let mut node_numbers = Numbers::new();
+        let nodes: Vec<usize> = (0..self.nodes.len())
+            .map(|node| node_numbers.of(self.node_key(node, memberships)))
+            .collect();
+        let at_home = self.backends_at_home(&nodes, memberships);
+        let mut classes: BTreeMap<_, Vec<Target>> = BTreeMap::new();
+        for target in self.targets() {
+            let port = self.arrival(target.node, target.address);
+            let key = (
+                nodes[target.node],
+                &at_home[target.node],
+                memberships.of(target.address),
+                Family::of(target.address),
+                self.governing_keys(target.node, port),
+            );
+            classes.entry(key).or_default().push(target);
+        }
+        let mut classes: Vec<Vec<Target>> = classes.into_values().collect();
+        classes.sort();
+        classes
+    }
+
+    fn governing_keys(&self, node: usize, port: Port) -> Vec<Option<usize>> {
+        let governing = self.governing(node, port).into_iter();
+        governing.map(|e| e.map(|e| self.endpoints[e].applied)).collect()
+    }
+
+    fn node_key(&self, node: usize, memberships: &Memberships) -> NodeKey {
+        let outward = self.outward(node);
+        NodeKey {
+            felix: (*self.nodes[node].felix).clone(),
+            star: self.nodes[node].star.map(|e| self.endpoints[e].applied),
+            outward: self.governing_keys(node, outward),
+            own: Family::ALL
+                .iter()
+                .map(|family| memberships.of(self.own_address(node, outward, *family)?))
+                .collect(),
+            itself: self.nodes[node].interfaces.as_ref().map(|_| node),
+        }
+    }
+
+    /// For each node: endpoints of Services that it has, and those that only it has.
+    fn backends_at_home(&self, nodes: &[usize], memberships: &Memberships) -> Vec<BTreeSet<(usize, bool)>> {
+        let mut numbers = Numbers::new();
+        let mut homes: BTreeMap<usize, BTreeSet<Option<usize>>> = BTreeMap::new();
+        for (service, facts) in self.services.iter().flatten().enumerate() {
+            for backend in facts.backends.iter().flatten() {
+                let place = backend.addresses.iter().find_map(|a| self.places.get(a));
+                let (home, pod) = match place {
+                    Some(Place::Pod(pod)) => (Some(self.pods[*pod].node), Some(*pod)),
+                    Some(Place::Node(node)) => (Some(*node), None),
+                    _ => (None, None),
+                };
+                let key = BackendKey {
+                    service,
+                    port: backend.port,
+                    addresses: backend.addresses.iter().filter_map(|a| memberships.of(*a)).collect(),
+                    node: home.map(|node| nodes[node]),
+                    pod: pod.map(|pod| self.pods[pod].applied),
+                };
+                homes.entry(numbers.of(key)).or_default().insert(home);
+            }
+        }
+        let mut at_home = vec![BTreeSet::new(); nodes.len()];
+        for (backend, homes) in homes {
+            for node in homes.iter().flatten() {
+                at_home[*node].insert((backend, homes.len() == 1));
+            }
+        }
+        at_home
+    }
+
+    /// Addresses that a walk may ask sets about, other than those of clients.
+    fn named_addresses(&self) -> BTreeSet<IpAddr> {
+        let nodes = self.nodes.iter().flat_map(|node| &node.addresses);
+        let backends = self.services.iter().flatten().flat_map(|s| s.backends.iter().flatten());
+        let backends = backends.flat_map(|backend| &backend.addresses);
+        nodes.chain(backends).copied().collect()
+    }
+
+    /// Every set of addresses that a rule, a failsafe port or a pool names, once.
+    fn address_sets(&self) -> Vec<&AddressSet> {
+        let mut areas: BTreeMap<*const Area, &Area> = BTreeMap::new();
+        let mut sets: BTreeSet<&AddressSet> = BTreeSet::new();
+        for side in self.conditions().flat_map(|c| [&c.source, &c.destination]) {
+            if let Some(area) = side.named_area() {
+                areas.insert(std::ptr::from_ref(area), area);
+            }
+            sets.extend(named_ports(side));
+        }
+        sets.extend(areas.values().flat_map(|area| [&area.sure, &area.possible]));
+        for node in &self.nodes {
+            let failsafes = node.felix.inbound.iter().chain(&node.felix.outbound);
+            sets.extend(failsafes.filter_map(|f| f.net.as_ref()));
+        }
+        sets.extend(self.pools.iter().map(|pool| &pool.nets));
+        sets.extend(&self.pod_ranges);
+        sets.into_iter().collect()
+    }
+
+    /// Every rule in both families, policies' and profiles'.
+    fn conditions(&self) -> impl Iterator<Item = &Conditions> {
+        let policies = self
+            .policies
+            .iter()
+            .flat_map(|p| p.ingress.iter().chain(&p.egress).flatten());
+        let profiles = self.profiles.iter().filter_map(|profile| profile.rules.as_ref());
+        let profiles = profiles.flat_map(|p| p.ingress.iter().chain(&p.egress));
+        let rules = policies.chain(profiles);
+        rules.flat_map(|rule| Family::ALL.into_iter().filter_map(|family| rule.of(family)))
+    }
+
+    /// Client ports that make a difference somewhere: those that rules name as source ports.
+    pub(super) fn source_ports(&self) -> BTreeSet<crate::net::PortSet> {
+        let sides = self.conditions().map(|c| &c.source);
+        let ports = sides.flat_map(|side| side.ports.iter().chain(&side.not_ports));
+        let mut sets: BTreeSet<crate::net::PortSet> = BTreeSet::new();
+        for ports in ports {
+            sets.insert(ports.numbers.clone());
+            for (_, port) in ports.names.iter().flat_map(|name| name.ports()) {
+                sets.insert(crate::net::PortSet::from_ranges([(port, port)]));
+            }
+        }
+        let untracked = |stages: &super::world::Stages| !stages.untracked.is_empty();
+        if self.stages.iter().any(|stages| untracked(stages)) {
+            // In the raw table the failsafe lists let replies through by their source port.
+            let felix = self.nodes.iter().map(|node| &node.felix);
+            let failsafes = felix.flat_map(|felix| felix.inbound.iter().chain(&felix.outbound));
+            sets.extend(failsafes.map(|f| crate::net::PortSet::from_ranges([(f.port, f.port)])));
+        }
+        sets
+    }
+}
+
+fn named_ports(side: &Side) -> impl Iterator<Item = &AddressSet> {
+    let ports = side.ports.iter().chain(&side.not_ports);
+    ports.flat_map(|ports| ports.names.iter().flat_map(|name| name.addresses()))
+}
