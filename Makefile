@@ -5,15 +5,15 @@
 
 # Builds hostguard, then plans, applies and destroys a real plan; a copy of a snapshot file plays the cluster.
 PLAN = plans/eks-nodeport.yaml --live target/try/cluster.json
+HOSTGUARD = cargo run --locked --quiet --
 INPUTS = --set trusted=203.0.113.7/32
 try:
-	cargo build --locked
 	mkdir -p target/try
 	cp examples/cluster.json target/try/cluster.json
-	target/debug/hostguard plan $(PLAN) $(INPUTS)
-	target/debug/hostguard apply $(PLAN) $(INPUTS) --yes
-	target/debug/hostguard plan $(PLAN) $(INPUTS)
-	target/debug/hostguard destroy $(PLAN) --yes
+	$(HOSTGUARD) plan $(PLAN) $(INPUTS)
+	$(HOSTGUARD) apply $(PLAN) $(INPUTS) --yes
+	$(HOSTGUARD) plan $(PLAN) $(INPUTS)
+	$(HOSTGUARD) destroy $(PLAN) --yes
 
 install:
 	cargo install --path . --locked

@@ -25,6 +25,10 @@ pub enum Verb {
     Apply(Apply),
     /// Take back what a plan did: delete what it created, restore the values it found.
     Destroy(Destroy),
+    /// Show who can reach what: now, or once a plan is applied.
+    Exposure(ExposureArgs),
+    /// Walk one packet hop by hop and name what decides at each.
+    Why(Why),
     /// Write live state to a file that every verb takes as --live.
     Snapshot(Snapshot),
     /// Print a JSON Schema: of the plan language (for editors) or of -o json.
@@ -145,6 +149,36 @@ pub struct Destroy {
     /// Show what would be taken back, and do nothing.
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// Which state is looked at.
+#[derive(Debug, ClapArgs)]
+pub struct Looked {
+    /// A plan: the state that it leads to is looked at; without one, the live state.
+    #[arg(long, value_name = "PLAN")]
+    pub after: Option<String>,
+    #[command(flatten)]
+    pub inputs: Inputs,
+    #[command(flatten)]
+    pub world: World,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct ExposureArgs {
+    #[command(flatten)]
+    pub looked: Looked,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Why {
+    /// The source: an address.
+    #[arg(value_name = "FROM")]
+    pub from: std::net::IpAddr,
+    /// The target: node/NAME:PORT/PROTOCOL or ADDRESS:PORT/PROTOCOL.
+    #[arg(value_name = "TO")]
+    pub to: String,
+    #[command(flatten)]
+    pub looked: Looked,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -8,6 +8,7 @@ pub mod cmd;
 pub mod compile;
 pub mod diff;
 pub mod error;
+pub mod escape;
 pub mod exposure;
 pub mod graph;
 pub mod inventory;

@@ -18,18 +18,37 @@ fn main() -> ExitCode {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime needs only memory");
-    let code = runtime.block_on(cmd::run(cli, &mut Terminal));
+    let mut terminal = Terminal { broken: None };
+    let mut code = runtime.block_on(cmd::run(cli, &mut terminal));
+    if let Some(why) = terminal.broken
+        && code == 0
+    {
+        let _ = writeln!(
+            std::io::stderr().lock(),
+            "error: standard output cannot be written: {why}"
+        );
+        code = Kind::Failed.exit_code();
+    }
     runtime.shutdown_background(); // a credential plugin that hangs must not hold the end
     ExitCode::from(code)
 }
 
 /// Standard streams. A reader that went away (`| head`) is no error.
-struct Terminal;
+struct Terminal {
+    broken: Option<String>,
+}
 
 impl Console for Terminal {
     fn answer(&mut self, text: &str) {
         let mut out = std::io::stdout().lock();
-        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => self.broken = Some(error.to_string()),
+            Ok(()) | Err(_) => {}
+        }
+    }
+
+    fn broken(&self) -> Option<String> {
+        self.broken.clone()
     }
 
     fn story(&mut self, line: &str) {

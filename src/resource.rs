@@ -26,6 +26,14 @@ pub enum Kind {
     DaemonSet,
     Service,
     Node,
+    /// Read only: what decides about packets behind a Service.
+    EndpointSlice,
+    Pod,
+    /// Of projectcalico.org.
+    NetworkPolicy,
+    NetworkSet,
+    /// Of networking.k8s.io; the name is ours, because two groups have a NetworkPolicy.
+    KubernetesNetworkPolicy,
     /// Read only in the inventory namespace: the inventories of all plans.
     ConfigMap,
 }
@@ -75,9 +83,13 @@ const fn core(kind: &'static str, plural: &'static str, namespaced: bool) -> Api
 }
 
 const fn apps(kind: &'static str, plural: &'static str) -> Api {
+    namespaced("apps", "v1", kind, plural)
+}
+
+const fn namespaced(group: &'static str, version: &'static str, kind: &'static str, plural: &'static str) -> Api {
     Api {
-        group: "apps",
-        version: "v1",
+        group,
+        version,
         kind,
         plural,
         namespaced: true,
@@ -85,7 +97,7 @@ const fn apps(kind: &'static str, plural: &'static str) -> Api {
 }
 
 impl Kind {
-    pub const ALL: [Kind; 14] = [
+    pub const ALL: [Kind; 19] = [
         Kind::Namespace,
         Kind::ClusterInformation,
         Kind::KubeControllersConfiguration,
@@ -99,6 +111,11 @@ impl Kind {
         Kind::DaemonSet,
         Kind::Service,
         Kind::Node,
+        Kind::EndpointSlice,
+        Kind::Pod,
+        Kind::NetworkPolicy,
+        Kind::NetworkSet,
+        Kind::KubernetesNetworkPolicy,
         Kind::ConfigMap,
     ];
 
@@ -119,12 +136,21 @@ impl Kind {
             Kind::DaemonSet => apps("DaemonSet", "daemonsets"),
             Kind::Service => core("Service", "services", true),
             Kind::Node => core("Node", "nodes", false),
+            Kind::EndpointSlice => namespaced("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices"),
+            Kind::Pod => core("Pod", "pods", true),
+            Kind::NetworkPolicy => namespaced(CALICO_GROUP, "v3", "NetworkPolicy", "networkpolicies"),
+            Kind::NetworkSet => namespaced(CALICO_GROUP, "v3", "NetworkSet", "networksets"),
+            Kind::KubernetesNetworkPolicy => namespaced("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies"),
             Kind::ConfigMap => core("ConfigMap", "configmaps", true),
         }
     }
 
+    /// The name in keys, snapshots and answers.
     pub fn name(self) -> &'static str {
-        self.api().kind
+        match self {
+            Kind::KubernetesNetworkPolicy => "KubernetesNetworkPolicy",
+            other => other.api().kind,
+        }
     }
 
     /// Maps that a wanted object claims whole: a field below them that the plan does not name is to be absent.
@@ -357,7 +383,7 @@ mod tests {
             assert_eq!(Key::parse(&key.to_string()), Some(key));
         }
         assert_eq!(Key::parse("Service/web"), None, "a Service has a namespace");
-        assert_eq!(Key::parse("Pod/a/b"), None);
+        assert_eq!(Key::parse("Secret/a/b"), None);
     }
 
     #[test]

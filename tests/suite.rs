@@ -2,6 +2,7 @@
 
 mod answers;
 mod corpora;
+mod files;
 mod golden;
 mod laws;
 mod layers;

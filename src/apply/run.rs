@@ -99,6 +99,7 @@ fn skip(change: &Change, why: &str, report: &mut Report, events: &mut (dyn FnMut
 }
 
 async fn step(change: &Change, run: &Run<'_>, report: &mut Report, events: &mut (dyn FnMut(Event) + Send)) {
+    tokio::task::yield_now().await; // a provider that never waits must not keep signals waiting
     if stopped(run) {
         return skip(change, "interrupted", report, events);
     }

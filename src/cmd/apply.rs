@@ -47,6 +47,13 @@ pub(super) async fn carry_out(
         finish_json(&shown, verb, None, format, console);
         return Ok(0);
     }
+    if let Some(why) = console.broken() {
+        let error = Error::failed(
+            codes::FILE_UNWRITABLE,
+            "the answer could not be shown, so nothing was written",
+        );
+        return Err(Failure::from(error.cause(why)));
+    }
     datastore_ready(&shown.state)?;
     let digest = shown.prepared.difference.set.digest();
     if !doing.yes {
@@ -164,7 +171,11 @@ async fn make(shown: &Shown, approved: &Approved, doing: &Doing, console: &mut d
         move |not_done| settled.after_without(not_done),
     );
     let stop = Arc::new(AtomicBool::new(false));
-    let listener = tokio::spawn(listen(stop.clone()));
+    // the handler is there before the first write is made
+    let signals = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt());
+    let signals =
+        signals.map_err(|e| Error::failed(codes::INTERRUPTED, "signals cannot be handled").cause(e.to_string()))?;
+    let listener = tokio::spawn(listen(signals, stop.clone()));
     let run = Run {
         provider: shown.provider.as_ref(),
         scope: &shown.scope,
@@ -186,8 +197,8 @@ async fn make(shown: &Shown, approved: &Approved, doing: &Doing, console: &mut d
 }
 
 /// The first Ctrl-C finishes what is in flight, the second ends at once.
-async fn listen(stop: Arc<AtomicBool>) {
-    while tokio::signal::ctrl_c().await.is_ok() {
+async fn listen(mut signals: tokio::signal::unix::Signal, stop: Arc<AtomicBool>) {
+    while signals.recv().await.is_some() {
         if stop.swap(true, Ordering::SeqCst) {
             std::process::exit(i32::from(Kind::Interrupted.exit_code()));
         }

@@ -73,7 +73,15 @@ fn given(inputs: &Inputs) -> Result<Given, Failure> {
             let error = Error::new(Kind::Usage, codes::USAGE, format!("--set {text}: there is no `=`"));
             return Err(Failure::from(error.fix(format!("write --set {text}=VALUE"))));
         };
-        given.set.insert(name.to_string(), value.to_string());
+        let before = given.set.insert(name.to_string(), value.to_string());
+        if before.is_some_and(|before| before != value) {
+            let error = Error::new(
+                Kind::Usage,
+                codes::USAGE,
+                format!("--set {name} is given twice, with two values"),
+            );
+            return Err(Failure::from(error.fix("remove one of them")));
+        }
     }
     for path in &inputs.files {
         let name = path.display().to_string();

@@ -4,6 +4,7 @@ mod apply;
 mod check;
 mod destroy;
 mod explain;
+mod exposure;
 mod files;
 mod plan;
 mod prepare;
@@ -23,6 +24,8 @@ pub trait Console: Send {
     fn answer(&mut self, text: &str);
     /// A line of the story, to standard error.
     fn story(&mut self, line: &str);
+    /// Why the answer could not be written, other than that nobody reads on.
+    fn broken(&self) -> Option<String>;
     /// Whether a person can be asked.
     fn can_ask(&self) -> bool;
     /// Asks, and returns the line typed.
@@ -55,6 +58,8 @@ pub async fn run(cli: Cli, console: &mut dyn Console) -> u8 {
         Verb::Plan(args) => plan::run(&args, console).await,
         Verb::Apply(args) => apply::run(&args, console).await,
         Verb::Destroy(args) => destroy::run(&args, console).await,
+        Verb::Exposure(args) => exposure::exposure(&args, console).await,
+        Verb::Why(args) => exposure::why(&args, console).await,
         Verb::Snapshot(args) => snapshot::run(&args, console).await,
         Verb::Schema(args) => schema::run(&args, console),
         Verb::Explain(args) => explain::run(&args, console),
@@ -71,7 +76,9 @@ fn format_of(verb: &Verb) -> Format {
         Verb::Plan(args) => args.output.format,
         Verb::Apply(args) => args.plan.output.format,
         Verb::Destroy(args) => args.output.format,
-        Verb::Check(_) | Verb::Snapshot(_) | Verb::Schema(_) | Verb::Explain(_) => Format::Text,
+        Verb::Check(_) | Verb::Exposure(_) | Verb::Why(_) | Verb::Snapshot(_) | Verb::Schema(_) | Verb::Explain(_) => {
+            Format::Text
+        }
     }
 }
 

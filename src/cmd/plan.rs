@@ -8,6 +8,7 @@ use crate::cli::{Format, Output, Plan};
 use crate::compile;
 use crate::diff::Options;
 use crate::error::{Kind, Style, show_error};
+use crate::escape::escape;
 use crate::provider::Provider;
 use crate::render;
 use crate::state::{Scope, State};
@@ -40,7 +41,7 @@ pub(super) struct Shown {
 pub(super) fn show_warnings(provider: &dyn Provider, warned: &mut BTreeSet<String>, console: &mut dyn Console) {
     for warning in provider.warnings() {
         if !warned.contains(&warning) {
-            console.story(&format!("the server warns: {}", render::escape(&warning)));
+            console.story(&format!("the server warns: {}", escape(&warning)));
             warned.insert(warning);
         }
     }

@@ -4,11 +4,16 @@ use std::collections::BTreeMap;
 
 use super::Failure;
 use super::files::Loaded;
+use crate::changes::Note;
 use crate::compile::{self, Compiled};
 use crate::diff::{self, Difference};
 use crate::error::{Error, codes};
-use crate::plan::Plan;
+use crate::exposure::{self, Idle, World};
+use crate::net::Cidr;
+use crate::plan::{InputValue, Plan};
 use crate::render::Answer;
+use crate::render::exposure::Names;
+use crate::resource::{Key, Kind};
 use crate::source::Source;
 use crate::state::{Observed, State};
 
@@ -24,6 +29,9 @@ pub(super) struct Prepared {
     pub lookups: BTreeMap<String, String>,
     pub compiled: Compiled,
     pub difference: Difference,
+    /// What changes of who can reach what once everything is done and settled.
+    pub exposure: Vec<exposure::Row>,
+    pub names: Names,
 }
 
 impl Intent {
@@ -61,7 +69,7 @@ impl Intent {
             );
             return Err(world(vec![error.fix(fix)]));
         }
-        let difference = diff::diff(&compiled, state, options);
+        let mut difference = diff::diff(&compiled, state, options);
         if let Some(size) = difference.record.too_large() {
             let message = format!(
                 "the record of plan {} would be {size} bytes, a ConfigMap holds one million",
@@ -71,13 +79,81 @@ impl Intent {
                 Error::failed(codes::INVENTORY_TOO_LARGE, message).fix("split the plan in two"),
             ]));
         }
+        let exposure = exposure_of(state, &difference);
+        difference.set.notes.extend(idle_policies(&plan, state, &difference));
+        let names = names(&plan, &lookups);
         Ok(Prepared {
             plan,
             lookups,
             compiled,
             difference,
+            exposure,
+            names,
         })
     }
+}
+
+/// The world as it is beside the world that the steps and then controllers make of it.
+fn exposure_of(state: &State, difference: &Difference) -> Vec<exposure::Row> {
+    if difference.set.steps.is_empty() {
+        return Vec::new();
+    }
+    exposure::difference(&World::of_state(state), &World::of_state(&predicted(state, difference)))
+}
+
+/// More policies than this are not asked one by one.
+const ASKED: usize = 50;
+
+/// Policies of the plan that do nothing once everything is done.
+fn idle_policies(plan: &Plan, state: &State, difference: &Difference) -> Vec<Note> {
+    let policies: Vec<Key> = plan
+        .policies
+        .keys()
+        .map(|name| Key::cluster(Kind::GlobalNetworkPolicy, name))
+        .collect();
+    if policies.is_empty() || policies.len() > ASKED {
+        return Vec::new();
+    }
+    let note = |(key, idle): (Key, Idle)| {
+        let why = match idle {
+            Idle::SelectsNothing => "its selector matches no host endpoint and no pod",
+            Idle::ChangesNothing => "no packet from outside the cluster fares differently with it",
+        };
+        Note {
+            about: format!("policies.{}", key.name),
+            text: format!("does nothing [{}]: {why}", codes::NO_EFFECT),
+        }
+    };
+    exposure::idle(&predicted(state, difference), &policies)
+        .into_iter()
+        .map(note)
+        .collect()
+}
+
+/// What the steps, and then controllers, make of a state.
+pub(super) fn predicted(state: &State, difference: &Difference) -> State {
+    let mut after = state.clone();
+    for step in &difference.set.steps {
+        after.write(step);
+    }
+    after.settled()
+}
+
+/// Inputs by the networks they stand for.
+fn names(plan: &Plan, lookups: &BTreeMap<String, String>) -> Names {
+    let mut names = Names::new();
+    for (name, input) in &plan.inputs {
+        let value = match &input.value {
+            InputValue::Known(value) => Some(value),
+            InputValue::Lookup(_) => lookups.get(name),
+        };
+        for part in value.into_iter().flat_map(|value| value.split(", ")) {
+            if let Ok(cidr) = Cidr::parse_lenient(part) {
+                names.insert(cidr, name.clone());
+            }
+        }
+    }
+    names
 }
 
 impl Prepared {
@@ -100,6 +176,8 @@ impl Prepared {
             lookups: &self.lookups,
             groups: &self.compiled.groups,
             set: &self.difference.set,
+            exposure: &self.exposure,
+            names: &self.names,
             conflicts: &self.difference.conflicts,
             record,
             report: None,

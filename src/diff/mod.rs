@@ -160,6 +160,13 @@ impl Differ<'_> {
             self.keep_entry(key);
             return;
         }
+        let changed = self.changed_since(key, object);
+        if !changed.is_empty() {
+            self.note(
+                key,
+                format!("goes, although it was changed since: {}", changed.join(", ")),
+            );
+        }
         let fields = fields_of(object).into_iter().filter(|(path, _)| path.0[0] == "spec");
         let fields = fields.map(|(path, value)| FieldChange {
             path,
@@ -168,6 +175,21 @@ impl Differ<'_> {
             taken_from: None,
         });
         self.push(resource, Op::Delete { before: object.clone() }, fields.collect());
+    }
+
+    /// Fields of an object that hostguard created which no longer hold what was written.
+    fn changed_since(&self, key: &Key, object: &Value) -> Vec<String> {
+        let recorded = self
+            .compiled
+            .mine
+            .entry(key)
+            .into_iter()
+            .flat_map(|entry| &entry.fields);
+        recorded
+            .filter_map(|(pointer, recorded)| Some((FieldPath::from_pointer(pointer)?, recorded)))
+            .filter(|(path, recorded)| self.digest(key.kind, path, path.get(object)) != recorded.wrote)
+            .map(|(path, _)| path.to_string())
+            .collect()
     }
 
     fn update(&mut self, resource: &Resource, fields: &BTreeMap<FieldPath, Target>, object: &Value, whole: bool) {

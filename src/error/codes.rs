@@ -185,6 +185,8 @@ codes! {
         "The record of a plan is one ConfigMap, which can hold one megabyte. The plan claims more fields than that; split it into several plans."
     NOT_IN_RELEASE "HG0525" "this release of Calico does not have it"
         "ClusterInformation shows which release of Calico the cluster runs, and that release lacks what the plan asks for. Open source Calico has tiers of one's own since v3.29."
+    NO_EFFECT "HG0530" "a policy that does nothing"
+        "Once everything is applied, no packet from outside the cluster fares differently with the policy than without it. Before DNAT there is no default deny in any tier, so a policy that only allows restricts nothing: it needs a Deny after its Allow. A policy whose selector matches no host endpoint and no pod does nothing either; look at the labels."
     // 06: the cluster
     KUBECONFIG "HG0601" "no usable kubeconfig"
         "hostguard looks where kubectl looks: --kubeconfig, then the files in KUBECONFIG (those that exist are merged, the first to name a thing wins), then ~/.kube/config, then the service account of the pod it runs in. What it found there does not say which server to ask or as whom. `kubectl config get-contexts` shows what a kubeconfig holds; --context picks one."

@@ -11,6 +11,7 @@ use miette::{
 };
 
 use super::{Diagnostic, Error, Severity};
+use crate::escape::{escape, escape_char};
 use crate::source::{Source, Span};
 
 const WIDTH: usize = 80;
@@ -151,28 +152,6 @@ fn wrapped(out: &mut String, prefix: &str, text: &str) {
     }
     out.push_str(line.trim_end());
     out.push('\n');
-}
-
-/// Text from outside, safe for a terminal: no control characters, nothing that changes the direction of text.
-fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        escape_char(c, &mut out);
-    }
-    out
-}
-
-fn escape_char(c: char, out: &mut String) {
-    match c {
-        '\n' => out.push_str("\\n"),
-        '\r' => out.push_str("\\r"),
-        '\t' => out.push_str("    "),
-        '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' => {
-            out.extend(c.escape_unicode());
-        }
-        c if c.is_control() => out.extend(c.escape_unicode()),
-        c => out.push(c),
-    }
 }
 
 /// Where the lines of a text begin: places are asked for many times.

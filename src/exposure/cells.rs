@@ -11,7 +11,7 @@ use super::path::{End, Walker, Walking};
 use super::stage::{Header, Why};
 use super::targets::Target;
 use super::verdict::{By, Direction, Hook, Verdict};
-use super::world::World;
+use super::world::{Port, World};
 use crate::net::{AddressSet, Family, PortSet, Protocol};
 
 /// What decided, in words that mean the same in another world and on another node.
@@ -20,6 +20,9 @@ pub struct Decision {
     pub hook: Hook,
     pub by: By,
 }
+
+/// What was found, and what decided it.
+type Found = (Verdict, Option<(Hook, Why)>);
 
 /// Sources that fare alike.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,13 +63,23 @@ pub(super) fn echo(family: Family) -> u8 {
     }
 }
 
+/// Who sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Client {
+    /// Every address at once.
+    Outside,
+    /// A process of the node.
+    Node(usize),
+    Pod(usize),
+}
+
 /// Walks that are the same but for what the client chooses.
 pub(super) struct Prober<'w> {
     world: &'w World,
     /// One of each class of client ports.
     source_ports: Vec<u16>,
-    /// Addresses of nodes and pods, whose packets are not from outside.
-    pub inside: AddressSet,
+    /// Addresses that are neither a node's nor a pod's.
+    pub outside: AddressSet,
     pub memory: Memory,
 }
 
@@ -75,13 +88,13 @@ impl<'w> Prober<'w> {
         Prober {
             world,
             source_ports: world.client_ports(),
-            inside: world.inside(),
+            outside: world.inside().complement(),
             memory: Memory::new(world.memberships()),
         }
     }
 
     /// Everything about one target; with `only`, about those ports.
-    pub fn cells(&self, target: Target, only: Option<&Ports>) -> Vec<Cell> {
+    pub fn cells(&self, client: Client, target: Target, only: Option<&Ports>) -> Vec<Cell> {
         let family = Family::of(target.address);
         let mut cells = Vec::new();
         for protocol in protocols(family) {
@@ -91,7 +104,7 @@ impl<'w> Prober<'w> {
                 None => None,
             };
             if !protocol.has_ports() {
-                let regions = self.regions(target, protocol, None);
+                let regions = self.regions(client, target, protocol, None);
                 cells.push(Cell {
                     protocol,
                     ports: PortSet::empty(),
@@ -101,7 +114,7 @@ impl<'w> Prober<'w> {
                 continue;
             }
             let mut merged: BTreeMap<(Option<String>, Vec<Region>), PortSet> = BTreeMap::new();
-            for part in self.world.port_parts(target, protocol) {
+            for part in self.world.port_parts(client, target, protocol) {
                 let part = only.map_or(part.clone(), |only| only.intersect(&part));
                 if part.is_empty() {
                     continue;
@@ -109,7 +122,7 @@ impl<'w> Prober<'w> {
                 let port = part.ranges()[0].0;
                 let key = (
                     self.world.node_port_service(protocol, port),
-                    self.regions(target, protocol, Some(port)),
+                    self.regions(client, target, protocol, Some(port)),
                 );
                 let entry = merged.entry(key).or_insert_with(PortSet::empty);
                 *entry = entry.union(&part);
@@ -127,15 +140,18 @@ impl<'w> Prober<'w> {
         cells
     }
 
-    fn regions(&self, target: Target, protocol: Protocol, port: Option<u16>) -> Vec<Region> {
+    fn regions(&self, client: Client, target: Target, protocol: Protocol, port: Option<u16>) -> Vec<Region> {
         let family = Family::of(target.address);
+        let Some(sources) = self.world.sources(client, target) else {
+            return Vec::new();
+        };
         let mut ends: Vec<(usize, End)> = Vec::new();
         for (choice, source_port) in self.source_ports.iter().enumerate() {
             let header = Header {
                 family,
                 protocol: protocol.number(),
                 icmp: port.is_none().then(|| echo(family)),
-                sources: AddressSet::family(family),
+                sources: sources.clone(),
                 source_port: port.map(|_| *source_port),
                 destination: target.address,
                 port,
@@ -143,24 +159,30 @@ impl<'w> Prober<'w> {
             for dataplane in self.world.dataplanes() {
                 let mut walker = Walker::new(self.world, dataplane);
                 let mut walking = Walking::new(header.clone());
-                walking.flow.outside = true;
                 walker.memory = Some(&self.memory);
-                walker.arrive(target.node, self.world.arrival(target.node, target.address), walking);
+                match client {
+                    Client::Outside => {
+                        walking.flow.outside = true;
+                        walker.arrive(target.node, self.world.arrival(target.node, target.address), walking);
+                    }
+                    Client::Node(node) => walker.send(node, walking),
+                    Client::Pod(pod) => walker.arrive(self.world.pods[pod].node, Port::Workload(pod), walking),
+                }
                 ends.extend(walker.ends.into_iter().map(|end| (choice, end)));
             }
             if port.is_none() {
                 break;
             }
         }
-        self.combine(&ends)
+        self.combine(client, &ends)
     }
 
     /// Regions from ends that may overlap.
-    fn combine(&self, ends: &[(usize, End)]) -> Vec<Region> {
+    fn combine(&self, client: Client, ends: &[(usize, End)]) -> Vec<Region> {
         let sets: Vec<&AddressSet> = ends.iter().map(|(_, end)| &end.sources).collect();
-        let mut by_answer: BTreeMap<(Verdict, Option<(Hook, Why)>), Vec<AddressSet>> = BTreeMap::new();
+        let mut by_answer: BTreeMap<Found, Vec<AddressSet>> = BTreeMap::new();
         for (of, sources) in AddressSet::overlay(&sets) {
-            if sources.is_subset(&self.inside) {
+            if client == Client::Outside && sources.first_common(&self.outside).is_none() {
                 continue;
             }
             let here = || of.iter().map(|index| &ends[*index]);
@@ -235,15 +257,15 @@ impl World {
     }
 
     /// The ports of a target, cut where a rule, a failsafe port, a Service or a tunnel can tell them apart.
-    fn port_parts(&self, target: Target, protocol: Protocol) -> Vec<PortSet> {
+    fn port_parts(&self, client: Client, target: Target, protocol: Protocol) -> Vec<PortSet> {
         let single = |port: u16| PortSet::from_ranges([(port, port)]);
         let number = protocol.number();
         let mut sets: BTreeSet<PortSet> = BTreeSet::new();
-        for stages in self.stages_at(target) {
+        for (stages, direction) in self.stages_between(client, target) {
             let stages = &self.stages[stages];
             for lists in [&stages.untracked, &stages.pre_dnat, &stages.normal, &stages.forward] {
-                for policy in lists.of(Direction::Ingress).iter().flat_map(|run| &run.policies) {
-                    let rules = self.policies[*policy].rules(Direction::Ingress).unwrap_or_default();
+                for policy in lists.of(direction).iter().flat_map(|run| &run.policies) {
+                    let rules = self.policies[*policy].rules(direction).unwrap_or_default();
                     for conditions in rules.iter().filter_map(|rule| rule.of(Family::of(target.address))) {
                         if conditions.admits(number, None) {
                             conditions.destination.port_sets(number, &mut sets);
@@ -253,22 +275,24 @@ impl World {
             }
         }
         for profile in self.profiles.iter().filter_map(|profile| profile.rules.as_ref()) {
-            for conditions in profile
-                .ingress
-                .iter()
-                .filter_map(|rule| rule.of(Family::of(target.address)))
-            {
-                conditions.destination.port_sets(number, &mut sets);
+            for rule in profile.ingress.iter().chain(&profile.egress) {
+                if let Some(conditions) = rule.of(Family::of(target.address)) {
+                    conditions.destination.port_sets(number, &mut sets);
+                }
             }
         }
         let felix = &self.nodes[target.node].felix;
-        sets.extend(
-            felix
-                .inbound
-                .iter()
-                .filter(|f| f.protocol == number)
-                .map(|f| single(f.port)),
-        );
+        let of_client = match client {
+            Client::Outside => None,
+            Client::Node(node) => Some(node),
+            Client::Pod(pod) => Some(self.pods[pod].node),
+        };
+        let outbound = of_client.into_iter().flat_map(|node| {
+            let felix = &self.nodes[node].felix;
+            felix.inbound.iter().chain(&felix.outbound)
+        });
+        let failsafes = felix.inbound.iter().chain(outbound);
+        sets.extend(failsafes.filter(|f| f.protocol == number).map(|f| single(f.port)));
         let services = self.services.iter().flatten().filter(|s| s.protocol == number);
         sets.extend(services.filter_map(|s| s.node_port).map(single));
         if protocol == Protocol::Udp {
@@ -284,12 +308,53 @@ impl World {
             .collect()
     }
 
-    /// Stages of every host endpoint that packets to the target may meet first.
-    fn stages_at(&self, target: Target) -> BTreeSet<usize> {
-        let port = self.arrival(target.node, target.address);
-        let named = self.governing(target.node, port).into_iter().flatten();
-        let all = named.chain(self.nodes[target.node].star);
-        all.map(|endpoint| self.applied[self.endpoints[endpoint].applied].stages)
-            .collect()
+    /// Stages, and in which direction, of every endpoint that packets may meet before they are translated.
+    fn stages_between(&self, client: Client, target: Target) -> BTreeSet<(usize, Direction)> {
+        let mut met: BTreeSet<(usize, Direction)> = BTreeSet::new();
+        let mut meet = |node: usize, port: Port, directions: &[Direction]| {
+            let named = self.governing(node, port).into_iter().flatten();
+            for endpoint in named.chain(self.nodes[node].star) {
+                let stages = self.applied[self.endpoints[endpoint].applied].stages;
+                met.extend(directions.iter().map(|direction| (stages, *direction)));
+            }
+        };
+        let both = [Direction::Ingress, Direction::Egress];
+        meet(
+            target.node,
+            self.arrival(target.node, target.address),
+            &[Direction::Ingress],
+        );
+        match client {
+            Client::Outside => {}
+            Client::Node(node) => {
+                meet(node, self.departure(node, target.address), &both);
+                meet(node, Port::Loopback, &both);
+            }
+            Client::Pod(pod) => {
+                let node = self.pods[pod].node;
+                meet(node, Port::Workload(pod), &both);
+                meet(node, self.departure(node, target.address), &both);
+                met.insert((self.applied[self.pods[pod].applied].stages, Direction::Egress));
+            }
+        }
+        met
+    }
+
+    /// The addresses that the client sends from to that target; `None` if it has none in the family.
+    pub(super) fn sources(&self, client: Client, target: Target) -> Option<AddressSet> {
+        let family = Family::of(target.address);
+        match client {
+            Client::Outside => Some(AddressSet::family(family)),
+            Client::Node(node) if node == target.node => Some(AddressSet::from_addresses([target.address])),
+            Client::Node(node) => {
+                let own = self.own_address(node, self.departure(node, target.address), family)?;
+                Some(AddressSet::from_addresses([own]))
+            }
+            Client::Pod(pod) => {
+                let mut addresses = self.pods[pod].addresses.iter().copied();
+                let own = addresses.find(|a| Family::of(*a) == family)?;
+                Some(AddressSet::from_addresses([own]))
+            }
+        }
     }
 }

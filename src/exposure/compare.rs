@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::cells::{Cell, Ports, Prober, Region};
-use super::difference::{Answer, Subject};
+use super::cells::{Cell, Client, Ports, Prober, Region};
+use super::difference::{Answer, From, Subject};
 use super::same::Sameness;
 use super::stage::Why;
 use super::targets::Target;
@@ -26,15 +26,15 @@ type Raw = (Verdict, Option<(Hook, Why)>);
 /// Places that are in one class before and in one after.
 pub(super) struct Pair {
     pub places: Vec<Place>,
-    before: Option<Target>,
-    after: Option<Target>,
+    pub before: Option<Target>,
+    pub after: Option<Target>,
 }
 
 pub(super) struct Sides<'w> {
-    before: (&'w World, Prober<'w>),
-    after: (&'w World, Prober<'w>),
+    pub before: (&'w World, Prober<'w>),
+    pub after: (&'w World, Prober<'w>),
     pub pairs: Vec<Pair>,
-    same: Sameness<'w>,
+    pub same: Sameness<'w>,
 }
 
 impl<'w> Sides<'w> {
@@ -59,10 +59,10 @@ impl<'w> Sides<'w> {
         }
     }
 
-    /// Addresses that are a node's or a pod's in both.
-    pub fn inside(&self) -> AddressSet {
-        let (a, b) = (&self.before.1.inside, &self.after.1.inside);
-        if a == b { a.clone() } else { a.intersect(b) }
+    /// Addresses that are neither a node's nor a pod's in one of them.
+    pub fn outside(&self) -> AddressSet {
+        let (a, b) = (&self.before.1.outside, &self.after.1.outside);
+        if a == b { a.clone() } else { a.union(b) }
     }
 
     /// Ports whose packets may be sent on to another node; none if nothing there differs.
@@ -94,17 +94,31 @@ impl<'w> Sides<'w> {
 
     /// What is found before and after.
     pub fn compare(&self, pair: &Pair, only: Option<&Ports>) -> Vec<(Subject, Answers)> {
+        self.compare_from(From::Outside, [Some(Client::Outside); 2], pair, only)
+    }
+
+    /// The same for these clients, before and after.
+    pub fn compare_from(
+        &self,
+        from: From,
+        clients: [Option<Client>; 2],
+        pair: &Pair,
+        only: Option<&Ports>,
+    ) -> Vec<(Subject, Answers)> {
         if only.is_some_and(BTreeMap::is_empty) {
             return Vec::new();
         }
-        let cells = |prober: &Prober<'_>, target: Option<Target>| {
-            target.map_or(Vec::new(), |target| prober.cells(target, only))
+        let cells = |prober: &Prober<'_>, client: Option<Client>, target: Option<Target>| match (client, target) {
+            (Some(client), Some(target)) => prober.cells(client, target, only),
+            _ => Vec::new(),
         };
-        let (old, new) = (cells(&self.before.1, pair.before), cells(&self.after.1, pair.after));
+        let old = cells(&self.before.1, clients[0], pair.before);
+        let new = cells(&self.after.1, clients[1], pair.after);
         let family = Family::of(pair.places[0].1);
         let row =
             |((protocol, service, sources, found), ports): ((Protocol, Option<String>, AddressSet, Found), PortSet)| {
                 let subject = Subject {
+                    from,
                     family,
                     protocol,
                     ports,
@@ -141,9 +155,12 @@ fn found(region: &Region) -> Raw {
     (region.verdict, region.decision)
 }
 
+/// What the ports of a piece have in common.
+type Piece = (Protocol, Option<String>, AddressSet, Found);
+
 /// Cuts the cells of one class by those of the other; the family is for the caller to fill in.
-fn cut(before: &[Cell], after: &[Cell]) -> Vec<((Protocol, Option<String>, AddressSet, Found), PortSet)> {
-    let mut merged: BTreeMap<(Protocol, Option<String>, AddressSet, Found), PortSet> = BTreeMap::new();
+fn cut(before: &[Cell], after: &[Cell]) -> Vec<(Piece, PortSet)> {
+    let mut merged: BTreeMap<Piece, PortSet> = BTreeMap::new();
     let protocols: BTreeSet<Protocol> = before.iter().chain(after).map(|cell| cell.protocol).collect();
     for protocol in protocols {
         let of = |cells: &'_ [Cell]| -> Vec<usize> {

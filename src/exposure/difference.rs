@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::cells::{Cell, Decision, Ports, Prober, Region, echo};
+use super::cells::{Cell, Client, Decision, Ports, Prober, Region, echo};
 use super::compare::{Answers, Pair, Place, Sides};
 use super::targets::Target;
 use super::verdict::{Origin, Packet, Verdict};
@@ -20,17 +20,30 @@ pub struct Answer {
     pub decision: Option<Decision>,
 }
 
+/// Where packets come from, seen from the node that they go to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum From {
+    /// Neither a node nor a pod of the cluster.
+    Outside,
+    /// A process of the same node.
+    ThisNode,
+    OtherNodes,
+    PodsOfThisNode,
+    PodsOfOtherNodes,
+}
+
 /// Who and what a row is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Subject {
+    pub from: From,
     pub family: Family,
     pub protocol: Protocol,
     /// Empty for protocols without.
     pub ports: PortSet,
     /// The Service whose NodePort it is.
     pub service: Option<String>,
-    /// Addresses of outside sources. Those of nodes and pods may be among them where leaving them out would only cut
-    /// the set up: see [`Exposure::inside`].
+    /// Addresses of the clients. Of outside clients those of nodes and pods may be among them, where leaving them out
+    /// would only cut the set up: see [`Exposure::outside`].
     pub sources: AddressSet,
 }
 
@@ -49,8 +62,8 @@ pub struct Reach {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exposure {
     pub reaches: Vec<Reach>,
-    /// Addresses of nodes and pods: what rows say of a source does not hold for these.
-    pub inside: AddressSet,
+    /// Addresses that are neither a node's nor a pod's; rows hold for these only.
+    pub outside: AddressSet,
 }
 
 /// How an answer changes.
@@ -98,21 +111,21 @@ pub fn exposure(world: &World) -> Exposure {
     let prober = Prober::new(world);
     let mut rows: Rows<Answer> = Rows::default();
     for class in world.target_classes(&prober.memory.memberships) {
-        let cells = prober.cells(class[0], None);
+        let cells = prober.cells(Client::Outside, class[0], None);
         for (cell, region) in cells.iter().flat_map(|c| c.regions.iter().map(move |r| (c, r))) {
             let subject = subject(class[0], cell, region.sources.clone());
             rows.add(subject, answer(world, region), named(world, &class));
         }
     }
     let reach = |((subject, answer), nodes): ((Subject, Answer), Nodes)| Reach {
-        witness: witness(&subject, &nodes, &prober.inside),
+        witness: witness(&subject, &nodes, &prober.outside),
         subject,
         nodes,
         answer,
     };
     Exposure {
         reaches: rows.0.into_iter().map(reach).collect(),
-        inside: prober.inside,
+        outside: prober.outside,
     }
 }
 
@@ -120,12 +133,14 @@ pub fn exposure(world: &World) -> Exposure {
 /// says for whom nothing does.
 pub fn difference(before: &World, after: &World) -> Vec<Row> {
     let sides = Sides::new(before, after);
-    let inside = sides.inside();
+    let outside = sides.outside();
     let mut rows: Rows<Answers> = Rows::default();
     let mut moved: Ports = Ports::new();
     let mut add = |pair: &Pair, only: Option<&Ports>, moved: Option<&mut Ports>| {
         let found = sides.compare(pair, only);
-        let found = found.into_iter().filter(|(s, _)| !s.sources.is_subset(&inside));
+        let found = found
+            .into_iter()
+            .filter(|(s, _)| s.sources.first_common(&outside).is_some());
         let found: Vec<(Subject, Answers)> = found.collect();
         if let Some(moved) = moved {
             for (subject, _) in found.iter().filter(|(_, answers)| movement(answers) != Movement::Stays) {
@@ -162,7 +177,7 @@ pub fn difference(before: &World, after: &World) -> Vec<Row> {
             Movement::Stays => within(subject, &moved)?,
             _ => subject,
         };
-        let witness = witness(&subject, &nodes, &inside);
+        let witness = witness(&subject, &nodes, &outside);
         let (before, after) = answers;
         Some(Row {
             subject,
@@ -178,7 +193,7 @@ pub fn difference(before: &World, after: &World) -> Vec<Row> {
     rows
 }
 
-fn movement(answers: &Answers) -> Movement {
+pub(super) fn movement(answers: &Answers) -> Movement {
     let verdict = |answer: &Option<Answer>| answer.as_ref().map(|answer| answer.verdict);
     Movement::of(verdict(&answers.0), verdict(&answers.1))
 }
@@ -195,9 +210,9 @@ fn within(mut subject: Subject, ports: &Ports) -> Option<Subject> {
     Some(subject)
 }
 
-type Nodes = BTreeMap<String, BTreeSet<IpAddr>>;
+pub(super) type Nodes = BTreeMap<String, BTreeSet<IpAddr>>;
 
-fn nodes_of(places: &[Place]) -> Nodes {
+pub(super) fn nodes_of(places: &[Place]) -> Nodes {
     let mut nodes = Nodes::new();
     for (node, address) in places {
         nodes.entry(node.clone()).or_default().insert(*address);
@@ -217,8 +232,9 @@ pub(super) fn answer(world: &World, region: &Region) -> Answer {
     }
 }
 
-fn subject(target: Target, cell: &Cell, sources: AddressSet) -> Subject {
+pub(super) fn subject(target: Target, cell: &Cell, sources: AddressSet) -> Subject {
     Subject {
+        from: From::Outside,
         family: Family::of(target.address),
         protocol: cell.protocol,
         ports: cell.ports.clone(),
@@ -228,7 +244,7 @@ fn subject(target: Target, cell: &Cell, sources: AddressSet) -> Subject {
 }
 
 /// Rows, those that say the same of several nodes put together.
-struct Rows<A>(BTreeMap<(Subject, A), Nodes>);
+pub(super) struct Rows<A>(pub BTreeMap<(Subject, A), Nodes>);
 
 impl<A> Default for Rows<A> {
     fn default() -> Self {
@@ -237,7 +253,7 @@ impl<A> Default for Rows<A> {
 }
 
 impl<A: Ord> Rows<A> {
-    fn add(&mut self, subject: Subject, answer: A, nodes: Nodes) {
+    pub fn add(&mut self, subject: Subject, answer: A, nodes: Nodes) {
         let entry = self.0.entry((subject, answer)).or_default();
         for (node, addresses) in nodes {
             entry.entry(node).or_default().extend(addresses);
@@ -245,9 +261,8 @@ impl<A: Ord> Rows<A> {
     }
 }
 
-fn witness(subject: &Subject, nodes: &Nodes, inside: &AddressSet) -> Packet {
-    let outside = subject.sources.minus(inside);
-    let source = outside.first().or(subject.sources.first());
+pub(super) fn witness(subject: &Subject, nodes: &Nodes, outside: &AddressSet) -> Packet {
+    let source = subject.sources.first_common(outside);
     let destination = nodes
         .values()
         .flatten()

@@ -111,7 +111,7 @@ impl Walker<'_> {
         }
     }
 
-    fn from_pod(&self, node: usize, walking: &Walking) -> bool {
+    fn is_from_pod(&self, node: usize, walking: &Walking) -> bool {
         let source = walking.flow.header.sources.first();
         source.is_some_and(|source| matches!(self.world.place(source, node), Place::Pod(_)))
     }
@@ -147,7 +147,7 @@ impl Walker<'_> {
             // Without the pools it is not known whether pods' packets keep their source.
             if !to_pool
                 && self.world.unread("IPPool").is_some()
-                && self.from_pod(node, &walking)
+                && self.is_from_pod(node, &walking)
                 && let Some(own) = own
             {
                 let mut part = walking.part(plain.clone());

@@ -36,9 +36,20 @@ const CALICO_KINDS: [Kind; 5] = [
 ];
 
 impl World {
-    /// The world of a state, and of nothing else: what pods decide is unknown.
+    /// The world of a state. Kinds of it that were not read make answers that depend on them unknown.
     pub fn of_state(state: &State) -> World {
-        World::of_state_and(state, &Context::default())
+        let list = |kind: Kind| -> Option<Vec<Value>> {
+            Some(state.list(kind).ok()?.map(|(_, object)| object.clone()).collect())
+        };
+        let context = Context {
+            pods: list(Kind::Pod),
+            endpoint_slices: list(Kind::EndpointSlice),
+            kubernetes_policies: list(Kind::KubernetesNetworkPolicy),
+            calico_policies: list(Kind::NetworkPolicy),
+            network_sets: list(Kind::NetworkSet),
+            ip_pools: None,
+        };
+        World::of_state_and(state, &context)
     }
 
     pub fn of_state_and(state: &State, context: &Context) -> World {

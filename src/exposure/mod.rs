@@ -9,12 +9,14 @@ mod build;
 mod cells;
 mod compare;
 mod difference;
+mod effect;
 mod established;
 mod facts;
 mod felix;
 mod forward;
 mod from_state;
 mod index;
+mod inside;
 mod kubernetes;
 mod members;
 mod memory;
@@ -31,10 +33,12 @@ mod world;
 
 pub use answer::walk;
 pub use cells::Decision;
-pub use difference::{Answer, Exposure, Movement, Reach, Row, Subject, difference, exposure};
+pub use difference::{Answer, Exposure, From, Movement, Reach, Row, Subject, difference, exposure};
+pub use effect::{Idle, idle};
 pub use established::{Fate, Peer, fate_of_connection, neighbour_discovery};
 pub use facts::{Backend, Dataplane, Facts, InterfaceFacts, NamedPort, NodeFacts, PodFacts, ServiceFacts};
 pub use from_state::Context;
+pub use inside::{difference_inside, exposure_inside};
 pub use verdict::{
     By, Direction, Hook, Hop, Origin, Packet, PolicyKind, PolicyName, RuleRef, Ruling, Verdict, Walk, Way,
 };

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use super::cells::Client;
 use super::felix::Felix;
 use super::members::Area;
 use super::memory::Memberships;
@@ -73,12 +74,37 @@ impl World {
         Memberships::new(self.named_addresses(), &self.address_sets())
     }
 
+    fn node_numbers(&self, memberships: &Memberships) -> Vec<usize> {
+        let mut numbers = Numbers::new();
+        let nodes = 0..self.nodes.len();
+        nodes.map(|node| numbers.of(self.node_key(node, memberships))).collect()
+    }
+
+    /// All clients in the cluster, in classes: nodes first, then pods.
+    pub(super) fn client_classes(&self, memberships: &Memberships) -> Vec<Vec<Client>> {
+        let nodes = self.node_numbers(memberships);
+        let at_home = self.backends_at_home(&nodes, memberships);
+        let mut classes: BTreeMap<_, Vec<Client>> = BTreeMap::new();
+        for node in 0..self.nodes.len() {
+            let key = (None, nodes[node], &at_home[node]);
+            classes.entry(key).or_default().push(Client::Node(node));
+        }
+        for (index, pod) in self.pods.iter().enumerate() {
+            let numbers = pod.addresses.iter().map(|a| memberships.of(*a)).collect::<Vec<_>>();
+            let port = Port::Workload(index);
+            let governing = self.governing_keys(pod.node, port);
+            let own = (pod.applied, numbers, governing, self.workload(port).is_some());
+            let key = (Some(own), nodes[pod.node], &at_home[pod.node]);
+            classes.entry(key).or_default().push(Client::Pod(index));
+        }
+        let mut classes: Vec<Vec<Client>> = classes.into_values().collect();
+        classes.sort();
+        classes
+    }
+
     /// All targets, in classes; each class and the list by node and address.
     pub(super) fn target_classes(&self, memberships: &Memberships) -> Vec<Vec<Target>> {
-        let mut node_numbers = Numbers::new();
-        let nodes: Vec<usize> = (0..self.nodes.len())
-            .map(|node| node_numbers.of(self.node_key(node, memberships)))
-            .collect();
+        let nodes = self.node_numbers(memberships);
         let at_home = self.backends_at_home(&nodes, memberships);
         let mut classes: BTreeMap<_, Vec<Target>> = BTreeMap::new();
         for target in self.targets() {
@@ -152,7 +178,8 @@ impl World {
         let nodes = self.nodes.iter().flat_map(|node| &node.addresses);
         let backends = self.services.iter().flatten().flat_map(|s| s.backends.iter().flatten());
         let backends = backends.flat_map(|backend| &backend.addresses);
-        nodes.chain(backends).copied().collect()
+        let pods = self.pods.iter().flat_map(|pod| &pod.addresses);
+        nodes.chain(backends).chain(pods).copied().collect()
     }
 
     /// Every set of addresses that a rule, a failsafe port or a pool names, once.

@@ -109,6 +109,19 @@ impl<T: Point> IntervalSet<T> {
         self.intersect(&other.complement())
     }
 
+    /// The lowest number that is in both.
+    pub fn first_common(&self, other: &Self) -> Option<T> {
+        let (few, many) = if self.0.len() <= other.0.len() {
+            (&self.0, &other.0)
+        } else {
+            (&other.0, &self.0)
+        };
+        few.iter().find_map(|(lo, hi)| {
+            let (from, _) = many.get(many.partition_point(|(_, end)| end < lo))?;
+            (from <= hi).then(|| *from.max(lo))
+        })
+    }
+
     /// The union of the sets, cut into the fewest parts whose points lie in the same sets; each with those sets.
     pub fn overlay(sets: &[&Self]) -> BTreeMap<Vec<usize>, Self> {
         // Where a set begins, and after what point it ends.
@@ -193,6 +206,8 @@ mod tests {
                 prop_assert_eq!(set.is_empty(), want.iter().all(|m| !m));
             }
             prop_assert_eq!(x == y, p == q);
+            let both = (0..=u8::MAX).find(|i| p[usize::from(*i)] && q[usize::from(*i)]);
+            prop_assert_eq!(x.first_common(&y), both);
         }
 
         #[test]

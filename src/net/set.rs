@@ -170,6 +170,12 @@ impl AddressSet {
         v4.chain(v6).filter(|range| !range.is_empty()).collect()
     }
 
+    /// The lowest address that is in both, IPv4 before IPv6.
+    pub fn first_common(&self, other: &Self) -> Option<IpAddr> {
+        let v4 = self.v4.first_common(&other.v4).map(|a| IpAddr::V4(Ipv4Addr::from(a)));
+        v4.or_else(|| self.v6.first_common(&other.v6).map(|a| IpAddr::V6(Ipv6Addr::from(a))))
+    }
+
     /// The address, when there is just one.
     pub fn only_address(&self) -> Option<IpAddr> {
         match (self.v4.intervals(), self.v6.intervals()) {

@@ -180,7 +180,10 @@ impl Decoder {
             _ => {
                 self.wrong_type(node, ty, place);
                 if let Some(problem) = self.problems.last_mut() {
-                    problem.fix = Some("write a list: `[...]`, or lines that begin with `- `".to_string());
+                    problem.fix = Some(match node.text() {
+                        Some(text) if text.len() <= 40 => format!("write a list: `[\"{text}\"]`"),
+                        _ => "write a list: `[...]`, or lines that begin with `- `".to_string(),
+                    });
                 }
                 // What it holds is looked at as if it were the only item.
                 alone = [node.clone()];

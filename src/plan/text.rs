@@ -52,7 +52,7 @@ fn first_control(text: &str) -> Option<Diagnostic> {
                 "a NUL: this is no text file",
                 "give the plan, not a compiled or compressed file",
             ),
-            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => (
+            '\u{061c}' | '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => (
                 "changes the direction of the text that follows",
                 "remove it, or write it as an escape in double quotes",
             ),

@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -21,11 +20,11 @@ use crate::state::{ClusterFacts, Observed, Reason, Scope, Serving, State, Unread
 /// The format this binary writes, and the newest it reads.
 pub const FORMAT: u32 = 1;
 
-/// A file that holds a state.
+/// A file that holds a state. Read again for every call: other processes may write it too.
 pub struct Snapshot {
     path: PathBuf,
-    /// What is in the file; replaced after each write.
-    held: Mutex<Held>,
+    /// As the user wrote it.
+    shown: PathBuf,
 }
 
 struct Held {
@@ -70,24 +69,47 @@ struct Coverage {
 const LISTED: &str = "listed";
 
 impl Snapshot {
-    /// Opens a file that must be there.
+    /// Opens a file that must be there, and be one.
     pub fn open(path: &Path) -> Result<Snapshot, Error> {
-        let shown = path.display();
-        let bytes = std::fs::read(path).map_err(|e| {
-            Error::failed(codes::SNAPSHOT_UNREADABLE, format!("snapshot {shown} cannot be read"))
-                .cause(e.to_string())
-                .fix("make one with `hostguard snapshot --out FILE`")
-        })?;
-        let held = decode(&bytes).map_err(|why| why.error(&shown.to_string()))?;
-        Ok(Snapshot {
-            path: path.to_path_buf(),
-            held: Mutex::new(held),
-        })
+        // what a link points to is what is written
+        let real = std::fs::canonicalize(path).map_err(|e| unreadable(path, &e.to_string()))?;
+        if !real.is_file() {
+            return Err(unreadable(path, "it is not a regular file"));
+        }
+        let snapshot = Snapshot {
+            path: real,
+            shown: path.to_path_buf(),
+        };
+        snapshot.load()?;
+        Ok(snapshot)
     }
 
-    fn held(&self) -> std::sync::MutexGuard<'_, Held> {
-        self.held.lock().expect("no thread panics while it holds the snapshot")
+    fn load(&self) -> Result<Held, Error> {
+        let bytes = std::fs::read(&self.path).map_err(|e| unreadable(&self.shown, &e.to_string()))?;
+        decode(&bytes).map_err(|why| why.error(&self.shown.display().to_string()))
     }
+
+    /// The file, locked against other writers until the handle is dropped. A writer that renamed another file into
+    /// place meanwhile leaves a lock on a file that is no longer there; then the new one is locked.
+    fn locked(&self) -> std::io::Result<std::fs::File> {
+        use std::os::unix::fs::MetadataExt;
+        loop {
+            let file = std::fs::File::options().read(true).write(true).open(&self.path)?;
+            file.lock()?;
+            if file.metadata()?.ino() == std::fs::metadata(&self.path)?.ino() {
+                return Ok(file);
+            }
+        }
+    }
+}
+
+fn unreadable(path: &Path, why: &str) -> Error {
+    Error::failed(
+        codes::SNAPSHOT_UNREADABLE,
+        format!("snapshot {} cannot be read", path.display()),
+    )
+    .cause(why.to_string())
+    .fix("make one with `hostguard snapshot --out FILE`")
 }
 
 /// The bytes of a snapshot: pretty JSON with sorted keys and a newline at the end.
@@ -125,8 +147,16 @@ pub fn encode(state: &State, time: &str) -> Vec<u8> {
     bytes
 }
 
-/// Writes a file whole or not at all.
+/// Writes a file whole or not at all. A link is followed; what is there and is no regular file (a device, a pipe) is
+/// written to, not replaced.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    if path.exists() {
+        let mut there = std::fs::File::options().write(true).open(path)?; // read-only is respected
+        if !path.is_file() {
+            return there.write_all(bytes);
+        }
+    }
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())
@@ -186,6 +216,7 @@ fn decode(bytes: &[u8]) -> Result<Held, Unusable> {
     let serving =
         serving.ok_or_else(|| Unusable::Broken(format!("serving `{}` is not known", file.cluster.serving)))?;
     let facts = ClusterFacts {
+        snapshot: None,
         name: file.cluster.name,
         serving,
         felix_fields: file.cluster.felix_fields,
@@ -233,7 +264,9 @@ impl Provider for Snapshot {
 
     /// Everything the file holds: more than the scope is no harm, less is "not read".
     async fn read(&self, _: &Scope) -> Result<State, Error> {
-        Ok(self.held().state.clone())
+        let Held { mut state, time } = self.load()?;
+        state.facts.snapshot = Some(format!("{} of {time}", self.shown.display()));
+        Ok(state)
     }
 
     /// A file has no users.
@@ -242,15 +275,17 @@ impl Provider for Snapshot {
     }
 
     async fn perform(&self, change: &Change) -> Result<Option<Value>, Refusal> {
-        let mut held = self.held();
+        let other = |message: String| Refusal {
+            why: Why::Other,
+            message,
+        };
+        let failed = |e: std::io::Error| other(format!("{}: {e}", self.path.display()));
+        let _lock = self.locked().map_err(failed)?;
+        let held = self.load().map_err(|e| other(e.message))?;
         check(&held.state, change)?;
         let state = held.state.after(change).settled();
-        write_atomically(&self.path, &encode(&state, &held.time)).map_err(|e| Refusal {
-            why: Why::Other,
-            message: format!("{}: {e}", self.path.display()),
-        })?;
-        held.state = state;
-        Ok(held.state.present(&change.key).cloned())
+        write_atomically(&self.path, &encode(&state, &held.time)).map_err(failed)?;
+        Ok(state.present(&change.key).cloned())
     }
 }
 
@@ -285,6 +320,7 @@ mod tests {
 
     fn state() -> State {
         let facts = ClusterFacts {
+            snapshot: None,
             name: "c".into(),
             serving: Serving::Native,
             felix_fields: None,

@@ -5,8 +5,8 @@
 use serde_json::Value;
 use similar::{ChangeTag, TextDiff};
 
-use super::escape::escape;
 use crate::changes::FieldChange;
+use crate::escape::escape;
 
 /// Longer than this and a value goes below its name.
 const SHORT: usize = 48;

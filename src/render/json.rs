@@ -2,10 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::Answer;
+use super::{Answer, exposure};
 use crate::apply::{Outcome, Report};
 use crate::changes::Change;
 use crate::error::{Diagnostic, Error, Severity};
+use crate::exposure::{Movement, Row};
+use crate::net::Family;
 use crate::plan::{InputValue, Provenance};
 use crate::sequence::CLAIM;
 use crate::source::Source;
@@ -55,6 +57,7 @@ pub fn json(answer: &Answer) -> String {
         "steps": answer.set.steps.iter().map(|step| self::step(step, answer)).collect::<Vec<_>>(),
         "unreadable": unreadable.collect::<Vec<_>>(),
         "conflicts": answer.conflicts.iter().map(|error| error_value(error, &place)).collect::<Vec<_>>(),
+        "exposure": answer.exposure.iter().map(|row| exposure_row(row, answer)).collect::<Vec<_>>(),
         "findings": findings.collect::<Vec<_>>(),
         "notes": notes.collect::<Vec<_>>(),
         "summary": {"create": counts.create, "update": counts.update, "delete": counts.delete},
@@ -79,6 +82,37 @@ fn provenance(provenance: &Provenance) -> String {
         Provenance::Lookup => "lookup".into(),
         Provenance::Default => "default".into(),
     }
+}
+
+fn exposure_row(row: &Row, answer: &Answer) -> Value {
+    let movement = match row.movement {
+        Movement::Opens => "opens",
+        Movement::BecomesUnknown => "becomes-unknown",
+        Movement::Closes => "closes",
+        Movement::BecomesKnown => "becomes-known",
+        Movement::Stays => "stays",
+    };
+    let side = |side: Option<&crate::exposure::Answer>| {
+        side.map(|side| {
+            let by = side.decision.as_ref().map(|decision| exposure::decided(&decision.by));
+            json!({"verdict": exposure::verdict(side.verdict), "by": by})
+        })
+    };
+    json!({
+        "movement": movement,
+        "protocol": row.subject.protocol.to_string(),
+        "ports": row.subject.ports.ranges().iter().map(|(lo, hi)| json!([lo, hi])).collect::<Vec<_>>(),
+        "service": row.subject.service,
+        "family": match row.subject.family { Family::V4 => "IPv4", Family::V6 => "IPv6" },
+        "sources": row.subject.sources.to_cidrs().iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "sourcesText": exposure::sources(&row.subject.sources, row.subject.family, answer.names),
+        "nodes": row.nodes.keys().collect::<Vec<_>>(),
+        "before": side(row.before.as_ref()),
+        "after": side(row.after.as_ref()),
+        "witness": {
+            "source": row.witness.source.to_string(), "destination": row.witness.destination.to_string(), "port": row.witness.port,
+        },
+    })
 }
 
 fn step(step: &Change, answer: &Answer) -> Value {

@@ -1,6 +1,6 @@
 //! Answers, for people and for machines. Can cause nothing: takes every stage's output and returns text.
 
-mod escape;
+pub mod exposure;
 mod fields;
 mod json;
 mod text;
@@ -14,7 +14,6 @@ use crate::plan::{Input, Platform};
 use crate::source::Source;
 use crate::state::ClusterFacts;
 
-pub use escape::escape;
 pub use json::{ANSWER_SCHEMA, diagnostics_json, error_json, json};
 pub use text::{event, report, text};
 
@@ -34,6 +33,9 @@ pub struct Answer<'a> {
     pub lookups: &'a BTreeMap<String, String>,
     pub groups: &'a BTreeMap<String, Vec<String>>,
     pub set: &'a ChangeSet,
+    /// What changes of who can reach what, and names for addresses in it.
+    pub exposure: &'a [crate::exposure::Row],
+    pub names: &'a exposure::Names,
     pub conflicts: &'a [Error],
     /// The inventory's key, when it has to be written.
     pub record: Option<String>,

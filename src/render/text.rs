@@ -2,11 +2,12 @@
 
 use std::fmt::Write;
 
-use super::escape::escape;
-use super::{Answer, fields};
+use super::{Answer, exposure, fields};
 use crate::apply::{Event, Outcome, Report};
 use crate::changes::{Change, Finding, Op};
 use crate::error::{Style, show_error};
+use crate::escape::escape;
+use crate::exposure::Movement;
 use crate::plan::{InputValue, Provenance};
 use crate::sequence::CLAIM;
 use crate::state::Serving;
@@ -16,6 +17,7 @@ pub fn text(answer: &Answer) -> String {
     let mut out = String::new();
     header(&mut out, answer);
     inputs(&mut out, answer);
+    exposure_changes(&mut out, answer);
     steps(&mut out, answer);
     let unreadable: Vec<String> = answer
         .set
@@ -68,6 +70,9 @@ fn header(out: &mut String, answer: &Answer) {
         answer.plan,
         escape(&facts.name)
     );
+    if let Some(file) = &facts.snapshot {
+        let _ = writeln!(out, "  played by a snapshot: {}", escape(file));
+    }
     let serving = match facts.serving {
         Serving::Aggregated => "Calico v3 by its API server",
         Serving::Native => "Calico v3 as CRDs",
@@ -133,6 +138,23 @@ fn inputs(out: &mut String, answer: &Answer) {
     section(out, "Node groups", &groups);
 }
 
+/// What the steps do to who can reach what.
+fn exposure_changes(out: &mut String, answer: &Answer) {
+    if answer.set.steps.is_empty() {
+        return;
+    }
+    let rows = exposure::difference(answer.exposure, answer.names);
+    let moves = answer.exposure.iter().any(|row| row.movement != Movement::Stays);
+    if moves {
+        let _ = writeln!(out, "Exposure, before -> after (sources outside the cluster)\n{rows}");
+    } else {
+        let _ = writeln!(
+            out,
+            "Exposure\n  nothing opens or closes for sources outside the cluster\n"
+        );
+    }
+}
+
 /// A heading and indented, wrapped lines; nothing when there are none.
 fn section(out: &mut String, heading: &str, lines: &[String]) {
     if lines.is_empty() {
@@ -148,7 +170,7 @@ fn section(out: &mut String, heading: &str, lines: &[String]) {
 }
 
 /// Breaks at spaces; a word longer than the width stays whole.
-fn wrap(line: &str, width: usize) -> Vec<String> {
+pub(super) fn wrap(line: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in line.split(' ') {
         let last = lines.last_mut().expect("starts with one");
@@ -201,6 +223,8 @@ fn asked_by(step: &Change, answer: &Answer) -> String {
         (Some(span), Some(source)) => format!("{} at {}", step.origin.section, source.locate(span)),
         _ if step.origin.section == "inventory" => match step.op {
             Op::Create { .. } => "for the record of what hostguard changes".to_string(),
+            Op::Update { .. } if answer.verb == "destroy" => "what was found before goes back".to_string(),
+            Op::Delete { .. } if answer.verb == "destroy" => "the plan created it".to_string(),
             Op::Update { .. } => "the plan no longer claims it: what was found before goes back".to_string(),
             Op::Delete { .. } => "the plan created it and no longer names it".to_string(),
         },
@@ -212,6 +236,9 @@ fn summary(out: &mut String, answer: &Answer) {
     let counts = answer.set.counts();
     if answer.set.steps.is_empty() {
         let and = match (answer.set.unreadable.is_empty(), answer.conflicts.is_empty()) {
+            (true, true) if answer.verb == "destroy" && answer.record.is_none() => {
+                "Nothing to take back: there is no record of this plan here."
+            }
             (true, true) if answer.record.is_some() => "No object changes; only the record of this plan does.",
             (true, true) => "Nothing to do: what is there is what is wanted.",
             (false, _) => "Nothing to do as far as could be read.",

@@ -4,8 +4,11 @@
 //! Calico's controllers make of it). Those two are the only meaning of a change and of a controller: the snapshot
 //! provider, the prediction and the tests all use them. Knows nothing of plans or of providers.
 
+mod endpoints;
 mod redact;
 mod settled;
+
+pub use redact::trim;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -132,6 +135,8 @@ pub struct ClusterFacts {
     /// For people: the kubeconfig context's cluster, or the snapshot's.
     pub name: String,
     pub serving: Serving,
+    /// The snapshot file that plays the cluster, and its time; `None` for a cluster.
+    pub snapshot: Option<String>,
     /// The properties of FelixConfiguration's spec in the served schema; `None` when it could not be read.
     pub felix_fields: Option<BTreeSet<String>>,
 }
@@ -251,6 +256,13 @@ impl State {
         };
         stamp(&change.key, &mut object, &self.next_version());
         self.objects.insert(change.key.clone(), object);
+    }
+
+    /// The state as it would be without one object.
+    pub fn without(&self, key: &Key) -> State {
+        let mut state = self.clone();
+        state.objects.remove(key);
+        state
     }
 
     /// A version that no object of this state has: one more than the highest number.

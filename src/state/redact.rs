@@ -3,7 +3,7 @@
 //! Workloads keep their selector only (pod templates hold environment variables), nodes what selects and addresses
 //! them, and no object keeps annotations that are not Calico's.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::State;
 use crate::inventory::INVENTORY_LABEL;
@@ -43,9 +43,20 @@ fn redact(kind: Kind, object: &mut Value) {
         }
     }
     match kind {
-        Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet => {
+        Kind::Deployment | Kind::StatefulSet => {
             keep(object, "spec", &["selector"]);
             remove(object, "status");
+        }
+        Kind::DaemonSet => {
+            let agent = object
+                .pointer("/metadata/name")
+                .is_some_and(|name| name == "calico-node");
+            let settings = if agent { felix_environment(object) } else { Value::Null };
+            keep(object, "spec", &["selector"]);
+            remove(object, "status");
+            if !settings.is_null() {
+                object["spec"]["template"] = settings;
+            }
         }
         Kind::Node => {
             keep(
@@ -68,7 +79,63 @@ fn redact(kind: Kind, object: &mut Value) {
         | Kind::GlobalNetworkPolicy
         | Kind::HostEndpoint
         | Kind::Service
+        | Kind::EndpointSlice
+        | Kind::Pod
+        | Kind::NetworkPolicy
+        | Kind::NetworkSet
+        | Kind::KubernetesNetworkPolicy
         | Kind::ConfigMap => {}
+    }
+}
+
+/// Of the agent's pod template only what overrides FelixConfiguration.
+fn felix_environment(object: &Value) -> Value {
+    let containers = object
+        .pointer("/spec/template/spec/containers")
+        .and_then(Value::as_array);
+    let agent = containers
+        .into_iter()
+        .flatten()
+        .find(|container| container["name"] == "calico-node");
+    let Some(agent) = agent else { return Value::Null };
+    let mut variables = agent["env"].as_array().cloned().unwrap_or_default();
+    variables.retain(|variable| variable["name"].as_str().is_some_and(|name| name.starts_with("FELIX_")));
+    json!({"spec": {"containers": [{"name": "calico-node", "env": variables}]}})
+}
+
+/// Takes out what is large and nobody's need, right after reading: half the bytes of a node or pod, and the field
+/// managers of kinds that are never written.
+pub fn trim(kind: Kind, object: &mut Value) {
+    match kind {
+        Kind::Node => {
+            if let Some(status) = object.get_mut("status").and_then(Value::as_object_mut) {
+                status.remove("images");
+            }
+        }
+        Kind::Pod => {
+            let ports = |container: &Value| json!({"name": container["name"], "ports": container["ports"]});
+            let containers = object.pointer("/spec/containers").and_then(Value::as_array);
+            let containers: Vec<Value> = containers.into_iter().flatten().map(ports).collect();
+            keep(object, "spec", &["nodeName", "hostNetwork", "serviceAccountName"]);
+            object["spec"]["containers"] = Value::Array(containers);
+            keep(object, "status", &["phase", "podIP", "podIPs", "hostIP"]);
+        }
+        _ => {}
+    }
+    let never_written = matches!(
+        kind,
+        Kind::Pod
+            | Kind::EndpointSlice
+            | Kind::HostEndpoint
+            | Kind::Deployment
+            | Kind::StatefulSet
+            | Kind::DaemonSet
+            | Kind::NetworkPolicy
+            | Kind::NetworkSet
+            | Kind::KubernetesNetworkPolicy
+    );
+    if never_written && let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("managedFields");
     }
 }
 
@@ -107,6 +174,7 @@ mod tests {
     #[test]
     fn no_secret_of_a_pod_template_or_annotation_gets_into_a_snapshot() {
         let facts = ClusterFacts {
+            snapshot: None,
             name: "c".into(),
             serving: Serving::Native,
             felix_fields: None,

@@ -34,9 +34,10 @@ const ADDRESS_ANNOTATIONS: [&str; 8] = [
 const MAX_NAME: usize = 253;
 
 impl State {
-    /// The state once kube-controllers has caught up.
+    /// The state once Calico's and Kubernetes' controllers have caught up.
     pub fn settled(&self) -> State {
         let mut state = self.clone();
+        state.settle_endpoints();
         let Some(config) = self.controllers() else { return state };
         let running = running_config(config);
         let key = Key::cluster(Kind::KubeControllersConfiguration, "default");

@@ -19,6 +19,7 @@ use super::pipeline::{apply_after, runtime};
 /// A state in which every kind was listed.
 pub fn state(objects: &[Value]) -> State {
     let facts = ClusterFacts {
+        snapshot: None,
         name: "random".into(),
         serving: Serving::Native,
         felix_fields: Some([].into()),

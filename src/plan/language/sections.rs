@@ -182,7 +182,7 @@ pub(super) static TIER: Object = Object {
         optional(
             "defaultAction",
             Type::Word(&["Deny", "Pass"]),
-            "What happens to a packet that some policy of the tier applies to and no rule decides. Deny when not written.",
+            "What happens to a packet that some policy of the tier applies to and no rule decides. A tier created without it denies; one that is there keeps its own.",
             "Deny",
         ),
     ],

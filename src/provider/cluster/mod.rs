@@ -103,6 +103,11 @@ impl Provider for Cluster {
             | Kind::DaemonSet
             | Kind::Service
             | Kind::Node
+            | Kind::EndpointSlice
+            | Kind::Pod
+            | Kind::NetworkPolicy
+            | Kind::NetworkSet
+            | Kind::KubernetesNetworkPolicy
             | Kind::ConfigMap => true,
         }
     }

@@ -49,6 +49,7 @@ pub(super) async fn read(cluster: &Cluster, scope: &Scope) -> Result<State, Erro
         .unwrap_or(Err(Failure::TimedOut { after: within }));
     let served = served.map_err(|failure| discover::unusable(cluster, &failure))?;
     let mut state = State::new(ClusterFacts {
+        snapshot: None,
         name: cluster.name.clone(),
         serving: served.serving,
         felix_fields: None,
@@ -173,15 +174,12 @@ async fn pages(caller: &Caller, kind: Kind, inventory_namespace: &str) -> Result
     }
 }
 
-/// Lists leave out what all items have in common. A node's images are not kept: half its bytes, and nobody's need.
+/// Lists leave out what all items have in common. What is large and nobody's need is not kept.
 fn in_api_shape(kind: Kind, mut item: Map<String, Value>) -> Value {
     let api = kind.api();
     item.insert("apiVersion".to_string(), Value::String(api.api_version()));
     item.insert("kind".to_string(), Value::String(api.kind.to_string()));
-    if kind == Kind::Node
-        && let Some(status) = item.get_mut("status").and_then(Value::as_object_mut)
-    {
-        status.remove("images");
-    }
-    Value::Object(item)
+    let mut object = Value::Object(item);
+    crate::state::trim(kind, &mut object);
+    object
 }

@@ -1,4 +1,4 @@
-//! Text from outside (labels, names, server messages) made harmless for a terminal.
+//! Text from outside (labels, names, server messages) made harmless for a terminal. Used wherever text is printed.
 
 /// Replaces what could move a cursor, change a colour, or reorder text: control characters and bidirectional marks.
 /// A newline becomes `\n` in letters: external text never starts a line of ours.
@@ -15,8 +15,19 @@ pub fn escape(text: &str) -> String {
     safe
 }
 
+/// One character of it; a tab is given as spaces, because marked lines count columns.
+pub fn escape_char(c: char, out: &mut String) {
+    match c {
+        '\n' => out.push_str("\\n"),
+        '\r' => out.push_str("\\r"),
+        '\t' => out.push_str("    "),
+        c if c.is_control() || is_invisible(c) => out.extend(c.escape_unicode()),
+        c => out.push(c),
+    }
+}
+
 /// Bidirectional controls, zero-width characters, line and paragraph separators, and the byte order mark.
-fn is_invisible(c: char) -> bool {
+pub fn is_invisible(c: char) -> bool {
     matches!(c, '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
 }
 
