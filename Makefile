@@ -1,7 +1,7 @@
 # `make try` is the main job with nothing installed but Rust. `make test` runs everything that can be tested on this
 # machine; tests/run.sh says how.
 
-.PHONY: try install test control-plane
+.PHONY: try install test bench control-plane
 
 # Builds hostguard, then plans, applies and destroys a real plan; a copy of a snapshot file plays the cluster.
 PLAN = plans/eks-nodeport.yaml --live target/try/cluster.json
@@ -20,6 +20,10 @@ install:
 
 test:
 	@tests/run.sh
+
+# Speed and size beside the kubectl of the same Kubernetes, in one table. Minutes; PARTS="start engine" runs some.
+bench:
+	HOSTGUARD_CPSERVER=$$(tests/control-plane/build.sh)/cpserver cargo bench --locked --bench speed -- $(PARTS)
 
 # The API server of the live tests: prints the directory that holds cpserver and kubectl.
 control-plane:

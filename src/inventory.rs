@@ -91,9 +91,24 @@ impl Inventory {
             .collect()
     }
 
+    /// For people, unless it is so large that only its size matters.
+    fn text(&self) -> String {
+        let plain = "an inventory is plain data";
+        let text = serde_json::to_string_pretty(self).expect(plain);
+        if text.len() > MAX_BYTES / 2 {
+            return serde_json::to_string(self).expect(plain);
+        }
+        text
+    }
+
+    /// What counts against the limit of a ConfigMap.
+    pub fn size(&self) -> usize {
+        self.text().len()
+    }
+
     /// The ConfigMap that holds it.
     pub fn object(&self, namespace: &str) -> Value {
-        let text = serde_json::to_string_pretty(self).expect("an inventory is plain data");
+        let text = self.text();
         json!({
             "apiVersion": "v1",
             "kind": "ConfigMap",

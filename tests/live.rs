@@ -4,33 +4,45 @@
 
 #[path = "support"]
 mod support {
+    pub mod aggregated;
     pub mod audit;
     pub mod automatic_host_endpoint;
     pub mod baseline;
     pub mod cluster;
     pub mod command;
     pub mod control_plane;
+    pub mod fault_proxy;
+    pub mod faulty;
     pub mod host_endpoint_controller;
     pub mod kinds;
     pub mod kubectl;
     pub mod live;
+    pub mod pieces;
     pub mod pipeline;
     pub mod plans;
     pub mod rest;
+    pub mod script;
+    pub mod tunnel;
     pub mod world;
 }
 
 #[path = "live"]
 mod live {
     mod admission;
+    mod connections;
     mod controller;
     mod crds;
+    mod faults;
+    mod faults_table;
     mod looking;
     mod moving;
     mod owners;
+    mod permissions;
+    mod proxy;
     mod racing;
     mod refusals;
     mod refused;
     mod server;
+    mod serving;
     mod workshop;
 }

@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 
 use crate::changes::{Change, Op};
 use crate::inventory::Inventory;
-use crate::provider::{Provider, Refusal};
+use crate::provider::{Provider, Refusal, Why};
 use crate::resource::{Key, Origin};
+use crate::state::{Observed, Scope};
 
 /// The record once these keys turned out not to be done.
 type Settle = dyn Fn(&BTreeSet<Key>) -> Inventory + Send + Sync;
@@ -51,17 +52,57 @@ impl Journal {
     /// Writes every before-value and every intent.
     pub(super) async fn intend(&mut self, provider: &dyn Provider) -> Result<(), Refusal> {
         if self.write_first {
-            self.held = provider.perform(&self.change(&self.intended.clone())).await?;
+            let change = self.change(&self.intended);
+            self.held = self.write(provider, &change, Some(&self.intended)).await?;
         }
         Ok(())
     }
 
     /// Brings the record to what holds now; an empty one goes.
     pub(super) async fn settle(&mut self, provider: &dyn Provider, not_done: &BTreeSet<Key>) -> Result<(), Refusal> {
-        if let Some(change) = self.change_to(&(self.settle)(not_done)) {
-            self.held = provider.perform(&change).await?;
+        let inventory = (self.settle)(not_done);
+        if let Some(change) = self.change_to(&inventory) {
+            let wanted = (!inventory.entries.is_empty()).then_some(&inventory);
+            self.held = self.write(provider, &change, wanted).await?;
         }
         Ok(())
+    }
+
+    /// Writes the record once. When the answer is lost or not to be believed, what is there decides.
+    async fn write(
+        &self,
+        provider: &dyn Provider,
+        change: &Change,
+        wanted: Option<&Inventory>,
+    ) -> Result<Option<Value>, Refusal> {
+        let holds = |found: Option<&Value>| match (wanted, found) {
+            (None, found) => found.is_none(),
+            (Some(wanted), Some(found)) => Inventory::read(found).is_some_and(|held| held.as_ref() == Ok(wanted)),
+            (Some(_), None) => false,
+        };
+        let refusal = match provider.perform(change).await {
+            // a record that is going is as good as gone
+            Ok(found) if wanted.is_none() || holds(found.as_ref()) => return Ok(found),
+            Ok(_) => Refusal {
+                why: Why::Swallowed,
+                message: "the server answered with success, but the record is not as written".into(),
+            },
+            Err(refusal) if matches!(refusal.why, Why::AnswerLost | Why::Swallowed) => refusal,
+            Err(refusal) => return Err(refusal),
+        };
+        let scope = Scope {
+            kinds: [self.key.kind].into(),
+            inventory_namespace: self.key.namespace.clone(),
+        };
+        let Ok(state) = provider.read(&scope).await else {
+            let message = format!("{}; whether it was written is not known", refusal.message);
+            return Err(Refusal { message, ..refusal });
+        };
+        match state.get(&self.key) {
+            Observed::Present(found) if holds(Some(found)) => Ok(Some(found.clone())),
+            Observed::Absent if holds(None) => Ok(None),
+            _ => Err(refusal),
+        }
     }
 
     fn change_to(&self, inventory: &Inventory) -> Option<Change> {

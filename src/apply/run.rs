@@ -120,8 +120,9 @@ async fn step(change: &Change, run: &Run<'_>, report: &mut Report, events: &mut 
     report.steps.push((change.key.clone(), change.op.verb(), outcome));
 }
 
-/// Writes one change. When the object moved or the answer was lost, reads again: nothing left to do is done, the same
-/// change is tried again, another one is stale.
+/// Writes one change. When the object moved or the answer was lost, reads again: nothing left to do is done; a change
+/// that is still the same is tried again after a refusal; another one is stale. What may have been written is never
+/// sent a second time.
 async fn perform(change: &Change, run: &Run<'_>, events: &mut (dyn FnMut(Event) + Send)) -> Result<(), Refusal> {
     let mut current = change.clone();
     for attempt in 1.. {
@@ -129,16 +130,24 @@ async fn perform(change: &Change, run: &Run<'_>, events: &mut (dyn FnMut(Event) 
             Ok(_) => return Ok(()),
             Err(refusal) => refusal,
         };
-        let again = matches!(refusal.why, Why::Changed | Why::Gone | Why::AnswerLost | Why::Swallowed);
-        if !again || attempt == TRIES {
+        let refused = matches!(refusal.why, Why::Changed | Why::Gone);
+        let doubtful = matches!(refusal.why, Why::AnswerLost | Why::Swallowed);
+        if !(refused || doubtful) || attempt == TRIES {
             return Err(refusal);
         }
-        let state = run.provider.read(run.scope).await.map_err(|e| Refusal {
-            message: e.message,
-            ..refusal.clone()
-        })?;
-        match (run.recompute)(&state, &change.key) {
+        let now = match run.provider.read(run.scope).await {
+            Ok(state) => (run.recompute)(&state, &change.key),
+            Err(error) => Err(error.message),
+        };
+        match now {
             Ok(None) => return Ok(()),
+            Ok(Some(_)) if doubtful => {
+                let message = format!(
+                    "{}; read afterwards, it was not made, and it was not sent again",
+                    refusal.message
+                );
+                return Err(Refusal { message, ..refusal });
+            }
             Ok(Some(same)) if same.same_as(change) => current = same,
             Ok(Some(_)) => {
                 let message = format!(
@@ -151,10 +160,8 @@ async fn perform(change: &Change, run: &Run<'_>, events: &mut (dyn FnMut(Event) 
                 });
             }
             Err(why) => {
-                return Err(Refusal {
-                    why: Why::Changed,
-                    message: format!("stale: {why}"),
-                });
+                let message = format!("{}; whether it was made is not known: {why}", refusal.message);
+                return Err(Refusal { message, ..refusal });
             }
         }
         events(Event::Again(&change.key));

@@ -22,7 +22,12 @@ pub struct Wait {
 /// What controllers have still to do in this state; empty once it is settled.
 pub fn unsettled(state: &State) -> Vec<String> {
     let settled = state.settled();
-    let mut left = Vec::new();
+    // What cannot be read may or may not have been done.
+    let mut left: Vec<String> = state
+        .coverage()
+        .iter()
+        .filter_map(|(kind, why)| Some(format!("{kind} could not be read: {}", why.as_ref()?)))
+        .collect();
     let config = Key::cluster(Kind::KubeControllersConfiguration, "default");
     let auto_create = |state: &State, part: &str| -> Option<String> {
         let object = state.present(&config)?;

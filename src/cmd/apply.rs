@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::plan::{Shown, show, show_warnings};
-use super::{Console, Failure, worst};
+use super::{Console, Failure, rights, worst};
 use crate::apply::{self as engine, Journal, Outcome, Refused, Report, Run, Wait};
 use crate::changes::{Change, ChangeSet};
 use crate::cli::{Apply, Doing, Format};
@@ -147,7 +147,14 @@ fn stale(shown: &ChangeSet, now: &ChangeSet) -> Error {
 async fn make(shown: &Shown, approved: &Approved, doing: &Doing, console: &mut dyn Console) -> Result<Report, Failure> {
     let recompute = |state: &State, key: &Key| -> Result<Option<Change>, String> {
         match shown.intent.prepare(state, &shown.options) {
-            Ok(now) => Ok(now.difference.set.steps.into_iter().find(|step| step.key == *key)),
+            Ok(now) => {
+                let set = now.difference.set;
+                match set.unreadable.iter().find(|(unreadable, _)| unreadable == key) {
+                    // not known is not done
+                    Some((_, why)) => Err(format!("{key} could not be read: {why}")),
+                    None => Ok(set.steps.into_iter().find(|step| step.key == *key)),
+                }
+            }
             Err(Failure::World(_, errors)) => Err(errors.first().map(|e| e.message.clone()).unwrap_or_default()),
             Err(Failure::Plan(..) | Failure::Answered(_) | Failure::Said(_)) => {
                 Err("the plan is not valid for this state".into())
@@ -203,23 +210,12 @@ fn refused_error(refused: Refused) -> Error {
         Refused::Denied(denied) => {
             let mut error = Error::failed(
                 codes::NOT_ALLOWED,
-                format!("{} rights are missing; nothing was written", denied.len()),
+                format!("{}; nothing was written", rights::missing(denied.len())),
             );
             for right in &denied {
-                let api = right.kind.api();
-                let group = if api.group.is_empty() {
-                    String::new()
-                } else {
-                    format!(".{}", api.group)
-                };
-                let place = if right.namespace.is_empty() {
-                    String::new()
-                } else {
-                    format!(" in namespace {}", right.namespace)
-                };
-                error = error.cause(format!("{} {}{group}{place}", right.verb, api.plural));
+                error = error.cause(rights::name(right));
             }
-            error.fix("add these verbs to the role of this identity")
+            error.fix(format!("add to the role of this identity: {}", rights::rules(&denied)))
         }
         Refused::Record(refusal) => Error::failed(
             codes::RECORD_FAILED,
@@ -242,7 +238,7 @@ async fn finish(
         Format::Text => console.answer(&render::report(report)),
         Format::Json => finish_json(shown, verb, Some(report), format, console),
     }
-    let mut errors = outcome_errors(report);
+    let mut errors = outcome_errors(verb, report);
     if errors.is_empty() {
         errors.extend(verify(shown).await?);
     }
@@ -261,11 +257,13 @@ fn finish_json(shown: &Shown, verb: &'static str, report: Option<&Report>, forma
     }
 }
 
-fn outcome_errors(report: &Report) -> Vec<Error> {
+fn outcome_errors(verb: &str, report: &Report) -> Vec<Error> {
     let mut errors = Vec::new();
     if report.interrupted {
         let message = format!("interrupted after {} of {} steps", report.done(), report.steps.len());
-        errors.push(Error::new(Kind::Interrupted, codes::INTERRUPTED, message).fix("apply again to go on from here"));
+        errors.push(
+            Error::new(Kind::Interrupted, codes::INTERRUPTED, message).fix(format!("{verb} again to go on from here")),
+        );
     }
     if report.failed() > 0 {
         let kind = if report.done() > 0 { Kind::Partial } else { Kind::Failed };
@@ -279,7 +277,7 @@ fn outcome_errors(report: &Report) -> Vec<Error> {
                 error = error.cause(format!("{key}: {}", refusal.message));
             }
         }
-        errors.push(error.fix("mend the cause and apply again: it goes on from here"));
+        errors.push(error.fix(format!("mend the cause and {verb} again: it goes on from here")));
     }
     if !report.unsettled.is_empty() {
         let mut error = Error::new(
@@ -293,14 +291,15 @@ fn outcome_errors(report: &Report) -> Vec<Error> {
         errors.push(error.fix("see whether kube-controllers runs (it waits for DaemonSet calico-node on first start), or wait longer with --wait"));
     }
     if let Some(refusal) = &report.record_behind {
-        let error = Error::failed(
+        let error = Error::new(
+            Kind::Partial,
             codes::RECORD_BEHIND,
             "the steps were made, the record is one form behind",
         );
         errors.push(
             error
                 .cause(refusal.message.clone())
-                .fix("apply again to bring it up to date"),
+                .fix(format!("{verb} again to bring it up to date")),
         );
     }
     errors
@@ -308,22 +307,27 @@ fn outcome_errors(report: &Report) -> Vec<Error> {
 
 /// Reads once more: nothing may be left to do.
 async fn verify(shown: &Shown) -> Result<Vec<Error>, Failure> {
-    let state = shown.provider.read(&shown.scope).await?;
+    let unverified = |what: &str| Error::new(Kind::Unverified, codes::UNVERIFIED, what);
+    let state = match shown.provider.read(&shown.scope).await {
+        Ok(state) => state,
+        Err(error) => {
+            let mut unread = unverified("every step was made, and the state could not be read afterwards");
+            unread = unread.cause(error.message);
+            unread.causes.extend(error.causes);
+            return Ok(vec![unread.fix("run `hostguard plan` when it can be read again")]);
+        }
+    };
     let now = shown.intent.prepare(&state, &shown.options)?;
-    let left = &now.difference.set.steps;
-    if left.is_empty() && now.difference.conflicts.is_empty() {
+    let (left, unread) = (&now.difference.set.steps, now.unreadable(&state));
+    if left.is_empty() && now.difference.conflicts.is_empty() && unread.is_empty() {
         return Ok(Vec::new());
     }
-    let mut error = Error::new(
-        Kind::Unverified,
-        codes::UNVERIFIED,
-        "every step was made, and the state read afterwards still differs",
-    );
+    let mut error = unverified("every step was made, and the state read afterwards still differs");
     for step in left {
         error = error.cause(format!("still to {} {}", step.op.verb(), step.key));
     }
-    for conflict in &now.difference.conflicts {
-        error = error.cause(conflict.message.clone());
+    for other in now.difference.conflicts.iter().chain(&unread) {
+        error = error.cause(other.message.clone());
     }
     Ok(vec![error.fix(
         "somebody changed it meanwhile: run `hostguard plan` to see what",

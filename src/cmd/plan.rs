@@ -81,7 +81,7 @@ pub(super) async fn show_intent(
         Format::Json if verb == "plan" => console.answer(&render::json(&answer)),
         Format::Json => {} // printed with the report, as one document
     }
-    let unreadable = prepared.unreadable();
+    let unreadable = prepared.unreadable(&state);
     for error in &unreadable {
         console.story(&show_error(None, error, Style::default()));
     }

@@ -15,7 +15,7 @@ use crate::render::Answer;
 use crate::render::exposure::Names;
 use crate::resource::{Key, Kind};
 use crate::source::Source;
-use crate::state::State;
+use crate::state::{Observed, State};
 
 /// What is to be made so: a plan as loaded, or the nothing that destroy wants.
 pub(super) enum Intent {
@@ -185,12 +185,15 @@ impl Prepared {
     }
 
     /// What keeps this from being applied: targets that could not be read. Conflicts are errors of their own.
-    pub fn unreadable(&self) -> Vec<Error> {
+    pub fn unreadable(&self, state: &State) -> Vec<Error> {
         let targets = self.difference.set.unreadable.iter();
         targets
             .map(|(key, why)| {
-                Error::failed(codes::UNREADABLE, format!("{key} could not be read: {why}"))
-                    .fix(format!("allow get and list of {}", key.kind.api().plural))
+                let error = Error::failed(codes::UNREADABLE, format!("{key} could not be read: {why}"));
+                match state.get(key) {
+                    Observed::Unreadable(why) => error.fix(why.way_out(key.kind)),
+                    Observed::Absent | Observed::Present(_) => error,
+                }
             })
             .collect()
     }

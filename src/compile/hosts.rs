@@ -186,19 +186,16 @@ fn unreadable_nodes(builder: &mut Builder, group_name: &str, group: &NodeGroup) 
     if let Select::Names(names) = &group.select {
         return names.iter().map(|name| name.value.clone()).collect();
     }
-    let why = builder
-        .state
-        .list(Kind::Node)
-        .err()
-        .map(ToString::to_string)
-        .unwrap_or_default();
+    let Err(why) = builder.state.list(Kind::Node) else {
+        return Vec::new();
+    };
     builder.error(
         Error::failed(
             codes::UNREADABLE,
             format!("nodes.{group_name}: nodes could not be read ({why}), so the group is unknown"),
         )
         .at(group.span)
-        .fix("allow get and list of nodes"),
+        .fix(why.way_out(Kind::Node)),
     );
     Vec::new()
 }

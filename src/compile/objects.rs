@@ -35,7 +35,11 @@ pub(super) fn compile(builder: &mut Builder) {
         builder.object(key, &json!({"spec": spec}), format!("tiers.{name}"), tier.span);
     }
     for (name, set) in builder.plan.network_sets.clone() {
-        let body = json!({"metadata": {"labels": set.labels}, "spec": {"nets": set.nets}});
+        let mut body = json!({"spec": {"nets": set.nets}});
+        if !set.labels.is_empty() {
+            // An empty map would claim all labels: those of others, and the plan's own mark.
+            body["metadata"] = json!({"labels": set.labels});
+        }
         let key = Key::cluster(Kind::GlobalNetworkSet, name.clone());
         builder.object(key, &body, format!("networkSets.{name}"), set.span);
     }
@@ -134,7 +138,7 @@ fn workload_selector(builder: &mut Builder, section: &str, own: &OwnService) -> 
         }
         Observed::Unreadable(why) => {
             let message = format!("{section}: {key} could not be read ({why}), so its selector is unknown");
-            let fix = format!("allow get and list of {}", kind.api().plural);
+            let fix = why.way_out(kind);
             builder.error(Error::failed(codes::UNREADABLE, message).at(own.expose_span).fix(fix));
             return None;
         }

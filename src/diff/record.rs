@@ -81,7 +81,7 @@ impl Record {
 
     /// The bytes of the largest form, when they are more than a ConfigMap can hold.
     pub fn too_large(&self) -> Option<usize> {
-        let size = self.intended.object(&self.key.namespace).to_string().len();
+        let size = self.intended.size();
         (size > MAX_BYTES).then_some(size)
     }
 

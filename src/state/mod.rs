@@ -75,6 +75,20 @@ impl Reason {
     }
 }
 
+impl Unreadable {
+    /// What a person can do about it.
+    pub fn way_out(&self, kind: Kind) -> String {
+        let plural = kind.api().plural;
+        match self.reason {
+            Reason::Forbidden => format!("allow get and list of {plural}"),
+            Reason::TimedOut => "give it more time with --request-timeout".to_string(),
+            Reason::NotServed => format!("see whether the cluster should serve {plural}"),
+            Reason::NotRead => format!("take a snapshot that has {plural}"),
+            Reason::Failed => "try again; if it stays, see why the server answers so".to_string(),
+        }
+    }
+}
+
 impl std::fmt::Display for Unreadable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if self.detail.is_empty() {

@@ -20,14 +20,20 @@ pub struct Output {
 }
 
 impl Kubectl {
+    /// It in an empty environment, with no cluster chosen.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.env_clear().env("HOME", &self.home).stdin(Stdio::null());
+        command
+    }
+
     /// Runs it with these arguments and this standard input, in an empty environment.
     pub fn run(&self, args: &[&str], stdin: &str) -> Output {
-        let mut child = Command::new(&self.binary)
+        let mut child = self
+            .command()
             .args(args)
             .arg("--kubeconfig")
             .arg(&self.kubeconfig)
-            .env_clear()
-            .env("HOME", &self.home)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -79,6 +79,11 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::Refused(Refused { code, message, .. }) if message.is_empty() => write!(f, "HTTP {code}"),
+            Failure::Refused(Refused {
+                message,
+                retry_after: Some(after),
+                ..
+            }) => write!(f, "{message} (the server asks to come back in {})", seconds(*after)),
             Failure::Refused(Refused { message, .. }) => f.write_str(message),
             Failure::Foreign { code, excerpt } => {
                 write!(f, "HTTP {code}, not an answer of an API server: {excerpt}")

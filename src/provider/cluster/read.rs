@@ -15,7 +15,7 @@ use super::{Cluster, collection, discover, escaped};
 use crate::error::Error;
 use crate::inventory::INVENTORY_LABEL;
 use crate::resource::{CALICO_GROUP, Kind};
-use crate::state::{ClusterFacts, Reason, Scope, State, Unreadable};
+use crate::state::{ClusterFacts, Reason, Scope, Serving, State, Unreadable};
 
 /// What kubectl asks for at a time.
 const PAGE: usize = 500;
@@ -85,7 +85,17 @@ async fn collect(parts: &mut JoinSet<Part>, deadline: Instant, state: &mut State
     while let Ok(Some(part)) = timeout_at(deadline, parts.join_next()).await {
         match part.expect("a list does not panic and nobody aborts it") {
             Part::FelixFields => {}
-            Part::List(kind, Err(failure)) => state.unreadable(kind, unreadable(&failure)),
+            Part::List(kind, Err(failure)) => {
+                let mut why = unreadable(&failure);
+                let aggregated = kind.api().group == CALICO_GROUP && state.facts.serving == Serving::Aggregated;
+                if aggregated && failure.code() == Some(503) {
+                    why.detail = format!(
+                        "Calico's API server does not answer: {} (see kubectl get apiservice v3.projectcalico.org)",
+                        why.detail
+                    );
+                }
+                state.unreadable(kind, why);
+            }
             Part::List(kind, Ok(objects)) => {
                 if let Err(detail) = state.listed(kind, objects) {
                     state.unreadable(

@@ -1,18 +1,19 @@
 //! Writes one change with its precondition, and reads it back.
 //!
 //! Create is a POST, change is a JSON merge patch that carries the version seen, delete carries uid and version.
-//! Nothing here is sent twice, except what a server refused unseen (429). An answer of success is believed only
-//! after the object was read back: Calico's API server can swallow a conflict.
+//! Nothing here is sent twice, except what a server refused unseen (429). An answer of success is believed where it
+//! shows what is stored now; otherwise, and from Calico's API server, which can swallow a conflict, it is read back.
 
 use http::Method;
 use serde_json::{Value, json};
 
-use super::call::Call;
-use super::failure::{Failure, Refused, seconds};
+use super::call::{Answer, Call};
+use super::failure::{Failure, Refused};
 use super::{Cluster, collection, escaped, path};
 use crate::changes::{Change, FieldChange, Op};
 use crate::provider::{Refusal, Why};
-use crate::resource::Key;
+use crate::resource::{CALICO_GROUP, Key};
+use crate::state::Serving;
 
 const JSON: &str = "application/json";
 const MERGE_PATCH: &str = "application/merge-patch+json";
@@ -31,9 +32,40 @@ const SET_BY_SERVER: [&str; 8] = [
 /// Makes the change, and answers with the object as it is afterwards.
 pub(super) async fn perform(cluster: &Cluster, change: &Change) -> Result<Option<Value>, Refusal> {
     let call = call(cluster, change)?;
-    cluster.caller.send(&call).await.map_err(|failure| refusal(&failure))?;
-    let found = read_back(cluster, &change.key).await?;
+    let answer = cluster.caller.send(&call).await.map_err(|failure| refusal(&failure))?;
+    let answered = if may_swallow(cluster, change) {
+        None
+    } else {
+        shown(change, &answer)
+    };
+    let found = match answered {
+        Some(found) => found,
+        None => read_back(cluster, &change.key).await?,
+    };
     confirm(change, found)
+}
+
+/// Calico's API server gives up an update after five conflicts, and answers with success.
+fn may_swallow(cluster: &Cluster, change: &Change) -> bool {
+    let native = cluster
+        .served
+        .get()
+        .is_some_and(|served| served.serving == Serving::Native);
+    change.key.kind.api().group == CALICO_GROUP && !native
+}
+
+/// What the answer says is stored now: the object as written, or that it is gone. `None`: it does not say.
+fn shown(change: &Change, answer: &Answer) -> Option<Option<Value>> {
+    let answer: Value = answer.json().ok()?;
+    if answer["kind"] == "Status" {
+        return (answer["status"] == "Success").then_some(None);
+    }
+    // Some deletes are answered with the object as it was last.
+    let of_a_write = !matches!(change.op, Op::Delete { .. });
+    let stored = answer
+        .pointer("/metadata/resourceVersion")
+        .is_some_and(Value::is_string);
+    (of_a_write && stored).then_some(Some(answer))
 }
 
 /// The request that makes the change.
@@ -207,12 +239,7 @@ fn same(a: &Value, b: &Value) -> bool {
 /// Why a write was not made, or is not known to have been made, by code and reason.
 fn refusal(failure: &Failure) -> Refusal {
     let refusal = |why, message| Refusal { why, message };
-    let lost = |what: &Failure| {
-        refusal(
-            Why::AnswerLost,
-            format!("{what}; the write may have been made: read and compare"),
-        )
-    };
+    let lost = |what: &Failure| refusal(Why::AnswerLost, what.to_string());
     match failure {
         Failure::Unsent(_) | Failure::Credentials(_) => refusal(Why::Other, format!("not sent: {failure}")),
         Failure::TimedOut { .. } | Failure::Broken(_) | Failure::Untrusted(_) => lost(failure),
@@ -220,7 +247,6 @@ fn refusal(failure: &Failure) -> Refusal {
         Failure::Foreign { .. } => refusal(Why::Other, failure.to_string()),
         Failure::Refused(refused) => match by_code(refused) {
             Why::AnswerLost => lost(failure),
-            Why::Throttled => refusal(Why::Throttled, throttled(refused)),
             why => refusal(why, failure.to_string()),
         },
     }
@@ -242,17 +268,6 @@ fn by_code(refused: &Refused) -> Why {
         // the write.
         (500.., _) => Why::AnswerLost,
         _ => Why::Other,
-    }
-}
-
-fn throttled(refused: &Refused) -> String {
-    match refused.retry_after {
-        Some(after) => format!(
-            "{} (the server asks to come back in {})",
-            refused.message,
-            seconds(after)
-        ),
-        None => refused.message.clone(),
     }
 }
 

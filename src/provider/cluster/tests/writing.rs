@@ -130,7 +130,6 @@ async fn a_write_whose_answer_is_lost_is_sent_once_and_said_to_be_lost() {
             let cluster = server.connect("{}", limits).await.expect("a client");
             let refusal = cluster.perform(&change).await.expect_err("lost");
             assert_eq!(refusal.why, Why::AnswerLost, "{refusal:?}");
-            assert!(refusal.message.ends_with("read and compare"), "{refusal:?}");
             assert_eq!(server.lines().len(), 1);
         }
     }

@@ -1,0 +1,83 @@
+//! The stages between reading and writing, without either: compile, diff, sequence, approve, and the answer as text.
+
+use hostguard::compile;
+use hostguard::diff::{self, Options};
+use hostguard::plan::Plan;
+use hostguard::sequence::Sequence;
+use hostguard::state::{ClusterFacts, Serving, State};
+use serde_json::{Value, json};
+
+use crate::measure::{Row, median, seconds};
+use crate::support::plans;
+
+const SIZES: [(usize, &str); 3] = [(1_000, "15 ms"), (10_000, "150 ms"), (100_000, "linear")];
+
+/// A label on each node: as many steps as nodes.
+fn plan() -> Plan {
+    plans::parse(&json!({
+        "apiVersion": "hostguard.dev/v1alpha1", "kind": "HostProtection", "metadata": {"name": "size"},
+        "spec": {"cluster": {"platform": "generic"}, "nodes": {"every": {"all": true, "labels": {"guarded": "yes"}}}},
+    }))
+}
+
+pub fn node(at: usize) -> Value {
+    let name = format!("node-{at:06}");
+    let address = format!("10.{}.{}.{}", at >> 16, (at >> 8) & 255, at & 255);
+    json!({
+        "apiVersion": "v1", "kind": "Node",
+        "metadata": {
+            "name": name, "uid": format!("uid-{at}"), "resourceVersion": "1",
+            "labels": {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux"},
+        },
+        "status": {
+            "addresses": [{"type": "InternalIP", "address": address}],
+            "conditions": [{"type": "Ready", "status": "True"}],
+        },
+    })
+}
+
+fn state(nodes: usize) -> State {
+    let mut state = State::new(ClusterFacts {
+        name: "size".into(),
+        serving: Serving::Native,
+        felix_fields: Some([].into()),
+    });
+    for kind in hostguard::resource::Kind::ALL {
+        let objects = match kind {
+            hostguard::resource::Kind::Node => (0..nodes).map(node).collect(),
+            _ => Vec::new(),
+        };
+        state.listed(kind, objects).expect("made objects have names");
+    }
+    state
+}
+
+pub fn rows() -> Vec<Row> {
+    let plan = plan();
+    let mut first = None;
+    let mut rows = Vec::new();
+    for (size, goal) in SIZES {
+        let state = state(size);
+        let time = median(3, || {
+            let compiled = compile::compile(&plan, &state).expect("the plan fits");
+            let now = diff::diff(&compiled, &state, &Options::default());
+            let sequence = Sequence::of(&now.set).expect("all is readable");
+            let approved = sequence.approve(&now.set.digest()).expect("just made");
+            assert!(approved.steps().len() >= size);
+        });
+        let each = time.as_secs_f64() / size as f64;
+        let against_first = each / *first.get_or_insert(each);
+        rows.push(Row {
+            what: format!("engine without IO, {size} steps"),
+            hostguard: format!(
+                "{} ({:.1} µs a step, {against_first:.2} of the first)",
+                seconds(time),
+                each * 1e6
+            ),
+            other: None,
+            ratio: None,
+            goal,
+        });
+    }
+    rows
+}

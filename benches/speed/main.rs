@@ -1,0 +1,45 @@
+//! How fast and how large, in one table: against kubectl where kubectl does the same work.
+//!
+//! `make bench` runs all of it, `cargo bench -- engine start` parts of it. Nothing here is a test: figures depend on the
+//! machine, and no run fails for being slow.
+
+#[allow(dead_code)] // shared with the tests, which use the rest
+#[path = "../../tests/support"]
+mod support {
+    pub mod aggregated;
+    pub mod audit;
+    pub mod command;
+    pub mod control_plane;
+    pub mod fault_proxy;
+    pub mod kinds;
+    pub mod kubectl;
+    pub mod pieces;
+    pub mod plans;
+    pub mod rest;
+    pub mod script;
+    pub mod world;
+}
+
+mod engine;
+mod kubectl;
+mod measure;
+mod size;
+mod start;
+
+fn main() {
+    let asked: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    let parts: [(&str, fn() -> Vec<measure::Row>); 4] = [
+        ("start", start::rows),
+        ("engine", engine::rows),
+        ("kubectl", kubectl::rows),
+        ("size", size::rows),
+    ];
+    let mut rows = Vec::new();
+    for (name, part) in parts {
+        if asked.is_empty() || asked.iter().any(|one| one == name) {
+            eprintln!("{name} ...");
+            rows.extend(part());
+        }
+    }
+    print!("{}", measure::table(&rows));
+}
