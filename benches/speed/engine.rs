@@ -38,6 +38,7 @@ pub fn node(at: usize) -> Value {
 
 fn state(nodes: usize) -> State {
     let mut state = State::new(ClusterFacts {
+        snapshot: None,
         name: "size".into(),
         serving: Serving::Native,
         felix_fields: Some([].into()),
