@@ -26,9 +26,12 @@ mod measure;
 mod size;
 mod start;
 
+/// Measures, and gives the rows of the table.
+type Part = fn() -> Vec<measure::Row>;
+
 fn main() {
     let asked: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
-    let parts: [(&str, fn() -> Vec<measure::Row>); 4] = [
+    let parts: [(&str, Part); 4] = [
         ("start", start::rows),
         ("engine", engine::rows),
         ("kubectl", kubectl::rows),
