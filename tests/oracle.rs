@@ -695,10 +695,10 @@ impl<'a> Oracle<'a> {
         let terms = Self::terms(entity, namespaced);
         match &terms {
             Some(terms) if !self.in_set(terms, address) => return false,
-            None if !str_of(entity, "notSelector").is_empty() => {
-                if self.in_set(&[(false, str_of(entity, "notSelector").to_string())], address) {
-                    return false;
-                }
+            None if !str_of(entity, "notSelector").is_empty()
+                && self.in_set(&[(false, str_of(entity, "notSelector").to_string())], address) =>
+            {
+                return false;
             }
             _ => {}
         }
