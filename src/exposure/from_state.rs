@@ -76,8 +76,7 @@ impl<'a> Lists<'a> {
 
     fn extra<'b>(&mut self, kind: &str, list: Option<&'b Vec<Value>>) -> &'b [Value] {
         if list.is_none() {
-            let known = Kind::ALL.into_iter().find(|k| format!("{k:?}") == kind);
-            let why = known.and_then(|kind| self.state.list(kind).err().map(ToString::to_string));
+            let why = Kind::parse(kind).and_then(|kind| self.state.list(kind).err().map(ToString::to_string));
             self.unread
                 .insert(kind.to_string(), why.unwrap_or_else(|| "not read".to_string()));
         }

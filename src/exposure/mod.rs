@@ -31,6 +31,9 @@ mod targets;
 mod verdict;
 mod world;
 
+#[cfg(test)]
+mod tests;
+
 pub use answer::walk;
 pub use cells::Decision;
 pub use difference::{Answer, Exposure, From, Movement, Reach, Row, Subject, difference, exposure};

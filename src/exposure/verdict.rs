@@ -69,7 +69,7 @@ impl Direction {
     }
 }
 
-/// Kinds whose rules can decide; wider than [`Kind`], which lists what hostguard reads today.
+/// Kinds whose rules can decide; wider than [`Kind`], which lists what hostguard reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PolicyKind {
     GlobalNetworkPolicy,
@@ -106,7 +106,13 @@ impl PolicyName {
     pub fn key(&self) -> Option<Key> {
         match self.kind {
             PolicyKind::GlobalNetworkPolicy => Some(Key::cluster(Kind::GlobalNetworkPolicy, &self.name)),
-            _ => None,
+            PolicyKind::NetworkPolicy => Some(Key::namespaced(Kind::NetworkPolicy, &self.namespace, &self.name)),
+            PolicyKind::KubernetesNetworkPolicy => Some(Key::namespaced(
+                Kind::KubernetesNetworkPolicy,
+                &self.namespace,
+                &self.name,
+            )),
+            PolicyKind::StagedGlobalNetworkPolicy | PolicyKind::StagedNetworkPolicy | PolicyKind::Profile => None,
         }
     }
 }

@@ -34,7 +34,11 @@ fn an_object_with_equal_values_is_not_ours() {
     let before = tier(&server);
     let plan = plan_file("tiers: { security: { order: 500.0 } }");
     expect(&run(&server, &["apply", plan.path(), "--yes"]), 0, "Nothing to do");
-    expect(&run(&server, &["destroy", plan.path(), "--yes"]), 0, "Nothing to do");
+    expect(
+        &run(&server, &["destroy", plan.path(), "--yes"]),
+        0,
+        "Nothing to take back",
+    );
     assert_eq!(tier(&server), before, "not labelled, not written, not deleted");
 }
 
