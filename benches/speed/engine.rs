@@ -42,7 +42,6 @@ fn state(nodes: usize) -> State {
         name: "size".into(),
         serving: Serving::Native,
         felix_fields: Some([].into()),
-        snapshot: None,
     });
     for kind in hostguard::resource::Kind::ALL {
         let objects = match kind {
