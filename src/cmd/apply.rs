@@ -59,13 +59,15 @@ pub(super) async fn carry_out(
     if !doing.yes {
         ask(verb, &shown.prepared.difference.set, console)?;
         let state = shown.provider.read(&shown.scope).await?;
-        let prepared = shown.intent.prepare(&state, &shown.options)?;
+        let mut prepared = shown.intent.prepare(&state, &shown.options)?;
         if prepared.difference.set.digest() != digest || !prepared.difference.conflicts.is_empty() {
             return Err(Failure::from(stale(
                 &shown.prepared.difference.set,
                 &prepared.difference.set,
             )));
         }
+        // the same steps lead to the same exposure
+        prepared.exposure = std::mem::take(&mut shown.prepared.exposure);
         shown.prepared = prepared;
         shown.state = state;
     }

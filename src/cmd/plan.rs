@@ -74,7 +74,8 @@ pub(super) async fn show_intent(
     let state = provider.read(&scope).await?;
     let mut warned = BTreeSet::new();
     show_warnings(provider.as_ref(), &mut warned, console);
-    let prepared = intent.prepare(&state, &options)?;
+    let mut prepared = intent.prepare(&state, &options)?;
+    prepared.look(&state);
     let answer = prepared.answer(verb, &intent, &state);
     match output.format {
         Format::Text => console.answer(&render::text(&answer)),

@@ -29,7 +29,7 @@ pub(super) struct Prepared {
     pub lookups: BTreeMap<String, String>,
     pub compiled: Compiled,
     pub difference: Difference,
-    /// What changes of who can reach what once everything is done and settled.
+    /// What changes of who can reach what once everything is done and settled; see [`Prepared::look`].
     pub exposure: Vec<exposure::Row>,
     pub names: Names,
 }
@@ -69,7 +69,7 @@ impl Intent {
             );
             return Err(world(vec![error.fix(fix)]));
         }
-        let mut difference = diff::diff(&compiled, state, options);
+        let difference = diff::diff(&compiled, state, options);
         if let Some(size) = difference.record.too_large() {
             let message = format!(
                 "the record of plan {} would be {size} bytes, a ConfigMap holds one million",
@@ -79,15 +79,13 @@ impl Intent {
                 Error::failed(codes::INVENTORY_TOO_LARGE, message).fix("split the plan in two"),
             ]));
         }
-        let exposure = exposure_of(state, &difference);
-        difference.set.notes.extend(idle_policies(&plan, state, &difference));
         let names = names(&plan, &lookups);
         Ok(Prepared {
             plan,
             lookups,
             compiled,
             difference,
-            exposure,
+            exposure: Vec::new(),
             names,
         })
     }
@@ -102,7 +100,7 @@ fn exposure_of(state: &State, difference: &Difference) -> Vec<exposure::Row> {
 }
 
 /// More policies than this are not asked one by one.
-const ASKED: usize = 50;
+const ASKED: usize = 20;
 
 /// Policies of the plan that do nothing once everything is done.
 fn idle_policies(plan: &Plan, state: &State, difference: &Difference) -> Vec<Note> {
@@ -157,6 +155,14 @@ fn names(plan: &Plan, lookups: &BTreeMap<String, String>) -> Names {
 }
 
 impl Prepared {
+    /// Works out what the steps do to who can reach what. Only for what is shown: steps that are computed again while
+    /// they are made do without.
+    pub fn look(&mut self, state: &State) {
+        self.exposure = exposure_of(state, &self.difference);
+        let idle = idle_policies(&self.plan, state, &self.difference);
+        self.difference.set.notes.extend(idle);
+    }
+
     pub fn answer<'a>(&'a self, verb: &'static str, intent: &'a Intent, state: &'a State) -> Answer<'a> {
         let with_plan = matches!(intent, Intent::Plan(_));
         let record = self
