@@ -66,8 +66,13 @@ pub(super) async fn carry_out(
                 &prepared.difference.set,
             )));
         }
-        // the same steps lead to the same exposure
-        prepared.exposure = std::mem::take(&mut shown.prepared.exposure);
+        prepared.look(&state);
+        if prepared.reach() != shown.prepared.reach() {
+            let error = stale(&shown.prepared.difference.set, &prepared.difference.set);
+            return Err(Failure::from(
+                error.cause("the steps are the same, and who can reach what is not"),
+            ));
+        }
         shown.prepared = prepared;
         shown.state = state;
     }

@@ -8,7 +8,7 @@ use crate::changes::Note;
 use crate::compile::{self, Compiled};
 use crate::diff::{self, Difference};
 use crate::error::{Error, codes};
-use crate::exposure::{self, Idle, World};
+use crate::exposure::{self, Idle, Movement, Subject, Verdict, World};
 use crate::net::Cidr;
 use crate::plan::{InputValue, Plan};
 use crate::render::Answer;
@@ -91,6 +91,9 @@ impl Intent {
     }
 }
 
+/// A row of exposure as far as it was approved: nodes and verdicts, not what explains them.
+type Reached<'a> = (Movement, &'a Subject, Vec<&'a String>, Option<Verdict>, Option<Verdict>);
+
 /// The world as it is beside the world that the steps and then controllers make of it.
 fn exposure_of(state: &State, difference: &Difference) -> Vec<exposure::Row> {
     if difference.set.steps.is_empty() {
@@ -161,6 +164,23 @@ impl Prepared {
         self.exposure = exposure_of(state, &self.difference);
         let idle = idle_policies(&self.plan, state, &self.difference);
         self.difference.set.notes.extend(idle);
+    }
+
+    /// The verdicts that were shown, without what only explains them: a pod that moves to another node is no change of
+    /// what was approved.
+    pub fn reach(&self) -> Vec<Reached<'_>> {
+        let verdict = |side: &Option<exposure::Answer>| side.as_ref().map(|answer| answer.verdict);
+        let rows = self.exposure.iter();
+        rows.map(|row| {
+            (
+                row.movement,
+                &row.subject,
+                row.nodes.keys().collect(),
+                verdict(&row.before),
+                verdict(&row.after),
+            )
+        })
+        .collect()
     }
 
     pub fn answer<'a>(&'a self, verb: &'static str, intent: &'a Intent, state: &'a State) -> Answer<'a> {

@@ -20,8 +20,8 @@ pub(super) type Place = (String, IpAddr);
 pub(super) type Answers = (Option<Answer>, Option<Answer>);
 
 /// Answers, their decisions by place in the two worlds.
-type Found = (Option<Raw>, Option<Raw>);
-type Raw = (Verdict, Option<(Hook, Why)>);
+pub(super) type Found = (Option<Raw>, Option<Raw>);
+pub(super) type Raw = (Verdict, Option<(Hook, Why)>);
 
 /// Places that are in one class before and in one after.
 pub(super) struct Pair {
@@ -93,7 +93,7 @@ impl<'w> Sides<'w> {
     }
 
     /// What is found before and after.
-    pub fn compare(&self, pair: &Pair, only: Option<&Ports>) -> Vec<(Subject, Answers)> {
+    pub fn compare(&self, pair: &Pair, only: Option<&Ports>) -> Vec<(Subject, Found)> {
         self.compare_from(From::Outside, [Some(Client::Outside); 2], pair, only)
     }
 
@@ -104,7 +104,7 @@ impl<'w> Sides<'w> {
         clients: [Option<Client>; 2],
         pair: &Pair,
         only: Option<&Ports>,
-    ) -> Vec<(Subject, Answers)> {
+    ) -> Vec<(Subject, Found)> {
         if only.is_some_and(BTreeMap::is_empty) {
             return Vec::new();
         }
@@ -115,25 +115,30 @@ impl<'w> Sides<'w> {
         let old = cells(&self.before.1, clients[0], pair.before);
         let new = cells(&self.after.1, clients[1], pair.after);
         let family = Family::of(pair.places[0].1);
-        let row =
-            |((protocol, service, sources, found), ports): ((Protocol, Option<String>, AddressSet, Found), PortSet)| {
-                let subject = Subject {
-                    from,
-                    family,
-                    protocol,
-                    ports,
-                    service,
-                    sources,
-                };
-                let words = |world: &World, raw: Option<Raw>| {
-                    raw.map(|(verdict, decision)| Answer {
-                        verdict,
-                        decision: decision.map(|decision| world.decision(decision)),
-                    })
-                };
-                (subject, (words(self.before.0, found.0), words(self.after.0, found.1)))
+        let row = |((protocol, service, sources, found), ports): (Piece, PortSet)| {
+            let subject = Subject {
+                from,
+                family,
+                protocol,
+                ports,
+                service,
+                sources,
             };
+            (subject, found)
+        };
         cut(&old, &new).into_iter().map(row).collect()
+    }
+
+    /// What was found, in words.
+    pub fn answers(&self, found: &Found) -> Answers {
+        let words = |world: &World, raw: Raw| Answer {
+            verdict: raw.0,
+            decision: raw.1.map(|decision| world.decision(decision)),
+        };
+        (
+            found.0.map(|raw| words(self.before.0, raw)),
+            found.1.map(|raw| words(self.after.0, raw)),
+        )
     }
 }
 

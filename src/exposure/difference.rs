@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::cells::{Cell, Client, Decision, Ports, Prober, Region, echo};
-use super::compare::{Answers, Pair, Place, Sides};
+use super::compare::{Found, Pair, Place, Sides};
 use super::targets::Target;
 use super::verdict::{Origin, Packet, Verdict};
 use super::world::World;
@@ -134,23 +134,21 @@ pub fn exposure(world: &World) -> Exposure {
 pub fn difference(before: &World, after: &World) -> Vec<Row> {
     let sides = Sides::new(before, after);
     let outside = sides.outside();
-    let mut rows: Rows<Answers> = Rows::default();
+    let mut all: Vec<(Subject, Found, &Pair)> = Vec::new();
     let mut moved: Ports = Ports::new();
-    let mut add = |pair: &Pair, only: Option<&Ports>, moved: Option<&mut Ports>| {
+    let mut add = |pair, only: Option<&Ports>, moved: Option<&mut Ports>| {
         let found = sides.compare(pair, only);
-        let found = found
+        let found: Vec<(Subject, Found)> = found
             .into_iter()
-            .filter(|(s, _)| s.sources.first_common(&outside).is_some());
-        let found: Vec<(Subject, Answers)> = found.collect();
+            .filter(|(s, _)| s.sources.first_common(&outside).is_some())
+            .collect();
         if let Some(moved) = moved {
-            for (subject, _) in found.iter().filter(|(_, answers)| movement(answers) != Movement::Stays) {
+            for (subject, _) in found.iter().filter(|(_, found)| movement(found) != Movement::Stays) {
                 let entry = moved.entry(subject.protocol).or_insert_with(PortSet::empty);
                 *entry = entry.union(&subject.ports);
             }
         }
-        for (subject, answers) in found {
-            rows.add(subject, answers, nodes_of(&pair.places));
-        }
+        all.extend(found.into_iter().map(|(subject, found)| (subject, found, pair)));
     };
     let translated = sides.translated_ports();
     let (same, other): (Vec<&Pair>, Vec<&Pair>) = sides.pairs.iter().partition(|pair| sides.same_on_arrival(pair));
@@ -171,31 +169,48 @@ pub fn difference(before: &World, after: &World) -> Vec<Row> {
     for pair in &same {
         add(pair, Some(&rest), None);
     }
-    let rows = rows.0.into_iter().filter_map(|((subject, answers), nodes)| {
-        let movement = movement(&answers);
-        let subject = match movement {
-            Movement::Stays => within(subject, &moved)?,
-            _ => subject,
-        };
-        let witness = witness(&subject, &nodes, &outside);
-        let (before, after) = answers;
-        Some(Row {
+    let row = |(((subject, found), nodes), ports): (((Subject, Found), Nodes), PortSet)| {
+        let subject = Subject { ports, ..subject };
+        let (before, after) = sides.answers(&found);
+        Row {
+            movement: movement(&found),
+            witness: witness(&subject, &nodes, &outside),
             subject,
             nodes,
-            movement,
             before,
             after,
-            witness,
-        })
-    });
-    let mut rows: Vec<Row> = rows.collect();
+        }
+    };
+    let mut rows: Vec<Row> = put_together(all, &moved).into_iter().map(row).collect();
     rows.sort_by(|a, b| (a.movement, &a.subject, &a.nodes).cmp(&(b.movement, &b.subject, &b.nodes)));
     rows
 }
 
-pub(super) fn movement(answers: &Answers) -> Movement {
-    let verdict = |answer: &Option<Answer>| answer.as_ref().map(|answer| answer.verdict);
-    Movement::of(verdict(&answers.0), verdict(&answers.1))
+/// What is the same of several pairs, and then on several ports, is one row. The ports of the keys are left out.
+fn put_together(all: Vec<(Subject, Found, &Pair)>, moved: &Ports) -> BTreeMap<((Subject, Found), Nodes), PortSet> {
+    let mut by_nodes: BTreeMap<(Subject, Found), Nodes> = BTreeMap::new();
+    for (subject, found, pair) in all {
+        let subject = match movement(&found) {
+            Movement::Stays => within(subject, moved),
+            _ => Some(subject),
+        };
+        let Some(subject) = subject else { continue };
+        let nodes = by_nodes.entry((subject, found)).or_default();
+        for (node, address) in &pair.places {
+            nodes.entry(node.clone()).or_default().insert(*address);
+        }
+    }
+    let mut by_ports: BTreeMap<((Subject, Found), Nodes), PortSet> = BTreeMap::new();
+    for ((mut subject, found), nodes) in by_nodes {
+        let ports = std::mem::replace(&mut subject.ports, PortSet::empty());
+        let entry = by_ports.entry(((subject, found), nodes)).or_insert_with(PortSet::empty);
+        *entry = entry.union(&ports);
+    }
+    by_ports
+}
+
+pub(super) fn movement(found: &Found) -> Movement {
+    Movement::of(found.0.map(|raw| raw.0), found.1.map(|raw| raw.0))
 }
 
 /// The subject on these ports only, if it has any of them.

@@ -144,10 +144,11 @@ pub fn difference_inside(before: &World, after: &World) -> Vec<Row> {
                 _ => continue,
             };
             let from = sender.from(same);
-            for (mut subject, answers) in sides.compare_from(from, client, &one, None) {
-                if movement(&answers) == Movement::Stays {
+            for (mut subject, found) in sides.compare_from(from, client, &one, None) {
+                if movement(&found) == Movement::Stays {
                     continue;
                 }
+                let answers = sides.answers(&found);
                 let members: Vec<Client> = senders.iter().filter_map(|names| client_named(world, names)).collect();
                 subject.sources = match (sender, same) {
                     (Client::Node(_), true) => AddressSet::from_addresses(pair.places.iter().map(|(_, a)| *a)),
@@ -166,7 +167,10 @@ pub fn difference_inside(before: &World, after: &World) -> Vec<Row> {
         let witness = witnesses.remove(&key).expect("each row has a witness");
         let (subject, answers) = key;
         Row {
-            movement: movement(&answers),
+            movement: Movement::of(
+                answers.0.as_ref().map(|answer| answer.verdict),
+                answers.1.as_ref().map(|answer| answer.verdict),
+            ),
             subject,
             nodes,
             before: answers.0,
