@@ -102,26 +102,33 @@ pub(super) const USUAL_SOURCE_PORT: u16 = 40000;
 /// The verdict that several ends of the same packet come to. The number with an end is what the client chose.
 pub(super) fn summary<'a>(ends: impl Iterator<Item = (usize, &'a End)>) -> Verdict {
     // What may be otherwise: per endpoint of a Service, all ends must agree to be known.
-    let mut choices: BTreeMap<usize, BTreeMap<Option<(usize, usize)>, Verdict>> = BTreeMap::new();
+    let mut choices: BTreeMap<usize, BTreeMap<&[usize], ByBackend>> = BTreeMap::new();
     for (choice, end) in ends {
-        let by_backend = choices.entry(choice).or_default();
+        let by_backend = choices.entry(choice).or_default().entry(&end.supposed).or_default();
         by_backend
             .entry(end.backend)
             .and_modify(|verdict| *verdict = if_either(*verdict, end.verdict))
             .or_insert(end.verdict);
     }
-    let of_choice = |mut by_backend: BTreeMap<Option<(usize, usize)>, Verdict>| {
-        // An end before the choice of an endpoint is one of all of them.
-        let before = by_backend.remove(&None);
-        let chosen = by_backend.into_values().reduce(some_of);
-        match (before, chosen) {
-            (Some(before), Some(chosen)) => if_either(before, chosen),
-            (Some(verdict), None) | (None, Some(verdict)) => verdict,
-            (None, None) => Verdict::Unknown,
-        }
+    let of_choice = |suppositions: BTreeMap<&[usize], ByBackend>| {
+        let verdicts = suppositions.into_values().map(of_backends);
+        verdicts.reduce(if_either).unwrap_or(Verdict::Unknown)
     };
     let verdicts = choices.into_values().map(of_choice);
     verdicts.reduce(some_of).unwrap_or(Verdict::Unknown)
+}
+
+type ByBackend = BTreeMap<Option<(usize, usize)>, Verdict>;
+
+fn of_backends(mut by_backend: ByBackend) -> Verdict {
+    // An end before the choice of an endpoint is one of all of them.
+    let before = by_backend.remove(&None);
+    let chosen = by_backend.into_values().reduce(some_of);
+    match (before, chosen) {
+        (Some(before), Some(chosen)) => if_either(before, chosen),
+        (Some(verdict), None) | (None, Some(verdict)) => verdict,
+        (None, None) => Verdict::Unknown,
+    }
 }
 
 /// One of the two holds, and which is not known.

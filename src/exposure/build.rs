@@ -94,13 +94,6 @@ impl World {
         let (tiers, policies, subjects) = policies(&objects, tiers, &mut reader);
         let mut sorter = Sorter::new(&policies, &tiers, &subjects);
 
-        let configurations: Vec<&Value> = objects.of("FelixConfiguration").iter().collect();
-        let configurations = Configurations::new(
-            &configurations,
-            facts.environment.as_ref(),
-            facts.dataplane,
-            !facts.unread.contains_key("FelixConfiguration"),
-        );
         let mut sorted: Vec<&NodeFacts> = facts.nodes.iter().collect();
         sorted.sort_by(|a, b| a.name.cmp(&b.name));
         let names: Vec<&str> = sorted.iter().map(|node| node.name.as_str()).collect();
@@ -118,12 +111,7 @@ impl World {
             services: facts.services.clone(),
             profiles,
             pools: pools(&objects),
-            pod_ranges: facts.pod_ranges.clone().or_else(|| {
-                let pods = facts.pods.as_ref()?;
-                Some(AddressSet::from_addresses(
-                    pods.iter().flat_map(|p| p.addresses.iter().copied()),
-                ))
-            }),
+            pod_ranges: pod_ranges(facts),
             unread: unread(facts),
             environment_read: facts.environment.is_some(),
             stages: Vec::new(),
@@ -157,17 +145,34 @@ impl World {
         }
         world.stages = sorter.stages;
         world.applied = applied.list();
-        let mut settings = BTreeMap::new();
-        for (index, node) in sorted.iter().enumerate() {
-            let felix = settings.entry(configurations.of(node));
-            let felix = Rc::clone(felix.or_insert_with_key(|felix| Rc::new(felix.clone())));
-            let node = self::node(&world, node, felix, owned.remove(&index).unwrap_or_default());
-            world.nodes.push(node);
-        }
+        world.add_nodes(facts, &objects, &sorted, owned);
         world.policies = policies;
         world.tiers = tiers;
         world.locate();
         world
+    }
+
+    fn add_nodes(
+        &mut self,
+        facts: &Facts,
+        objects: &Objects,
+        sorted: &[&NodeFacts],
+        mut owned: BTreeMap<usize, Vec<usize>>,
+    ) {
+        let configurations: Vec<&Value> = objects.of("FelixConfiguration").iter().collect();
+        let configurations = Configurations::new(
+            &configurations,
+            facts.environment.as_ref(),
+            facts.dataplane,
+            !facts.unread.contains_key("FelixConfiguration"),
+        );
+        let mut settings = BTreeMap::new();
+        for (index, node) in sorted.iter().enumerate() {
+            let felix = settings.entry(configurations.of(node));
+            let felix = Rc::clone(felix.or_insert_with_key(|felix| Rc::new(felix.clone())));
+            let node = self::node(self, node, felix, owned.remove(&index).unwrap_or_default());
+            self.nodes.push(node);
+        }
     }
 
     /// Remembers where each address is: a node's before a pod's.
@@ -183,6 +188,17 @@ impl World {
             }
         }
     }
+}
+
+/// What kube-proxy takes for pods' addresses; where it is not known, those that pods have.
+fn pod_ranges(facts: &Facts) -> Option<AddressSet> {
+    let own = || {
+        let pods = facts.pods.as_ref()?.iter();
+        Some(AddressSet::from_addresses(
+            pods.flat_map(|p| p.addresses.iter().copied()),
+        ))
+    };
+    facts.pod_ranges.clone().or_else(own)
 }
 
 /// Kinds that were not read, lists that are missing among them.

@@ -133,10 +133,13 @@ impl Walker<'_> {
         };
         let plain = header.sources.minus(&nat);
         let own = self.world.own_addresses(node, out, family);
-        let replaced = |sources: &AddressSet| {
+        let replaced = |sources: &AddressSet, sure: bool| {
             let mut parts = Vec::new();
-            for address in &own {
+            for (number, address) in own.iter().enumerate() {
                 let mut part = walking.part(sources.clone());
+                if own.len() > 1 || !sure {
+                    part.flow.supposed.push(number);
+                }
                 part.flow.header.sources = AddressSet::from_addresses([*address]);
                 part.flow.outside = false;
                 part.flow.replaced = true;
@@ -146,14 +149,18 @@ impl Walker<'_> {
         };
         let mut parts = Vec::new();
         if !nat.is_empty() {
-            parts.extend(replaced(&nat));
+            parts.extend(replaced(&nat, true));
         }
         if !plain.is_empty() {
             // Without the pools it is not known whether pods' packets keep their source.
             if !to_pool && self.world.unread("IPPool").is_some() && self.is_from_pod(node, &walking) {
-                parts.extend(replaced(&plain));
+                parts.extend(replaced(&plain, false));
+                let mut part = walking.part(plain);
+                part.flow.supposed.push(own.len());
+                parts.push(part);
+            } else {
+                parts.push(walking.part(plain));
             }
-            parts.push(walking.part(plain));
         }
         parts
     }

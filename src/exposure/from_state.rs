@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::facts::{Facts, NodeFacts};
+use super::facts::{Facts, NodeFacts, ServiceFacts};
 use super::kubernetes;
 use super::world::World;
 use crate::net::{AddressSet, Cidr};
@@ -124,25 +124,10 @@ fn facts(state: &State, context: &Context) -> Facts {
         lists.extra("Pod", None);
     }
 
-    let slices = context.endpoint_slices.as_ref().map(|slices| {
-        let mut by_service: BTreeMap<(&str, &str), Vec<&Value>> = BTreeMap::new();
-        for slice in slices {
-            by_service.entry(kubernetes::service_of(slice)).or_default().push(slice);
-        }
-        by_service
-    });
-    let services = lists.of(Kind::Service).map(|services| {
-        let of = |service: &&Value| {
-            let at = |pointer: &str| service.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-            let key = (at("/metadata/namespace"), at("/metadata/name"));
-            let slices = slices
-                .as_ref()
-                .map(|slices| slices.get(&key).map_or(&[][..], Vec::as_slice));
-            kubernetes::services(service, slices)
-        };
-        services.iter().flat_map(of).collect()
-    });
-    if slices.is_none() {
+    let services = lists
+        .of(Kind::Service)
+        .map(|services| self::services(&services, context));
+    if context.endpoint_slices.is_none() {
         lists.extra("EndpointSlice", None);
     }
     Facts {
@@ -158,6 +143,25 @@ fn facts(state: &State, context: &Context) -> Facts {
         dataplane: None,
         environment: environment(state),
     }
+}
+
+fn services(services: &[&Value], context: &Context) -> Vec<ServiceFacts> {
+    let slices = context.endpoint_slices.as_ref().map(|slices| {
+        let mut by_service: BTreeMap<(&str, &str), Vec<&Value>> = BTreeMap::new();
+        for slice in slices {
+            by_service.entry(kubernetes::service_of(slice)).or_default().push(slice);
+        }
+        by_service
+    });
+    let of = |service: &&Value| {
+        let at = |pointer: &str| service.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        let key = (at("/metadata/namespace"), at("/metadata/name"));
+        let slices = slices
+            .as_ref()
+            .map(|slices| slices.get(&key).map_or(&[][..], Vec::as_slice));
+        kubernetes::services(service, slices)
+    };
+    services.iter().flat_map(of).collect()
 }
 
 fn of_kind(object: &Value, kind: &str) -> Value {

@@ -33,6 +33,8 @@ pub(super) struct Flow {
     pub masqueraded: bool,
     /// The source is another than it began with.
     pub replaced: bool,
+    /// Which of several possible sources it was given, where that is not known.
+    pub supposed: Vec<usize>,
     /// Sources are not pods' addresses, whatever they look like.
     pub outside: bool,
     /// Service and endpoint, by place.
@@ -70,6 +72,7 @@ pub(super) struct End {
     pub steps: Vec<Step>,
     pub host: Option<usize>,
     pub backend: Option<(usize, usize)>,
+    pub supposed: Vec<usize>,
     pub legs: Vec<Leg>,
 }
 
@@ -111,6 +114,7 @@ impl Walking {
                 translated: false,
                 masqueraded: false,
                 replaced: false,
+                supposed: Vec::new(),
                 outside: false,
                 backend: None,
                 steps: Vec::new(),
@@ -203,6 +207,7 @@ impl<'w> Walker<'w> {
             steps: walking.flow.steps,
             host: walking.flow.host,
             backend: walking.flow.backend,
+            supposed: walking.flow.supposed,
             legs: walking.flow.legs,
         });
     }
@@ -322,7 +327,10 @@ impl<'w> Walker<'w> {
 
     fn raw_prerouting(&mut self, at: At, walking: Walking) {
         let here = (at.node, Hook::RawPrerouting);
-        let untracked = at.named.filter(|e| !self.world.stages(*e).untracked.is_empty());
+        let unread = self.world.unread("GlobalNetworkPolicy").is_some();
+        let untracked = at
+            .named
+            .filter(|e| unread || !self.world.stages(*e).untracked.is_empty());
         if untracked.is_none() {
             return self.mangle_prerouting(at, walking);
         }
@@ -340,7 +348,8 @@ impl<'w> Walker<'w> {
         if walking.flow.accepted {
             return self.nat_prerouting(at, walking);
         }
-        let has = |e: &usize| !self.world.stages(*e).pre_dnat.is_empty();
+        let unread = self.world.unread("GlobalNetworkPolicy").is_some();
+        let has = |e: &usize| unread || !self.world.stages(*e).pre_dnat.is_empty();
         // An endpoint without pre-DNAT policy does not shield its interface from `*`.
         let endpoint = at.named.filter(has).or_else(|| self.star(at.node).filter(has));
         let here = (at.node, Hook::ManglePrerouting);
