@@ -8,7 +8,7 @@ use crate::changes::Note;
 use crate::compile::{self, Compiled};
 use crate::diff::{self, Difference};
 use crate::error::{Error, codes};
-use crate::exposure::{self, Idle, Movement, Subject, Verdict, World};
+use crate::exposure::{self, Assumption, Idle, Movement, Subject, Verdict, World};
 use crate::net::Cidr;
 use crate::plan::{InputValue, Plan};
 use crate::render::Answer;
@@ -32,6 +32,8 @@ pub(super) struct Prepared {
     /// What changes of who can reach what once everything is done and settled; see [`Prepared::look`].
     pub exposure: Vec<exposure::Row>,
     pub names: Names,
+    /// What the exposure takes for granted.
+    pub assumptions: Vec<Assumption>,
 }
 
 impl Intent {
@@ -86,6 +88,7 @@ impl Intent {
             compiled,
             difference,
             exposure: Vec::new(),
+            assumptions: Vec::new(),
             names,
         })
     }
@@ -162,6 +165,7 @@ impl Prepared {
     /// they are made do without.
     pub fn look(&mut self, state: &State) {
         self.exposure = exposure_of(state, &self.difference);
+        self.assumptions = World::of_state(state).assumptions();
         let idle = idle_policies(&self.plan, state, &self.difference);
         self.difference.set.notes.extend(idle);
     }
@@ -204,6 +208,7 @@ impl Prepared {
             set: &self.difference.set,
             exposure: &self.exposure,
             names: &self.names,
+            assumptions: &self.assumptions,
             conflicts: &self.difference.conflicts,
             record,
             report: None,

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use super::text::wrap;
 use crate::escape::escape;
-use crate::exposure::{Answer, By, Exposure, Movement, Row, Ruling, Subject, Verdict, Walk};
+use crate::exposure::{Answer, Assumption, By, Exposure, Movement, Row, Ruling, Subject, Verdict, Walk};
 use crate::net::{AddressSet, Cidr, Family, Protocol};
 
 /// More networks than this are counted.
@@ -46,6 +46,16 @@ pub fn difference(rows: &[Row], names: &Names) -> String {
         detail(&mut out, &text);
     }
     out
+}
+
+/// What answers take for granted, in one sentence.
+pub fn assumed(assumptions: &[Assumption]) -> String {
+    let words = assumptions.iter().map(|assumption| match assumption {
+        Assumption::FirewallInFront => "nothing in front of the nodes blocks it",
+        Assumption::NodeFirewall => "the node's own firewall lets through what Calico leaves to it",
+        Assumption::Environment => "calico-node's environment overrides nothing",
+    });
+    format!("assumed: {}", words.collect::<Vec<_>>().join("; "))
 }
 
 /// Everything that can be reached, and everything that is blocked.

@@ -57,6 +57,7 @@ pub fn json(answer: &Answer) -> String {
         "steps": answer.set.steps.iter().map(|step| self::step(step, answer)).collect::<Vec<_>>(),
         "unreadable": unreadable.collect::<Vec<_>>(),
         "conflicts": answer.conflicts.iter().map(|error| error_value(error, &place)).collect::<Vec<_>>(),
+        "assumed": exposure::assumed(answer.assumptions),
         "exposure": answer.exposure.iter().map(|row| exposure_row(row, answer)).collect::<Vec<_>>(),
         "findings": findings.collect::<Vec<_>>(),
         "notes": notes.collect::<Vec<_>>(),

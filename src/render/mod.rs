@@ -36,6 +36,7 @@ pub struct Answer<'a> {
     /// What changes of who can reach what, and names for addresses in it.
     pub exposure: &'a [crate::exposure::Row],
     pub names: &'a exposure::Names,
+    pub assumptions: &'a [crate::exposure::Assumption],
     pub conflicts: &'a [Error],
     /// The inventory's key, when it has to be written.
     pub record: Option<String>,

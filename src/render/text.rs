@@ -146,7 +146,11 @@ fn exposure_changes(out: &mut String, answer: &Answer) {
     let rows = exposure::difference(answer.exposure, answer.names);
     let moves = answer.exposure.iter().any(|row| row.movement != Movement::Stays);
     if moves {
-        let _ = writeln!(out, "Exposure, before -> after (sources outside the cluster)\n{rows}");
+        let _ = write!(out, "Exposure, before -> after (sources outside the cluster)\n{rows}");
+        for (i, line) in wrap(&exposure::assumed(answer.assumptions), 74).iter().enumerate() {
+            let _ = writeln!(out, "  {}{line}", if i > 0 { "  " } else { "" });
+        }
+        out.push('\n');
     } else {
         let _ = writeln!(
             out,
