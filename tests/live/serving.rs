@@ -11,13 +11,12 @@ use hostguard::provider::{Provider, Why};
 use hostguard::resource::{Key, Kind, Origin};
 use serde_json::json;
 
-use super::workshop::{content, shop};
+use super::workshop::{content, controller, shop};
 use crate::support::aggregated::Aggregated;
 use crate::support::cluster::{hostguard_on, plan_file};
 use crate::support::control_plane::Identity;
 use crate::support::fault_proxy::FaultProxy;
 use crate::support::faulty::run;
-use crate::support::host_endpoint_controller::{Environment, HostEndpointController};
 use crate::support::kinds::calico;
 use crate::support::live::{eventually, live};
 
@@ -27,7 +26,7 @@ const EKS: [&str; 3] = ["plans/eks-nodeport.yaml", "--set", "trusted=203.0.113.7
 fn behind_an_aggregated_server_there_is_nothing_to_do_after_an_apply() {
     let Some(server) = live!() else { return };
     shop(&server);
-    let _controller = HostEndpointController::start(&server, Environment::default());
+    let _controller = controller(&server);
     let before = content(&server);
     let proxy = FaultProxy::before(&server);
     proxy.aggregated(Aggregated::default());

@@ -32,7 +32,7 @@ pub fn shop(server: &ControlPlane) {
 }
 
 /// The player of Calico's controller, once it has reported its configuration.
-fn controller(server: &ControlPlane) -> HostEndpointController {
+pub fn controller(server: &ControlPlane) -> HostEndpointController {
     let controller = HostEndpointController::start(server, Environment::default());
     let config = calico("kubecontrollersconfigurations", "default");
     eventually(
