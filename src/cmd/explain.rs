@@ -5,6 +5,7 @@ use crate::calico::RULES;
 use crate::cli::Explain;
 use crate::error::{Error, codes};
 use crate::plan;
+use crate::render;
 
 const WIDTH: usize = 80;
 
@@ -67,17 +68,5 @@ fn field(what: &str) -> Result<String, Failure> {
 }
 
 fn wrapped(text: &str) -> String {
-    let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
-        let last = lines.last_mut().expect("starts with one");
-        if !last.is_empty() && last.chars().count() + 1 + word.chars().count() > WIDTH {
-            lines.push(word.to_string());
-        } else {
-            if !last.is_empty() {
-                last.push(' ');
-            }
-            last.push_str(word);
-        }
-    }
-    format!("{}\n", lines.join("\n"))
+    format!("{}\n", render::wrap(text, WIDTH).join("\n"))
 }

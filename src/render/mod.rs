@@ -15,7 +15,7 @@ use crate::source::Source;
 use crate::state::ClusterFacts;
 
 pub use json::{ANSWER_SCHEMA, diagnostics_json, error_json, json};
-pub use text::{event, report, text};
+pub use text::{event, report, text, wrap};
 
 /// Everything there is to say about a plan and a cluster.
 pub struct Answer<'a> {

@@ -174,7 +174,7 @@ fn section(out: &mut String, heading: &str, lines: &[String]) {
 }
 
 /// Breaks at spaces; a word longer than the width stays whole.
-pub(super) fn wrap(line: &str, width: usize) -> Vec<String> {
+pub fn wrap(line: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in line.split(' ') {
         let last = lines.last_mut().expect("starts with one");
