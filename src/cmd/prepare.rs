@@ -97,19 +97,11 @@ impl Intent {
 /// A row of exposure as far as it was approved: nodes and verdicts, not what explains them.
 type Reached<'a> = (Movement, &'a Subject, Vec<&'a String>, Option<Verdict>, Option<Verdict>);
 
-/// The world as it is beside the world that the steps and then controllers make of it.
-fn exposure_of(state: &State, difference: &Difference) -> Vec<exposure::Row> {
-    if difference.set.steps.is_empty() {
-        return Vec::new();
-    }
-    exposure::difference(&World::of_state(state), &World::of_state(&predicted(state, difference)))
-}
-
 /// More policies than this are not asked one by one.
 const ASKED: usize = 20;
 
 /// Policies of the plan that do nothing once everything is done.
-fn idle_policies(plan: &Plan, state: &State, difference: &Difference) -> Vec<Note> {
+fn idle_policies(plan: &Plan, state: &State, world: &World) -> Vec<Note> {
     let policies: Vec<Key> = plan
         .policies
         .keys()
@@ -128,10 +120,7 @@ fn idle_policies(plan: &Plan, state: &State, difference: &Difference) -> Vec<Not
             text: format!("does nothing [{}]: {why}", codes::NO_EFFECT),
         }
     };
-    exposure::idle(&predicted(state, difference), &policies)
-        .into_iter()
-        .map(note)
-        .collect()
+    exposure::idle(state, world, &policies).into_iter().map(note).collect()
 }
 
 /// What the steps, and then controllers, make of a state.
@@ -164,9 +153,14 @@ impl Prepared {
     /// Works out what the steps do to who can reach what. Only for what is shown: steps that are computed again while
     /// they are made do without.
     pub fn look(&mut self, state: &State) {
-        self.exposure = exposure_of(state, &self.difference);
-        self.assumptions = World::of_state(state).assumptions();
-        let idle = idle_policies(&self.plan, state, &self.difference);
+        let world = World::of_state(state);
+        self.assumptions = world.assumptions();
+        let after = predicted(state, &self.difference);
+        let world_after = World::of_state(&after);
+        if !self.difference.set.steps.is_empty() {
+            self.exposure = exposure::difference(&world, &world_after);
+        }
+        let idle = idle_policies(&self.plan, &after, &world_after);
         self.difference.set.notes.extend(idle);
     }
 

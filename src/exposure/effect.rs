@@ -15,10 +15,9 @@ pub enum Idle {
     ChangesNothing,
 }
 
-/// Those of these policies that do nothing in a state, for sources outside the cluster. Where an answer is unknown with
+/// Those of these policies that do nothing in a state, whose world is `with`, for sources outside the cluster. Where an answer is unknown with
 /// the policy, it is not said to do nothing.
-pub fn idle(state: &State, policies: &[Key]) -> Vec<(Key, Idle)> {
-    let with = World::of_state(state);
+pub fn idle(state: &State, with: &World, policies: &[Key]) -> Vec<(Key, Idle)> {
     let mut idle = Vec::new();
     for key in policies {
         let Some(policy) = state.present(key) else { continue };
@@ -30,7 +29,7 @@ pub fn idle(state: &State, policies: &[Key]) -> Vec<(Key, Idle)> {
             idle.push((key.clone(), Idle::SelectsNothing));
             continue;
         }
-        let rows = difference(&World::of_state(&state.without(key)), &with);
+        let rows = difference(&World::of_state(&state.without(key)), with);
         if rows.iter().all(|row| row.movement == Movement::Stays) {
             idle.push((key.clone(), Idle::ChangesNothing));
         }
