@@ -14,6 +14,16 @@ use crate::support::world::Node;
 
 const EVERY_NODE: &str = "nodes: { guarded: { all: true, labels: { host-end-point: test } } }";
 
+/// What is told up to these words, or up to the end.
+fn read_until(stderr: &mut impl Read, words: &str) -> String {
+    let mut told = String::new();
+    let mut byte = [0];
+    while !told.ends_with(words) && stderr.read(&mut byte).expect("a pipe can be read") == 1 {
+        told.push(char::from(byte[0]));
+    }
+    told
+}
+
 /// Runs apply at a terminal; `meanwhile` happens between the question and the answer.
 fn answer(server: &ControlPlane, plan: &str, meanwhile: impl FnOnce(), answer: &str) -> (i32, String) {
     let (mut ours, theirs) = terminal();
@@ -25,11 +35,7 @@ fn answer(server: &ControlPlane, plan: &str, meanwhile: impl FnOnce(), answer: &
         .spawn()
         .expect("it starts");
     let mut stderr = child.stderr.take().expect("a pipe");
-    let mut told = String::new();
-    let mut byte = [0];
-    while !told.ends_with("is a yes: ") && stderr.read(&mut byte).expect("a pipe can be read") == 1 {
-        told.push(char::from(byte[0]));
-    }
+    let mut told = read_until(&mut stderr, "is a yes: ");
     assert!(told.ends_with("is a yes: "), "no question: {told}");
     meanwhile();
     ours.write_all(answer.as_bytes()).expect("a terminal can be written");
@@ -102,11 +108,7 @@ fn interrupted_it_reports_and_a_second_apply_goes_on() {
         .spawn()
         .expect("it starts");
     let mut stderr = child.stderr.take().expect("a pipe");
-    let mut told = String::new();
-    let mut byte = [0];
-    while !told.contains("waiting for Calico") && stderr.read(&mut byte).expect("a pipe can be read") == 1 {
-        told.push(char::from(byte[0]));
-    }
+    let mut told = read_until(&mut stderr, "waiting for Calico");
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("our own child");
     stderr.read_to_string(&mut told).expect("text");
