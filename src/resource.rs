@@ -59,6 +59,18 @@ impl Api {
     }
 }
 
+/// What only a server writes into `metadata`; a create that brings it is refused.
+pub const SET_BY_SERVER: [&str; 8] = [
+    "creationTimestamp",
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
+    "generation",
+    "managedFields",
+    "resourceVersion",
+    "selfLink",
+    "uid",
+];
+
 /// Calico's API group in the version hostguard uses, aggregated or native.
 pub const CALICO_GROUP: &str = "projectcalico.org";
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::calico::{self, Gates, Level};
 use crate::changes::Finding;
-use crate::resource::Kind;
+use crate::resource::{Kind, SET_BY_SERVER};
 use crate::state::State;
 
 /// Kinds whose objects are looked at.
@@ -17,18 +17,6 @@ const LOOKED_AT: [Kind; 6] = [
     Kind::GlobalNetworkSet,
     Kind::GlobalNetworkPolicy,
     Kind::HostEndpoint,
-];
-
-/// What a server adds to `metadata`.
-const SERVER_METADATA: [&str; 8] = [
-    "creationTimestamp",
-    "deletionGracePeriodSeconds",
-    "deletionTimestamp",
-    "generation",
-    "managedFields",
-    "resourceVersion",
-    "selfLink",
-    "uid",
 ];
 
 /// Every live object that is not enforced as written, in the order of keys.
@@ -59,7 +47,7 @@ pub(super) fn live(state: &State) -> Vec<Finding> {
 fn as_written(object: &Value) -> Value {
     let mut object = object.clone();
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-        for name in SERVER_METADATA {
+        for name in SET_BY_SERVER {
             metadata.remove(name);
         }
     }

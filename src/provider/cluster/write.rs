@@ -12,22 +12,11 @@ use super::failure::{Failure, Refused};
 use super::{Cluster, collection, escaped, path};
 use crate::changes::{Change, FieldChange, Op};
 use crate::provider::{Refusal, Why};
-use crate::resource::{CALICO_GROUP, Key};
+use crate::resource::{CALICO_GROUP, Key, SET_BY_SERVER};
 use crate::state::Serving;
 
 const JSON: &str = "application/json";
 const MERGE_PATCH: &str = "application/merge-patch+json";
-/// Set by the server; a create that brings them is refused.
-const SET_BY_SERVER: [&str; 8] = [
-    "creationTimestamp",
-    "deletionGracePeriodSeconds",
-    "deletionTimestamp",
-    "generation",
-    "managedFields",
-    "resourceVersion",
-    "selfLink",
-    "uid",
-];
 
 /// Makes the change, and answers with the object as it is afterwards.
 pub(super) async fn perform(cluster: &Cluster, change: &Change) -> Result<Option<Value>, Refusal> {
