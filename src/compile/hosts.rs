@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::Builder;
 use crate::error::{Error, codes};
-use crate::plan::{AddressType, FlowLogs, HostEndpoints, NodeGroup, Select};
+use crate::plan::{AddressType, FlowLogs, HostEndpoints, NodeGroup, Select, nearest};
 use crate::resource::{FieldPath, Key, Kind};
 use crate::selector::Selector;
 use crate::source::Span;
@@ -165,7 +165,7 @@ fn nodes_of(builder: &mut Builder, group_name: &str, group: &NodeGroup) -> Vec<S
                         format!("nodes.{group_name}: there is no node `{}`", name.value),
                     )
                     .at(name.span);
-                    if let Some(near) = nearest(&name.value, nodes.keys()) {
+                    if let Some(near) = nearest(&name.value, nodes.keys().map(String::as_str)) {
                         error = error.fix(format!("did you mean `{near}`?"));
                     }
                     builder.error(error);
@@ -293,15 +293,6 @@ fn has_labels(node: &Value, wanted: &BTreeMap<String, String>) -> bool {
             .and_then(|map| map.get(key))
             .is_some_and(|found| found == value.as_str())
     })
-}
-
-/// The name a person may have meant.
-pub(super) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a String>) -> Option<&'a String> {
-    candidates
-        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
-        .filter(|(distance, _)| *distance <= name.len() / 3)
-        .min()
-        .map(|(_, candidate)| candidate)
 }
 
 /// Whether a selector of rules or policies matches these labels; one that cannot be parsed matches nothing here.

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::Builder;
-use super::hosts::{must_exist, nearest, selects};
+use super::hosts::{must_exist, selects};
 use crate::error::{Error, codes};
-use crate::plan::{OwnService, Policy, Service, TargetPort, TrafficPolicy, WorkloadKind};
+use crate::plan::{OwnService, Policy, Service, TargetPort, TrafficPolicy, WorkloadKind, nearest};
 use crate::resource::{FieldPath, Key, Kind};
 use crate::source::Span;
 use crate::state::Observed;
@@ -130,7 +130,7 @@ fn workload_selector(builder: &mut Builder, section: &str, own: &OwnService) -> 
                         .collect()
                 },
             );
-            if let Some(near) = nearest(&own.workload_name, there.iter()) {
+            if let Some(near) = nearest(&own.workload_name, there.iter().map(String::as_str)) {
                 error = error.fix(format!("did you mean `{near}`?"));
             }
             builder.error(error);

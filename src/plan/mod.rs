@@ -29,6 +29,7 @@ pub use document::Document;
 pub use draft::Draft;
 pub use given::{Given, GivenValue, read_inputs, variable};
 pub use inputs::Lookups;
+pub(crate) use language::nearest;
 pub use language::{field_help, field_paths, schema};
 use serde_json::Value;
 
