@@ -74,6 +74,8 @@ pub struct Finding {
 pub struct Note {
     pub about: String,
     pub text: String,
+    /// Where `explain` has more to say of it.
+    pub code: Option<&'static str>,
 }
 
 impl ChangeSet {

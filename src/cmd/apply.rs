@@ -73,6 +73,12 @@ pub(super) async fn carry_out(
                 error.cause("the steps are the same, and who can reach what is not"),
             ));
         }
+        if prepared.refused != shown.prepared.refused {
+            let error = stale(&shown.prepared.difference.set, &prepared.difference.set);
+            return Err(Failure::from(
+                error.cause("the steps are the same, and a policy does nothing any more"),
+            ));
+        }
         shown.prepared = prepared;
         shown.state = state;
     }

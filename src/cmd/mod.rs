@@ -6,11 +6,13 @@ mod destroy;
 mod explain;
 mod exposure;
 mod files;
+mod idle;
 mod plan;
 mod prepare;
 mod rights;
 mod schema;
 mod snapshot;
+mod traps;
 mod world;
 
 use crate::cli::{Cli, Format, Verb};

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::prepare::{Intent, Prepared};
-use super::{Console, Failure, files, world, worst};
+use super::{Console, Failure, files, world};
 use crate::cli::{Format, Output, Plan};
 use crate::compile;
 use crate::diff::Options;
@@ -16,10 +16,24 @@ use crate::state::{Scope, State};
 pub(super) async fn run(args: &Plan, console: &mut dyn Console) -> Result<u8, Failure> {
     let shown = show(args, "plan", console).await?;
     let changes = !shown.prepared.difference.set.steps.is_empty() || shown.prepared.difference.record.changes();
-    match worst(shown.blocked.into_iter()) {
-        Some(kind) => Ok(kind.exit_code()),
+    match shown
+        .blocked
+        .iter()
+        .map(|kind| kind.exit_code())
+        .min_by_key(|code| rank(*code))
+    {
+        Some(code) => Ok(code),
         None if changes && args.detailed_exitcode => Ok(2),
         None => Ok(0),
+    }
+}
+
+/// When several hold, plan answers with the first of 1, 8, 3.
+fn rank(code: u8) -> u8 {
+    match code {
+        1 => 0,
+        8 => 1,
+        _ => 2,
     }
 }
 
@@ -89,6 +103,7 @@ pub(super) async fn show_intent(
     let kinds = unreadable
         .iter()
         .chain(&prepared.difference.conflicts)
+        .chain(&prepared.refused)
         .map(|error| error.kind);
     let blocked = kinds.collect();
     Ok(Shown {

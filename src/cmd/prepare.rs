@@ -2,18 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use super::Failure;
 use super::files::Loaded;
-use crate::changes::Note;
+use super::{Failure, idle, traps};
 use crate::compile::{self, Compiled};
 use crate::diff::{self, Difference};
 use crate::error::{Error, codes};
-use crate::exposure::{self, Assumption, Idle, Movement, Subject, Verdict, World};
+use crate::exposure::{self, Assumption, Movement, Subject, Verdict, World};
 use crate::net::Cidr;
 use crate::plan::{InputValue, Plan};
 use crate::render::Answer;
 use crate::render::exposure::Names;
-use crate::resource::{Key, Kind};
 use crate::source::Source;
 use crate::state::{Observed, State};
 
@@ -34,6 +32,8 @@ pub(super) struct Prepared {
     pub names: Names,
     /// What the exposure takes for granted.
     pub assumptions: Vec<Assumption>,
+    /// What is wrong with the end of all steps; see [`Prepared::look`].
+    pub refused: Vec<Error>,
 }
 
 impl Intent {
@@ -89,6 +89,7 @@ impl Intent {
             difference,
             exposure: Vec::new(),
             assumptions: Vec::new(),
+            refused: Vec::new(),
             names,
         })
     }
@@ -96,32 +97,6 @@ impl Intent {
 
 /// A row of exposure as far as it was approved: nodes and verdicts, not what explains them.
 type Reached<'a> = (Movement, &'a Subject, Vec<&'a String>, Option<Verdict>, Option<Verdict>);
-
-/// More policies than this are not asked one by one.
-const ASKED: usize = 20;
-
-/// Policies of the plan that do nothing once everything is done.
-fn idle_policies(plan: &Plan, state: &State, world: &World) -> Vec<Note> {
-    let policies: Vec<Key> = plan
-        .policies
-        .keys()
-        .map(|name| Key::cluster(Kind::GlobalNetworkPolicy, name))
-        .collect();
-    if policies.is_empty() || policies.len() > ASKED {
-        return Vec::new();
-    }
-    let note = |(key, idle): (Key, Idle)| {
-        let why = match idle {
-            Idle::SelectsNothing => "its selector matches no host endpoint and no pod",
-            Idle::ChangesNothing => "no packet from outside the cluster fares differently with it",
-        };
-        Note {
-            about: format!("policies.{}", key.name),
-            text: format!("does nothing [{}]: {why}", codes::NO_EFFECT),
-        }
-    };
-    exposure::idle(state, world, &policies).into_iter().map(note).collect()
-}
 
 /// What the steps, and then controllers, make of a state.
 pub(super) fn predicted(state: &State, difference: &Difference) -> State {
@@ -160,8 +135,11 @@ impl Prepared {
         if !self.difference.set.steps.is_empty() {
             self.exposure = exposure::difference(&world, &world_after);
         }
-        let idle = idle_policies(&self.plan, &after, &world_after);
-        self.difference.set.notes.extend(idle);
+        let idle = idle::look(&self.plan, &after, &world_after);
+        self.refused = idle.errors;
+        self.difference.set.notes.extend(idle.notes);
+        let traps = traps::look(&self.plan, &self.compiled.groups, &after, &self.exposure);
+        self.difference.set.notes.extend(traps);
     }
 
     /// The verdicts that were shown, without what only explains them: a pod that moves to another node is no change of
@@ -204,6 +182,7 @@ impl Prepared {
             names: &self.names,
             assumptions: &self.assumptions,
             conflicts: &self.difference.conflicts,
+            refused: &self.refused,
             record,
             report: None,
         }

@@ -187,6 +187,7 @@ impl<'a> Builder<'a> {
         self.notes.push(Note {
             about: about.into(),
             text: text.into(),
+            code: None,
         });
     }
 

@@ -93,6 +93,7 @@ impl Differ<'_> {
         self.set.notes.push(Note {
             about: key.to_string(),
             text: text.into(),
+            code: None,
         });
     }
 

@@ -110,6 +110,7 @@ impl Record {
                 set.notes.push(Note {
                     about: key.to_string(),
                     text,
+                    code: None,
                 });
             }
             Observed::Absent | Observed::Present(_) | Observed::Unreadable(_) => {}

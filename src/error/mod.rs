@@ -95,6 +95,8 @@ pub enum Kind {
     Failed,
     /// 3: another owner holds the field with another value.
     Conflict,
+    /// 3: what would be there once all is done is not what anybody can mean.
+    Finding,
     /// 4: the world moved after it was shown.
     Stale,
     /// 5: some steps were done, others were not.
@@ -111,7 +113,7 @@ impl Kind {
     pub fn exit_code(self) -> u8 {
         match self {
             Kind::Failed => 1,
-            Kind::Conflict => 3,
+            Kind::Conflict | Kind::Finding => 3,
             Kind::Stale => 4,
             Kind::Partial => 5,
             Kind::Unverified => 7,
@@ -128,8 +130,9 @@ impl Kind {
             Kind::Unverified => 2,
             Kind::Stale => 3,
             Kind::Conflict => 4,
-            Kind::Usage => 5,
-            Kind::Failed => 6,
+            Kind::Finding => 5,
+            Kind::Usage => 6,
+            Kind::Failed => 7,
         }
     }
 }

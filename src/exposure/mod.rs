@@ -7,7 +7,9 @@
 mod answer;
 mod build;
 mod cells;
+mod chain;
 mod compare;
+mod cover;
 mod difference;
 mod effect;
 mod established;
@@ -37,7 +39,7 @@ mod tests;
 pub use answer::walk;
 pub use cells::Decision;
 pub use difference::{Answer, Exposure, From, Movement, Reach, Row, Subject, difference, exposure};
-pub use effect::{Idle, idle};
+pub use effect::{Blocker, Idle, Idleness, idle};
 pub use established::{Fate, Peer, fate_of_connection, neighbour_discovery};
 pub use facts::{Backend, Dataplane, Facts, InterfaceFacts, NamedPort, NodeFacts, PodFacts, ServiceFacts};
 pub use from_state::Context;

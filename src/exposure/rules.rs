@@ -41,20 +41,20 @@ impl Rule {
 /// What a packet must be for the rule to match; all of it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Conditions {
-    protocol: Option<u8>,
-    not_protocol: Option<u8>,
-    icmp: Option<Icmp>,
-    not_icmp: Option<Icmp>,
+    pub protocol: Option<u8>,
+    pub not_protocol: Option<u8>,
+    pub icmp: Option<Icmp>,
+    pub not_icmp: Option<Icmp>,
     pub source: Side,
     pub destination: Side,
     /// A condition that is not modelled: the rule may match or not.
-    uncertain: bool,
+    pub uncertain: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Icmp {
-    kind: u8,
-    code: Option<u8>,
+pub(super) struct Icmp {
+    pub kind: u8,
+    pub code: Option<u8>,
 }
 
 impl Icmp {
@@ -67,7 +67,7 @@ impl Icmp {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Side {
     /// `None`: any address.
-    area: Option<Rc<Area>>,
+    pub area: Option<Rc<Area>>,
     pub ports: Option<Ports>,
     pub not_ports: Option<Ports>,
 }

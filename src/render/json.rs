@@ -36,7 +36,7 @@ pub fn json(answer: &Answer) -> String {
         .set
         .notes
         .iter()
-        .map(|note| json!({"about": note.about, "text": note.text}));
+        .map(|note| json!({"about": note.about, "code": note.code, "text": note.text}));
     let findings = answer.set.findings.iter().map(|f| {
         json!({"key": f.key.to_string(), "code": f.code, "path": f.path, "message": f.message, "consequence": f.consequence})
     });
@@ -57,6 +57,7 @@ pub fn json(answer: &Answer) -> String {
         "steps": answer.set.steps.iter().map(|step| self::step(step, answer)).collect::<Vec<_>>(),
         "unreadable": unreadable.collect::<Vec<_>>(),
         "conflicts": answer.conflicts.iter().map(|error| error_value(error, &place)).collect::<Vec<_>>(),
+        "refused": answer.refused.iter().map(|error| error_value(error, &place)).collect::<Vec<_>>(),
         "assumed": exposure::assumed(answer.assumptions),
         "exposure": answer.exposure.iter().map(|row| exposure_row(row, answer)).collect::<Vec<_>>(),
         "findings": findings.collect::<Vec<_>>(),

@@ -38,6 +38,8 @@ pub struct Answer<'a> {
     pub names: &'a exposure::Names,
     pub assumptions: &'a [crate::exposure::Assumption],
     pub conflicts: &'a [Error],
+    /// What is wrong with the end of all steps, so that none is made.
+    pub refused: &'a [Error],
     /// The inventory's key, when it has to be written.
     pub record: Option<String>,
     pub report: Option<&'a Report>,

@@ -30,12 +30,15 @@ pub fn text(answer: &Answer) -> String {
         .set
         .notes
         .iter()
-        .map(|n| format!("{}: {}", escape(&n.about), escape(&n.text)))
+        .map(|n| {
+            let code = n.code.map(|code| format!(" [{code}]")).unwrap_or_default();
+            format!("{}{code}: {}", escape(&n.about), escape(&n.text))
+        })
         .collect();
     section(&mut out, "Notes", &notes);
     let findings: Vec<String> = answer.set.findings.iter().map(finding).collect();
     section(&mut out, "Not enforced as written, found in the cluster", &findings);
-    for conflict in answer.conflicts {
+    for conflict in answer.conflicts.iter().chain(answer.refused) {
         let _ = writeln!(
             out,
             "{}",

@@ -2,6 +2,9 @@
 
 use super::*;
 
+#[path = "idle.rs"]
+mod idle;
+
 /// A small generator of numbers: the same worlds in every run.
 struct Dice(u64);
 
