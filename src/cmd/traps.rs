@@ -85,9 +85,12 @@ fn ports_of<'a, K: Ord + Copy>(
 /// NodePorts that close on some nodes and stay open on others where nobody is refused.
 fn node_ports_elsewhere(rows: &[Row]) -> Vec<Note> {
     let service = |row: &'_ Row| row.subject.service.is_some();
-    let key = |row| -> Option<(&str, Protocol, Family)> {
-        let Row { subject, .. } = row;
-        Some((subject.service.as_deref()?, subject.protocol, subject.family))
+    let key: fn(&Row) -> Option<(&str, Protocol, Family)> = |row| {
+        Some((
+            row.subject.service.as_deref()?,
+            row.subject.protocol,
+            row.subject.family,
+        ))
     };
     let closed = ports_of(rows.iter().filter(closes).filter(|row| service(row)), key);
     let open = ports_of(rows.iter().filter(|row| is_open(row) && service(row)), key);
@@ -119,10 +122,7 @@ fn node_ports_elsewhere(rows: &[Row]) -> Vec<Note> {
 
 /// Ports that close in one family, and in the other stay open on the same node for everybody.
 fn other_family(rows: &[Row]) -> Vec<Note> {
-    let key = |row| -> Option<(Protocol, Family)> {
-        let Row { subject, .. } = row;
-        Some((subject.protocol, subject.family))
-    };
+    let key: fn(&Row) -> Option<(Protocol, Family)> = |row| Some((row.subject.protocol, row.subject.family));
     let closed = ports_of(rows.iter().filter(closes), key);
     let open = ports_of(rows.iter().filter(|row| is_open(row)), key);
     let mut found: BTreeMap<(Family, Protocol, PortSet), BTreeSet<&str>> = BTreeMap::new();
