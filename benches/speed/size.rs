@@ -32,7 +32,7 @@ fn host_endpoint(at: usize) -> Value {
 fn plan(policies: usize) -> Value {
     let policy = |at: usize| {
         let spec = json!({
-            "order": at, "selector": "guarded == 'yes'", "types": ["Ingress"],
+            "order": at, "selector": "kubernetes.io/hostname == 'node-000001'", "types": ["Ingress"],
             "ingress": [{"action": "Allow", "protocol": "TCP", "destination": {"ports": [at + 1]}}],
         });
         (format!("security.p{at:04}"), json!({"spec": spec}))

@@ -9,7 +9,6 @@ use crate::error::{Error, Kind as ErrorKind, codes};
 use crate::exposure::{self, Blocker, Idle, PolicyKind, PolicyName, RuleRef, World};
 use crate::plan::{Plan, Policy};
 use crate::resource::{Key, Kind};
-use crate::selector::Selector;
 use crate::state::State;
 
 #[derive(Default)]
@@ -74,9 +73,8 @@ fn endpoints_are_known(after: &State) -> bool {
 
 /// Whether a policy that no endpoint asks matches a pod that has no node yet.
 fn comes_to_pods(plan: &Plan, name: &str, why: &Idle, after: &State) -> bool {
-    let selector = plan.policies.get(name).map_or("", selector_of);
-    let (Idle::SelectsNothing, Ok(selector), Ok(mut pods)) = (why, Selector::parse(selector), after.list(Kind::Pod))
-    else {
+    let selector = plan.policies.get(name).and_then(Policy::selector);
+    let (Idle::SelectsNothing, Some(selector), Ok(mut pods)) = (why, selector, after.list(Kind::Pod)) else {
         return false;
     };
     pods.any(|(_, pod)| selector.matches(&labels_of(pod)))
@@ -90,17 +88,13 @@ fn labels_of(object: &Value) -> BTreeMap<String, String> {
         .collect()
 }
 
-fn selector_of(policy: &Policy) -> &str {
-    policy.spec["selector"].as_str().unwrap_or_default()
-}
-
 fn error(name: &str, policy: &Policy, why: &Idle, after: &State, plan: &Plan) -> Error {
     let finding = |code, message| Error::new(ErrorKind::Finding, code, message).at(policy.span);
     let blocker = |by: &Blocker| match by {
         Blocker::Rule(rule) => rule_name(rule, plan),
         Blocker::EndOfTier(tier) => format!("the end of tier `{tier}`"),
     };
-    let selector = selector_of(policy);
+    let selector = policy.selector_text();
     match why {
         Idle::AllowsOnly => finding(
             codes::NO_EFFECT,

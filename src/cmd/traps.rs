@@ -8,7 +8,6 @@ use crate::exposure::{Movement, Row, Verdict};
 use crate::net::{Family, PortSet, Protocol};
 use crate::plan::{NodeGroup, Plan, Policy};
 use crate::resource::Kind;
-use crate::selector::Selector;
 use crate::state::State;
 
 /// Everything of that kind about a plan, its groups, the state that it leaves, and what its steps open and close.
@@ -25,8 +24,8 @@ fn labels_by_hand(plan: &Plan, groups: &BTreeMap<String, Vec<String>>, after: &S
         return Vec::new();
     };
     let nodes: BTreeSet<&str> = nodes.map(|(key, _)| key.name.as_str()).collect();
-    let selectors: Vec<Selector> = plan.policies.values().filter_map(selector_of).collect();
-    let used: BTreeSet<&str> = selectors.iter().flat_map(Selector::label_names).collect();
+    let selectors: Vec<_> = plan.policies.values().filter_map(Policy::selector).collect();
+    let used: BTreeSet<&str> = selectors.iter().flat_map(|selector| selector.label_names()).collect();
     let note = |(name, group): (&String, &NodeGroup)| {
         let label = group.labels.keys().find(|key| used.contains(key.as_str()))?;
         let held: BTreeSet<&str> = groups.get(name)?.iter().map(String::as_str).collect();
@@ -40,18 +39,13 @@ fn labels_by_hand(plan: &Plan, groups: &BTreeMap<String, Vec<String>>, after: &S
         Some(Note {
             about: format!("nodes.{name}"),
             text: format!(
-                "{first}{others} will not have label {label}, nor will a node that is added or replaces one of the \
-                 group: no policy that selects by it holds there; let the node pool or a host endpoint template set \
-                 the label, or take `all` nodes"
+                "{first}{others} lack label {label}, as will every node that joins or replaces one: policies that \
+                 select by it do not hold there; let the node pool or a host endpoint template set it, or take `all`"
             ),
             code: Some(codes::LABEL_BY_HAND.as_str()),
         })
     };
     plan.nodes.iter().filter_map(note).collect()
-}
-
-fn selector_of(policy: &Policy) -> Option<Selector> {
-    Selector::parse(policy.spec["selector"].as_str()?).ok()
 }
 
 /// Open for somebody after the steps.

@@ -61,7 +61,7 @@ pub fn idle(world: &World, policies: &BTreeSet<PolicyName>) -> Idleness {
     let judge = Judge {
         world,
         effort: Effort::new(COMPARISONS),
-        chains: Place::all(world),
+        asked_at: Place::of_policies(world),
     };
     let mut found = Idleness::default();
     let mut without = BTreeSet::new();
@@ -93,51 +93,35 @@ struct Place {
     applied: usize,
     stage: PolicyStage,
     direction: Direction,
-    pods: bool,
 }
 
 impl Place {
+    /// The lists that are asked, each once.
     fn all(world: &World) -> BTreeSet<Place> {
-        let directions = [Direction::Ingress, Direction::Egress];
-        let mut all = BTreeSet::new();
-        for direction in directions {
-            for pod in &world.pods {
-                all.insert(Place {
-                    applied: pod.applied,
-                    stage: PolicyStage::Normal,
-                    direction,
-                    pods: true,
-                });
-            }
-            let stages = [
-                PolicyStage::Untracked,
-                PolicyStage::PreDnat,
-                PolicyStage::Normal,
-                PolicyStage::Forward,
-            ];
-            for (endpoint, stage) in world.endpoints.iter().flat_map(|e| stages.map(|stage| (e, stage))) {
-                all.insert(Place {
-                    applied: endpoint.applied,
-                    stage,
-                    direction,
-                    pods: false,
-                });
-            }
-        }
-        all
+        let stages = [
+            PolicyStage::Untracked,
+            PolicyStage::PreDnat,
+            PolicyStage::Normal,
+            PolicyStage::Forward,
+        ];
+        let of_endpoints = world
+            .endpoints
+            .iter()
+            .flat_map(|e| stages.map(|stage| (e.applied, stage)));
+        let of_pods = world.pods.iter().map(|pod| (pod.applied, PolicyStage::Normal));
+        let both = of_endpoints.chain(of_pods).flat_map(|(applied, stage)| {
+            [Direction::Ingress, Direction::Egress].map(|direction| Place {
+                applied,
+                stage,
+                direction,
+            })
+        });
+        both.collect()
     }
-}
 
-struct Judge<'w> {
-    world: &'w World,
-    effort: Effort,
-    chains: BTreeSet<Place>,
-}
-
-impl<'w> Judge<'w> {
-    fn lists(&self, place: &Place) -> &'w Lists {
-        let stages = &self.world.stages[self.world.applied[place.applied].stages];
-        match place.stage {
+    fn lists<'w>(&self, world: &'w World) -> &'w Lists {
+        let stages = &world.stages[world.applied[self.applied].stages];
+        match self.stage {
             PolicyStage::Untracked => &stages.untracked,
             PolicyStage::PreDnat => &stages.pre_dnat,
             PolicyStage::Normal => &stages.normal,
@@ -145,8 +129,28 @@ impl<'w> Judge<'w> {
         }
     }
 
+    fn of_policies(world: &World) -> BTreeMap<usize, Vec<Place>> {
+        let mut found: BTreeMap<usize, Vec<Place>> = BTreeMap::new();
+        for place in Place::all(world) {
+            let runs = place.lists(world).of(place.direction).iter();
+            for policy in runs.flat_map(|run| &run.policies) {
+                found.entry(*policy).or_default().push(place);
+            }
+        }
+        found
+    }
+}
+
+struct Judge<'w> {
+    world: &'w World,
+    effort: Effort,
+    /// The lists that hold a policy.
+    asked_at: BTreeMap<usize, Vec<Place>>,
+}
+
+impl<'w> Judge<'w> {
     fn chain<'c>(&'c self, place: &Place, without: &'c BTreeSet<usize>) -> Chain<'c> {
-        let lists = self.lists(place);
+        let lists = place.lists(self.world);
         let last = match place.stage {
             PolicyStage::Untracked | PolicyStage::PreDnat => Last::Is(Outcome::Nothing),
             PolicyStage::Normal => Last::Profiles(&self.world.applied[place.applied].profiles),
@@ -163,10 +167,9 @@ impl<'w> Judge<'w> {
         }
     }
 
-    /// The lists that hold a policy.
     fn holding<'c>(&'c self, policy: usize, without: &'c BTreeSet<usize>) -> Vec<(Place, Chain<'c>)> {
-        let chains = self.chains.iter().map(|place| (*place, self.chain(place, without)));
-        chains.filter(|(_, chain)| chain.find(policy).is_some()).collect()
+        let places = self.asked_at.get(&policy).into_iter().flatten();
+        places.map(|place| (*place, self.chain(place, without))).collect()
     }
 
     /// Why the policy does nothing; `None` where it does something or that cannot be told.
@@ -204,7 +207,7 @@ impl<'w> Judge<'w> {
         let emptied = {
             let mut gone = without.clone();
             gone.insert(policy);
-            all_gone(self.lists(place), &gone)
+            all_gone(place.lists(self.world), &gone)
         };
         match place.stage {
             PolicyStage::Forward => !emptied,
@@ -277,7 +280,6 @@ impl<'w> Judge<'w> {
                     applied,
                     stage,
                     direction: Direction::Ingress,
-                    pods: false,
                 };
                 let accepted = |outcome| outcome == Outcome::Accept;
                 self.chain(&place, without).from_start(&anywhere, family, &accepted)

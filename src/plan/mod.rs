@@ -33,6 +33,7 @@ pub(crate) use language::nearest;
 pub use language::{field_help, field_paths, schema};
 use serde_json::Value;
 
+use crate::selector::Selector;
 use crate::source::{Span, Spanned};
 
 pub use platform::{Facts as PlatformFacts, PLATFORMS};
@@ -250,6 +251,17 @@ pub struct Claim {
     /// Below `spec`: dotted path to value.
     pub set: BTreeMap<String, Value>,
     pub span: Span,
+}
+
+impl Policy {
+    /// Whom it selects; none is written where all are meant.
+    pub fn selector(&self) -> Option<Selector> {
+        Selector::parse(self.selector_text()).ok()
+    }
+
+    pub fn selector_text(&self) -> &str {
+        self.spec["selector"].as_str().unwrap_or_default()
+    }
 }
 
 impl Plan {

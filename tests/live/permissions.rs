@@ -36,7 +36,7 @@ policies:
       preDNAT: true
       applyOnForward: true
       types: [Ingress]
-      ingress: [ {{ action: Allow }} ]
+      ingress: [ {{ action: Deny, protocol: TCP, destination: {{ ports: [ {node_port} ] }} }} ]
 claims:
   - {{ kind: FelixConfiguration, name: default, set: {{ logSeverityScreen: Warning }} }}",
         node_port = 30_000 + order,
