@@ -192,7 +192,7 @@ impl<'w> Chain<'w> {
     }
 
     /// Whether every packet of `wanted` fares as accepted from the first run on.
-    pub fn from_start(&self, wanted: &Conditions, family: Family, accepted: Wanted<'_>) -> bool {
+    pub fn whole(&self, wanted: &Conditions, family: Family, accepted: Wanted<'_>) -> bool {
         self.onward(wanted, family, 0, accepted)
     }
 

@@ -21,7 +21,7 @@ pub enum Idle {
     SelectsNothing,
     /// It matches pods alone, and pods are not asked about policy of that stage.
     SelectsPodsOnly,
-    /// It only allows, where what nobody decides goes on anyway.
+    /// It only allows, before DNAT, where what nobody decides goes on anyway.
     AllowsOnly,
     /// Every packet fares the same without it.
     ChangesNothing,
@@ -282,7 +282,7 @@ impl<'w> Judge<'w> {
                     direction: Direction::Ingress,
                 };
                 let accepted = |outcome| outcome == Outcome::Accept;
-                self.chain(&place, without).from_start(&anywhere, family, &accepted)
+                self.chain(&place, without).whole(&anywhere, family, &accepted)
             })
         })
     }
@@ -292,6 +292,7 @@ impl<'w> Judge<'w> {
         let rules = of.ingress.iter().chain(&of.egress).flatten();
         let mut shadows = Vec::new();
         let mut all = rules.clone().count() > 0;
+        let allows_only = all && rules.clone().all(|rule| rule.action == Action::Allow);
         for (place, chain) in holding {
             for number in 0..of.rules(place.direction).map_or(0, <[_]>::len) {
                 match self.shadow(place, chain, policy, number) {
@@ -303,11 +304,7 @@ impl<'w> Judge<'w> {
         let other = |shadow: &&(Shadow, Direction)| !matches!(shadow.0, Shadow::Rule(by, _) if by == policy);
         match shadows.iter().find(other) {
             Some((shadow, direction)) if all => Idle::NeverReached(self.blocker(*shadow, *direction)),
-            _ if matches!(of.stage, PolicyStage::Untracked | PolicyStage::PreDnat)
-                && rules.clone().all(|rule| rule.action == Action::Allow) =>
-            {
-                Idle::AllowsOnly
-            }
+            _ if of.stage == PolicyStage::PreDnat && allows_only => Idle::AllowsOnly,
             _ => Idle::ChangesNothing,
         }
     }
