@@ -19,7 +19,7 @@ pub(super) struct Found {
 
 /// What is wrong with the plan's policies in the state that all steps and then controllers leave, whose world it is.
 pub(super) fn look(plan: &Plan, after: &State, world: &World) -> Found {
-    if plan.policies.is_empty() || !endpoints_are_known(after) {
+    if plan.policies.is_empty() || !controllers_are_known(after) {
         return Found::default();
     }
     let idle = exposure::idle(world, &plan.policies.keys().map(|name| named(name)).collect());
@@ -54,10 +54,12 @@ fn named(name: &str) -> PolicyName {
     }
 }
 
-/// Whether the host endpoints that controllers will make are all predicted: not where their configuration could not be
-/// read, nor with templates by interface, which the API does not show.
-fn endpoints_are_known(after: &State) -> bool {
-    if after.list(Kind::KubeControllersConfiguration).is_err() {
+/// Whether the host endpoints that controllers will make are all predicted, and which dataplane there is is known: not
+/// where their configuration or calico-node's environment could not be read, nor with templates by interface, which the
+/// API does not show.
+fn controllers_are_known(after: &State) -> bool {
+    let read = |kind| after.list(kind).is_ok();
+    if !read(Kind::KubeControllersConfiguration) || !read(Kind::DaemonSet) {
         return false;
     }
     let key = Key::cluster(Kind::KubeControllersConfiguration, "default");
