@@ -171,12 +171,15 @@ pub struct ExposureArgs {
 
 #[derive(Debug, ClapArgs)]
 pub struct Why {
-    /// The source: an address.
+    /// The source: an address, node/NAME or pod/NAMESPACE/NAME.
     #[arg(value_name = "FROM")]
-    pub from: std::net::IpAddr,
-    /// The target: node/NAME:PORT/PROTOCOL or ADDRESS:PORT/PROTOCOL.
+    pub from: String,
+    /// The target: the same with :PORT/PROTOCOL behind it, such as node/NAME:30080/tcp.
     #[arg(value_name = "TO")]
     pub to: String,
+    /// The plan that is looked at as if applied; the same as --after PLAN.
+    #[arg(value_name = "PLAN", conflicts_with = "after")]
+    pub plan: Option<String>,
     #[command(flatten)]
     pub looked: Looked,
 }

@@ -8,7 +8,7 @@ use crate::changes::Note;
 use crate::compile::{self, Compiled};
 use crate::diff::{self, Difference};
 use crate::error::{Error, codes};
-use crate::exposure::{self, Assumption, Idle, Movement, Subject, Verdict, World};
+use crate::exposure::{self, Assumption, By, Direction, Idle, Movement, Subject, Verdict, World};
 use crate::net::Cidr;
 use crate::plan::{InputValue, Plan};
 use crate::render::Answer;
@@ -130,6 +130,27 @@ pub(super) fn predicted(state: &State, difference: &Difference) -> State {
         after.write(step);
     }
     after.settled()
+}
+
+/// Where the plan wrote what decided about a packet: a rule of its policies, or a tier that ends in a deny.
+pub(super) fn places(intent: &Intent, plan: &Plan, state: &State, by: &By) -> Option<String> {
+    let span = match by {
+        By::Rule(rule) => {
+            let key = rule.policy.key().filter(|key| key.kind == Kind::GlobalNetworkPolicy)?;
+            let policy = plan.policies.get(&key.name)?;
+            let (list, rules) = match rule.direction {
+                Direction::Ingress => ("ingress", &policy.ingress),
+                Direction::Egress => ("egress", &policy.egress),
+            };
+            // A conflict with another owner leaves the other's rules there.
+            let there = state.present(&key).and_then(|object| object["spec"][list].as_array());
+            let same = there.is_some_and(|there| there.len() == rules.len());
+            same.then(|| rules.get(rule.index)).flatten().copied()
+        }
+        By::EndOfTier { tier } => plan.tiers.get(tier).map(|tier| tier.span),
+        _ => None,
+    };
+    Some(intent.source()?.locate(span?))
 }
 
 /// Inputs by the networks they stand for.

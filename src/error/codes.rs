@@ -185,6 +185,8 @@ codes! {
         "The record of a plan is one ConfigMap, which can hold one megabyte. The plan claims more fields than that; split it into several plans."
     NOT_IN_RELEASE "HG0525" "this release of Calico does not have it"
         "ClusterInformation shows which release of Calico the cluster runs, and that release lacks what the plan asks for. Open source Calico has tiers of one's own since v3.29."
+    NO_SUCH_POD "HG0526" "a named pod does not exist"
+        "`why` takes the address of a pod from the cluster, and there is no such pod, or it has no address yet. Pods come and go: look the name up again."
     NO_EFFECT "HG0530" "a policy that does nothing"
         "Once everything is applied, no packet from outside the cluster fares differently with the policy than without it. Before DNAT there is no default deny in any tier, so a policy that only allows restricts nothing: it needs a Deny after its Allow. A policy whose selector matches no host endpoint and no pod does nothing either; look at the labels."
     // 06: the cluster

@@ -1,4 +1,4 @@
-//! Exposure for people: who can reach what, what changes of it, and the walk of one packet.
+//! Exposure for people: who can reach what, and what changes of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use super::text::wrap;
 use crate::escape::escape;
-use crate::exposure::{Answer, Assumption, By, Exposure, Movement, Row, Ruling, Subject, Verdict, Walk};
+use crate::exposure::{Answer, Assumption, By, Exposure, Movement, Row, Subject, Verdict};
 use crate::net::{AddressSet, Cidr, Family, Protocol};
 
 /// More networks than this are counted.
@@ -210,51 +210,4 @@ pub fn decided(by: &By) -> String {
         By::Unread { what, why } => format!("{} not known: {}", escape(what), escape(why)),
         By::NotEstablished { what } => format!("not established: {what}"),
     }
-}
-
-/// The walk of one packet, hop by hop.
-pub fn walk(walk: &Walk) -> String {
-    let mut out = String::new();
-    for (i, way) in walk.ways.iter().enumerate() {
-        if walk.ways.len() > 1 {
-            let to = way
-                .backend
-                .as_ref()
-                .map(|name| format!(", to {}", escape(name)))
-                .unwrap_or_default();
-            let _ = writeln!(
-                out,
-                "way {} of {}{to}: {}",
-                i + 1,
-                walk.ways.len(),
-                verdict(way.verdict)
-            );
-        }
-        for (at, hop) in way.hops.iter().enumerate() {
-            let mark = if way.decided == Some(at) { '>' } else { ' ' };
-            let ruling = match hop.ruling {
-                Ruling::Accept => "accept",
-                Ruling::Pass => "pass",
-                Ruling::Drop => "DROP",
-                Ruling::Nothing => "-",
-                Ruling::Unknown => "unknown",
-            };
-            let endpoint = hop
-                .endpoint
-                .as_ref()
-                .map(|name| format!(" [{}]", escape(name)))
-                .unwrap_or_default();
-            let text = format!(
-                "{mark} {} {:<20} {ruling:<8}{endpoint}",
-                escape(&hop.node),
-                hop.hook.as_str()
-            );
-            let _ = writeln!(out, "{}", text.trim_end());
-            for part in wrap(&decided(&hop.by), 70) {
-                let _ = writeln!(out, "      {part}");
-            }
-        }
-    }
-    let _ = writeln!(out, "{}", verdict(walk.verdict));
-    out
 }

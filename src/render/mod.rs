@@ -4,6 +4,7 @@ pub mod exposure;
 mod fields;
 mod json;
 mod text;
+pub mod walk;
 
 use std::collections::BTreeMap;
 
