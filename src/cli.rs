@@ -167,6 +167,8 @@ pub struct Looked {
 pub struct ExposureArgs {
     #[command(flatten)]
     pub looked: Looked,
+    #[command(flatten)]
+    pub output: Output,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -182,6 +184,8 @@ pub struct Why {
     pub plan: Option<String>,
     #[command(flatten)]
     pub looked: Looked,
+    #[command(flatten)]
+    pub output: Output,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -199,6 +203,10 @@ pub enum SchemaOf {
     Plan,
     /// The answer of `plan -o json`, `apply -o json` and `destroy -o json`.
     Answer,
+    /// The answer of `exposure -o json`.
+    Exposure,
+    /// The answer of `why -o json`.
+    Why,
 }
 
 #[derive(Debug, ClapArgs)]

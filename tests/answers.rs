@@ -60,6 +60,32 @@ fn answers_fit_their_schema_and_are_stable() {
 }
 
 #[test]
+fn exposure_and_walks_fit_their_schemas_and_are_stable() {
+    let folder = folder_with_cluster();
+    let live = ["--live", "cluster.json", "-ojson"];
+    let packet = ["why", "198.51.100.7", "node/ip-10-0-1-5:30080/tcp"];
+    let eks = &EKS[..1];
+    let cases: [(&str, Vec<&str>); 4] = [
+        ("exposure", [&["exposure"], &live[..]].concat()),
+        ("exposure", [&["exposure", "--after"], &EKS[..]].concat()),
+        ("why", [&packet[..], &EKS[..]].concat()),
+        ("why", [&packet[..], eks, &live[..]].concat()),
+    ];
+    for (kind, args) in cases {
+        let schema = json(folder.path(), &["schema", kind]);
+        let answer = json(folder.path(), &args);
+        assert_eq!(errors(&schema, &answer), Vec::<String>::new(), "{args:?}");
+        assert_eq!(answer, json(folder.path(), &args));
+    }
+    let walked = json(folder.path(), &[&packet[..], &EKS[..]].concat());
+    let decided = &walked["ways"][0]["hops"][0];
+    assert_eq!(
+        (&walked["verdict"], &decided["place"]),
+        (&"blocked".into(), &"plans/eks-nodeport.yaml:63:13".into())
+    );
+}
+
+#[test]
 fn failures_are_answers_too() {
     let folder = folder_with_cluster();
     let schema = json(folder.path(), &["schema", "answer"]);

@@ -3,14 +3,14 @@
 use super::packet::packet;
 use super::prepare::{Intent, places, predicted};
 use super::{Console, Failure, files, world};
-use crate::cli::{ExposureArgs, Looked, Why};
+use crate::cli::{ExposureArgs, Format, Looked as LookedArgs, Why};
 use crate::compile;
 use crate::diff::Options;
 use crate::escape::escape;
 use crate::exposure::{self, By, World, walk};
 use crate::plan::Plan;
-use crate::render;
 use crate::render::exposure::Names;
+use crate::render::{self, Looked};
 use crate::state::State;
 
 /// What there is to look at.
@@ -23,7 +23,7 @@ struct Looking {
     after: Option<(Intent, Plan)>,
 }
 
-async fn look(looked: &Looked, after: Option<&String>, console: &mut dyn Console) -> Result<Looking, Failure> {
+async fn look(looked: &LookedArgs, after: Option<&String>, console: &mut dyn Console) -> Result<Looking, Failure> {
     let namespace = looked.world.inventory_namespace.clone();
     let Some(file) = after else {
         let provider = world::open(&looked.world, "exposure").await?;
@@ -57,14 +57,31 @@ async fn look(looked: &Looked, after: Option<&String>, console: &mut dyn Console
     })
 }
 
+impl Looking {
+    fn looked(&self) -> Looked<'_> {
+        Looked {
+            cluster: &self.state.facts.name,
+            plan: self.after.as_ref().map(|(_, plan)| plan.name()),
+        }
+    }
+}
+
 pub(super) async fn exposure(args: &ExposureArgs, console: &mut dyn Console) -> Result<u8, Failure> {
     let looking = look(&args.looked, args.looked.after.as_ref(), console).await?;
-    let exposure = exposure::exposure(&World::of_state(&looking.state));
-    let rows = render::exposure::exposure(&exposure, &looking.names);
-    console.answer(&format!(
-        "exposure of {}, for sources outside it\n{rows}",
-        escape(&looking.about)
-    ));
+    let world = World::of_state(&looking.state);
+    let exposure = exposure::exposure(&world);
+    let answer = match args.output.format {
+        Format::Text => format!(
+            "exposure of {}, for sources outside it\n{}",
+            escape(&looking.about),
+            render::exposure::exposure(&exposure, &looking.names)
+        ),
+        Format::Json => {
+            let (looked, assumed) = (looking.looked(), world.assumptions());
+            render::exposure_json(&looked, &exposure.reaches, &looking.names, &assumed)
+        }
+    };
+    console.answer(&answer);
     Ok(0)
 }
 
@@ -72,19 +89,21 @@ pub(super) async fn why(args: &Why, console: &mut dyn Console) -> Result<u8, Fai
     let after = args.plan.as_ref().or(args.looked.after.as_ref());
     let looking = look(&args.looked, after, console).await?;
     let packet = packet(&args.from, &args.to, &looking.state)?;
-    let port = packet.port.map(|port| format!(":{port}")).unwrap_or_default();
-    let head = format!(
-        "{} {} -> {}{port}, {}",
-        packet.protocol, packet.source, packet.destination, looking.about
-    );
     let walked = walk(&World::of_state(&looking.state), &packet);
     let place = |by: &By| {
-        looking
-            .after
-            .as_ref()
-            .and_then(|(intent, plan)| places(intent, plan, &looking.state, by))
+        let (intent, plan) = looking.after.as_ref()?;
+        places(intent, plan, &looking.state, by)
     };
-    let head = render::wrap(&escape(&head), 80).join("\n  ");
-    console.answer(&format!("{head}\n{}", render::walk::walk(&walked, &place)));
+    let answer = match args.output.format {
+        Format::Text => {
+            let port = packet.port.map(|port| format!(":{port}")).unwrap_or_default();
+            let ends = format!("{} -> {}{port}", packet.source, packet.destination);
+            let head = format!("{} {ends}, {}", packet.protocol, looking.about);
+            let head = render::wrap(&escape(&head), 80).join("\n  ");
+            format!("{head}\n{}", render::walk::walk(&walked, &place))
+        }
+        Format::Json => render::walk_json(&looking.looked(), &packet, &walked, &place),
+    };
+    console.answer(&answer);
     Ok(0)
 }

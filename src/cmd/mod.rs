@@ -53,7 +53,7 @@ impl From<Error> for Failure {
 
 /// Runs a verb and says how it ended, as an exit code.
 pub async fn run(cli: Cli, console: &mut dyn Console) -> u8 {
-    let format = format_of(&cli.verb);
+    let form = form_of(&cli.verb);
     let ended = match cli.verb {
         Verb::Check(args) => check::run(&args, console),
         Verb::Plan(args) => plan::run(&args, console).await,
@@ -67,30 +67,34 @@ pub async fn run(cli: Cli, console: &mut dyn Console) -> u8 {
     };
     match ended {
         Ok(code) => code,
-        Err(failure) => fail(failure, format, console),
+        Err(failure) => fail(failure, form, console),
     }
 }
 
-/// The form that the answer of a verb has.
-fn format_of(verb: &Verb) -> Format {
+/// The form that the answer of a verb has, and the name of its schema.
+type Form = (Format, &'static str);
+
+fn form_of(verb: &Verb) -> Form {
     match verb {
-        Verb::Plan(args) => args.output.format,
-        Verb::Apply(args) => args.plan.output.format,
-        Verb::Destroy(args) => args.output.format,
-        Verb::Check(_) | Verb::Exposure(_) | Verb::Why(_) | Verb::Snapshot(_) | Verb::Schema(_) | Verb::Explain(_) => {
-            Format::Text
+        Verb::Plan(args) => (args.output.format, render::ANSWER_VERSION),
+        Verb::Apply(args) => (args.plan.output.format, render::ANSWER_VERSION),
+        Verb::Destroy(args) => (args.output.format, render::ANSWER_VERSION),
+        Verb::Exposure(args) => (args.output.format, render::EXPOSURE_VERSION),
+        Verb::Why(args) => (args.output.format, render::WHY_VERSION),
+        Verb::Check(_) | Verb::Snapshot(_) | Verb::Schema(_) | Verb::Explain(_) => {
+            (Format::Text, render::ANSWER_VERSION)
         }
     }
 }
 
 /// Prints a failure once, and as an answer too where answers are JSON and none was given. The kind of the first in
 /// rank is the exit code.
-fn fail(failure: Failure, format: Format, console: &mut dyn Console) -> u8 {
+fn fail(failure: Failure, (format, schema): Form, console: &mut dyn Console) -> u8 {
     match failure {
         Failure::Plan(source, diagnostics) => {
             console.story(show_diagnostics(&source, &diagnostics, Style::default()).trim_end());
             if format == Format::Json {
-                console.answer(&render::diagnostics_json(&diagnostics, &source));
+                console.answer(&render::diagnostics_json(&diagnostics, &source, schema));
             }
             Kind::Failed.exit_code()
         }
@@ -99,7 +103,7 @@ fn fail(failure: Failure, format: Format, console: &mut dyn Console) -> u8 {
                 console.story(&show_error(source.as_ref(), error, Style::default()));
             }
             if format == Format::Json {
-                console.answer(&render::error_json(&errors, source.as_ref()));
+                console.answer(&render::error_json(&errors, source.as_ref(), schema));
             }
             worst(errors.iter().map(|error| error.kind))
                 .unwrap_or(Kind::Failed)

@@ -3,6 +3,7 @@
 pub mod exposure;
 mod fields;
 mod json;
+mod json_exposure;
 mod text;
 pub mod walk;
 
@@ -15,7 +16,8 @@ use crate::plan::{Input, Platform};
 use crate::source::Source;
 use crate::state::ClusterFacts;
 
-pub use json::{ANSWER_SCHEMA, diagnostics_json, error_json, json};
+pub use json::{ANSWER_SCHEMA, ANSWER_VERSION, diagnostics_json, error_json, json};
+pub use json_exposure::{EXPOSURE_SCHEMA, EXPOSURE_VERSION, Looked, WHY_SCHEMA, WHY_VERSION, exposure_json, walk_json};
 pub use text::{event, report, text, wrap};
 
 /// Everything there is to say about a plan and a cluster.
