@@ -1,16 +1,15 @@
 //! `hostguard exposure` and `hostguard why`: who can reach what, live or predicted, and the walk of one packet.
 
 use super::packet::packet;
-use super::prepare::{Intent, places, predicted};
+use super::prepare::{Intent, names, places, predicted};
 use super::{Console, Failure, files, world};
 use crate::cli::{ExposureArgs, Format, Looked as LookedArgs, Why};
 use crate::compile;
 use crate::diff::Options;
 use crate::escape::escape;
-use crate::exposure::{self, By, World, walk};
+use crate::exposure::{self, By, Exposure, Reach, World, walk};
 use crate::plan::Plan;
-use crate::render::exposure::Names;
-use crate::render::{self, Looked};
+use crate::render::{self, Looked, Names};
 use crate::state::State;
 
 /// What there is to look at.
@@ -32,8 +31,8 @@ async fn look(looked: &LookedArgs, after: Option<&String>, console: &mut dyn Con
             .await?;
         let about = format!("cluster {} as it is", state.facts.name);
         return Ok(Looking {
+            names: names(None, &state),
             state,
-            names: Names::new(),
             about,
             after: None,
         });
@@ -49,9 +48,10 @@ async fn look(looked: &LookedArgs, after: Option<&String>, console: &mut dyn Con
     };
     let prepared = intent.prepare(&state, &options)?;
     let about = format!("cluster {} as plan {} leaves it", state.facts.name, offline.name());
+    let state = predicted(&state, &prepared.difference);
     Ok(Looking {
-        state: predicted(&state, &prepared.difference),
-        names: prepared.names,
+        names: names(Some((&prepared.plan, &prepared.lookups)), &state),
+        state,
         about,
         after: Some((intent, prepared.plan)),
     })
@@ -70,19 +70,27 @@ pub(super) async fn exposure(args: &ExposureArgs, console: &mut dyn Console) -> 
     let looking = look(&args.looked, args.looked.after.as_ref(), console).await?;
     let world = World::of_state(&looking.state);
     let exposure = exposure::exposure(&world);
+    let inside = exposure::exposure_inside(&world);
     let answer = match args.output.format {
-        Format::Text => format!(
-            "exposure of {}, for sources outside it\n{}",
-            escape(&looking.about),
-            render::exposure::exposure(&exposure, &looking.names)
-        ),
+        Format::Text => text(&looking, &world, &exposure, inside.as_deref()),
         Format::Json => {
             let (looked, assumed) = (looking.looked(), world.assumptions());
-            render::exposure_json(&looked, &exposure.reaches, &looking.names, &assumed)
+            let rows = (exposure.reaches.as_slice(), inside.as_deref());
+            render::exposure_json(&looked, rows, &looking.names, &assumed)
         }
     };
     console.answer(&answer);
     Ok(0)
+}
+
+fn text(looking: &Looking, world: &World, outside: &Exposure, inside: Option<&[Reach]>) -> String {
+    let head = format!("exposure of {}", escape(&looking.about));
+    let assumed = render::exposure::assumed(&world.assumptions());
+    let assumed = render::wrap(&assumed, 74).join("\n    ");
+    let rows = render::exposure::exposure(outside, &looking.names);
+    let inside = inside.map(|rows| render::exposure::exposure_inside(rows, &looking.names));
+    let inside = inside.unwrap_or_else(|| format!("  {}\n", render::exposure::TOO_MANY));
+    format!("{head}\n  {assumed}\nfor sources outside it\n{rows}for clients in it\n{inside}")
 }
 
 pub(super) async fn why(args: &Why, console: &mut dyn Console) -> Result<u8, Failure> {

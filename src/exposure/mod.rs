@@ -8,6 +8,7 @@ mod answer;
 mod build;
 mod cells;
 mod compare;
+mod coverage;
 mod difference;
 mod effect;
 mod established;
@@ -36,6 +37,7 @@ mod tests;
 
 pub use answer::walk;
 pub use cells::Decision;
+pub use coverage::Clients;
 pub use difference::{Answer, Exposure, From, Movement, Reach, Row, Subject, difference, exposure};
 pub use effect::{Idle, idle};
 pub use established::{Fate, Peer, fate_of_connection, neighbour_discovery};

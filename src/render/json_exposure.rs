@@ -5,10 +5,11 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
-use super::exposure::{Names, assumed, decided, sources, verdict};
+use super::exposure::{assumed, decided, verdict};
 use super::json::pretty;
+use super::sources::{Names, who};
 use super::walk::{Places, ruling};
-use crate::exposure::{Answer, Assumption, From, Hop, Movement, Origin, Packet, Reach, Row, Subject, Walk};
+use crate::exposure::{Answer, Assumption, Clients, From, Hop, Movement, Origin, Packet, Reach, Row, Subject, Walk};
 use crate::net::Family;
 
 /// The published schema of [`exposure_json`]'s answer.
@@ -26,9 +27,19 @@ pub struct Looked<'a> {
 }
 
 /// Everything that can be reached and everything that is blocked; ends with a newline.
-pub fn exposure_json(looked: &Looked, rows: &[Reach], names: &Names, assumptions: &[Assumption]) -> String {
+pub fn exposure_json(
+    looked: &Looked,
+    (outside, inside): (&[Reach], Option<&[Reach]>),
+    names: &Names,
+    assumptions: &[Assumption],
+) -> String {
     let row = |reach: &Reach| {
-        let mut row = about(&reach.subject, &reach.nodes, &reach.witness, names);
+        let mut row = about(
+            (&reach.subject, reach.clients.as_ref()),
+            &reach.nodes,
+            &reach.witness,
+            names,
+        );
         row["answer"] = answer(&reach.answer);
         row
     };
@@ -37,7 +48,8 @@ pub fn exposure_json(looked: &Looked, rows: &[Reach], names: &Names, assumptions
         "cluster": looked.cluster,
         "plan": looked.plan,
         "assumed": assumed(assumptions),
-        "exposure": rows.iter().map(row).collect::<Vec<_>>(),
+        "exposure": outside.iter().chain(inside.unwrap_or_default()).map(row).collect::<Vec<_>>(),
+        "inside": inside.is_some(),
     }))
 }
 
@@ -85,7 +97,7 @@ pub(super) fn row(row: &Row, names: &Names) -> Value {
         Movement::BecomesKnown => "becomes-known",
         Movement::Stays => "stays",
     };
-    let mut value = about(&row.subject, &row.nodes, &row.witness, names);
+    let mut value = about((&row.subject, row.clients.as_ref()), &row.nodes, &row.witness, names);
     value["movement"] = json!(movement);
     value["before"] = json!(row.before.as_ref().map(answer));
     value["after"] = json!(row.after.as_ref().map(answer));
@@ -97,7 +109,12 @@ fn answer(answer: &Answer) -> Value {
     json!({"verdict": verdict(answer.verdict), "by": by})
 }
 
-fn about<T>(subject: &Subject, nodes: &BTreeMap<String, T>, witness: &Packet, names: &Names) -> Value {
+fn about<T>(
+    (subject, clients): (&Subject, Option<&Clients>),
+    nodes: &BTreeMap<String, T>,
+    witness: &Packet,
+    names: &Names,
+) -> Value {
     let text = |address: IpAddr| address.to_string();
     json!({
         "from": match subject.from {
@@ -112,7 +129,8 @@ fn about<T>(subject: &Subject, nodes: &BTreeMap<String, T>, witness: &Packet, na
         "service": subject.service,
         "family": match subject.family { Family::V4 => "IPv4", Family::V6 => "IPv6" },
         "sources": subject.sources.to_cidrs().iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "sourcesText": sources(&subject.sources, subject.family, names),
+        "sourcesText": who(subject, clients, nodes.len(), names),
+        "clients": clients.map(|clients| json!({"count": clients.count, "of": clients.of, "first": clients.first})),
         "nodes": nodes.keys().collect::<Vec<_>>(),
         "witness": {
             "source": text(witness.source), "destination": text(witness.destination), "port": witness.port,

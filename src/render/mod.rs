@@ -4,6 +4,7 @@ pub mod exposure;
 mod fields;
 mod json;
 mod json_exposure;
+mod sources;
 mod text;
 pub mod walk;
 
@@ -18,6 +19,7 @@ use crate::state::ClusterFacts;
 
 pub use json::{ANSWER_SCHEMA, ANSWER_VERSION, diagnostics_json, error_json, json};
 pub use json_exposure::{EXPOSURE_SCHEMA, EXPOSURE_VERSION, Looked, WHY_SCHEMA, WHY_VERSION, exposure_json, walk_json};
+pub use sources::Names;
 pub use text::{event, report, text, wrap};
 
 /// Everything there is to say about a plan and a cluster.
@@ -38,7 +40,9 @@ pub struct Answer<'a> {
     pub set: &'a ChangeSet,
     /// What changes of who can reach what, and names for addresses in it.
     pub exposure: &'a [crate::exposure::Row],
-    pub names: &'a exposure::Names,
+    /// The same for clients of the cluster; `None` where there are too many sorts of them.
+    pub inside: Option<&'a [crate::exposure::Row]>,
+    pub names: &'a Names,
     pub assumptions: &'a [crate::exposure::Assumption],
     pub conflicts: &'a [Error],
     /// The inventory's key, when it has to be written.
