@@ -74,6 +74,8 @@ pub struct Inputs {
 pub enum Format {
     Text,
     Json,
+    /// A comment for a pull request; of `plan` and `exposure`.
+    Markdown,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -85,6 +85,34 @@ fn exposure_and_walks_fit_their_schemas_and_are_stable() {
     );
 }
 
+/// Whatever a plan and a cluster hold, a comment has room on GitHub.
+#[test]
+fn a_comment_is_never_longer_than_there_is_room_for() {
+    let folder = folder_with_cluster();
+    let mut plan = String::from(
+        "apiVersion: hostguard.dev/v1alpha1\nkind: HostProtection\nmetadata: { name: many }\nspec:\n  cluster: { platform: \
+         generic }\n  hostEndpoints: { autoCreate: Enabled }\n  policies:\n",
+    );
+    for i in 0..400 {
+        plan.push_str(&format!(
+            "    p{i}:\n      spec:\n        order: {i}\n        selector: all()\n        preDNAT: true\n        applyOnForward: \
+             true\n        ingress:\n          - {{ action: Deny, protocol: TCP, destination: {{ ports: [{}] }} }}\n",
+            2 * i + 1000
+        ));
+    }
+    std::fs::write(folder.path().join("many.yaml"), plan).expect("the folder can be written");
+    let args = ["plan", "many.yaml", "--live", "cluster.json", "-omarkdown"];
+    let ran = finish(hostguard(folder.path()).args(args).output().expect("it starts"));
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(
+        ran.stdout.len() <= 60_000 && ran.stdout.len() > 50_000,
+        "{}",
+        ran.stdout.len()
+    );
+    assert!(ran.stdout.contains("more lines have no room here"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("</details>"), "the fold is closed");
+}
+
 #[test]
 fn failures_are_answers_too() {
     let folder = folder_with_cluster();

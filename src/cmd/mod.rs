@@ -15,7 +15,7 @@ mod snapshot;
 mod world;
 
 use crate::cli::{Cli, Format, Verb};
-use crate::error::{Diagnostic, Error, Kind, Style, show_diagnostics, show_error};
+use crate::error::{Diagnostic, Error, Kind, Style, codes, show_diagnostics, show_error};
 use crate::render;
 use crate::source::Source;
 
@@ -54,6 +54,9 @@ impl From<Error> for Failure {
 /// Runs a verb and says how it ended, as an exit code.
 pub async fn run(cli: Cli, console: &mut dyn Console) -> u8 {
     let form = form_of(&cli.verb);
+    if let Some(failure) = no_comment(&cli.verb, form) {
+        return fail(failure, (Format::Text, form.1), console);
+    }
     let ended = match cli.verb {
         Verb::Check(args) => check::run(&args, console),
         Verb::Plan(args) => plan::run(&args, console).await,
@@ -69,6 +72,23 @@ pub async fn run(cli: Cli, console: &mut dyn Console) -> u8 {
         Ok(code) => code,
         Err(failure) => fail(failure, form, console),
     }
+}
+
+/// What is done, and the walk of a packet, are not said as comments.
+fn no_comment(verb: &Verb, (format, _): Form) -> Option<Failure> {
+    let verb = match verb {
+        Verb::Apply(_) => "apply",
+        Verb::Destroy(_) => "destroy",
+        Verb::Why(_) => "why",
+        _ => return None,
+    };
+    let message = format!("{verb} does not answer in Markdown");
+    let error = Error::new(Kind::Usage, codes::USAGE, message);
+    (format == Format::Markdown).then(|| {
+        error
+            .fix("use -o text or -o json; `plan` and `exposure` have -o markdown")
+            .into()
+    })
 }
 
 /// The form that the answer of a verb has, and the name of its schema.
@@ -93,8 +113,10 @@ fn fail(failure: Failure, (format, schema): Form, console: &mut dyn Console) -> 
     match failure {
         Failure::Plan(source, diagnostics) => {
             console.story(show_diagnostics(&source, &diagnostics, Style::default()).trim_end());
-            if format == Format::Json {
-                console.answer(&render::diagnostics_json(&diagnostics, &source, schema));
+            match format {
+                Format::Json => console.answer(&render::diagnostics_json(&diagnostics, &source, schema)),
+                Format::Markdown => console.answer(&render::markdown::diagnostics_markdown(&diagnostics)),
+                Format::Text => {}
             }
             Kind::Failed.exit_code()
         }
@@ -102,8 +124,10 @@ fn fail(failure: Failure, (format, schema): Form, console: &mut dyn Console) -> 
             for error in &errors {
                 console.story(&show_error(source.as_ref(), error, Style::default()));
             }
-            if format == Format::Json {
-                console.answer(&render::error_json(&errors, source.as_ref(), schema));
+            match format {
+                Format::Json => console.answer(&render::error_json(&errors, source.as_ref(), schema)),
+                Format::Markdown => console.answer(&render::markdown::error_markdown(&errors)),
+                Format::Text => {}
             }
             worst(errors.iter().map(|error| error.kind))
                 .unwrap_or(Kind::Failed)

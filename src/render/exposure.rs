@@ -49,9 +49,10 @@ fn laid_out(worded: Worded) -> String {
         entry(&mut out, &head, &who.join("; "), &text);
     }
     if more > 0 {
+        let rows = if more == 1 { "row" } else { "rows" };
         let _ = writeln!(
             out,
-            "  and {more} more rows about clients in the cluster (all in -o json)"
+            "  and {more} more {rows} about clients in the cluster (all in -o json)"
         );
     }
     out
@@ -66,7 +67,7 @@ fn entry(out: &mut String, head: &str, who: &str, text: &str) {
 }
 
 /// The movement in a word; what opens stands out.
-pub(super) fn movement(movement: Movement) -> &'static str {
+fn movement(movement: Movement) -> &'static str {
     match movement {
         Movement::Opens => "OPENS",
         Movement::BecomesUnknown => "UNKNOWN",
@@ -76,9 +77,25 @@ pub(super) fn movement(movement: Movement) -> &'static str {
     }
 }
 
+/// The movement in running words.
+pub(super) fn movement_words(movement: Movement) -> &'static str {
+    match movement {
+        Movement::Opens => "**opens**",
+        Movement::BecomesUnknown => "**becomes unknown**",
+        Movement::Closes => "closes",
+        Movement::BecomesKnown => "becomes known",
+        Movement::Stays => "stays",
+    }
+}
+
+/// What was found before and after.
+pub(super) fn moved_sides(row: &Row) -> (String, String) {
+    (answer(row.before.as_ref()), answer(row.after.as_ref()))
+}
+
 /// `open (no host endpoint) -> blocked (GlobalNetworkPolicy/a ingress[0])`
-pub(super) fn moved(row: &Row) -> String {
-    let (before, after) = (answer(row.before.as_ref()), answer(row.after.as_ref()));
+fn moved(row: &Row) -> String {
+    let (before, after) = moved_sides(row);
     if before == after {
         after
     } else {

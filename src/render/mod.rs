@@ -4,6 +4,7 @@ pub mod exposure;
 mod fields;
 mod json;
 mod json_exposure;
+pub mod markdown;
 mod sources;
 mod text;
 pub mod walk;

@@ -205,6 +205,13 @@ fn mark(op: &Op) -> char {
     }
 }
 
+/// The steps alone; empty where there are none.
+pub(super) fn steps_text(answer: &Answer) -> String {
+    let mut out = String::new();
+    steps(&mut out, answer);
+    out
+}
+
 fn steps(out: &mut String, answer: &Answer) {
     if answer.set.steps.is_empty() {
         return;
