@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use super::sources::{Names, who};
+use super::sources::{Names, Shares, who};
 use super::text::wrap;
 use crate::escape::escape;
 use crate::exposure::{Answer, Assumption, By, Exposure, Movement, Reach, Row, Subject, Verdict};
@@ -21,9 +21,10 @@ type Worded = BTreeMap<(Movement, String, String), Vec<String>>;
 
 /// What opens, closes and stays; empty when nothing does.
 pub fn difference(rows: &[Row], names: &Names) -> String {
+    let shares = Shares::of(rows.iter().map(|row| (&row.subject, &row.nodes)));
     let mut out = String::new();
     for row in rows {
-        let who = who(&row.subject, row.clients.as_ref(), row.nodes.len(), names);
+        let who = who(&row.subject, row.clients.as_ref(), &row.nodes, (names, &shares));
         let head = format!("{:<8}{}", movement(row.movement), what(&row.subject));
         entry(&mut out, &format!("{head} on {}", place(&row.nodes)), &who, &moved(row));
     }
@@ -32,9 +33,9 @@ pub fn difference(rows: &[Row], names: &Names) -> String {
 
 /// The same for clients of the cluster: what moves, those that say the same put together, and what has no room counted.
 pub fn difference_inside(rows: &[Row], names: &Names) -> String {
-    let mut worded = Worded::new();
+    let (mut worded, shares) = (Worded::new(), Shares::default());
     for row in rows {
-        let who = who(&row.subject, row.clients.as_ref(), row.nodes.len(), names);
+        let who = who(&row.subject, row.clients.as_ref(), &row.nodes, (names, &shares));
         let head = format!("{:<8}{}", movement(row.movement), what(&row.subject));
         let key = (row.movement, format!("{head} on {}", place(&row.nodes)), moved(row));
         worded.entry(key).or_default().push(who);
@@ -120,9 +121,10 @@ pub fn assumed(assumptions: &[Assumption]) -> String {
 
 /// Everything that can be reached, and everything that is blocked.
 pub fn exposure(exposure: &Exposure, names: &Names) -> String {
+    let shares = Shares::of(exposure.reaches.iter().map(|reach| (&reach.subject, &reach.nodes)));
     let mut out = String::new();
     for reach in &exposure.reaches {
-        let who = who(&reach.subject, None, reach.nodes.len(), names);
+        let who = who(&reach.subject, None, &reach.nodes, (names, &shares));
         entry(&mut out, &reached(reach), &who, &answer(Some(&reach.answer)));
     }
     out
@@ -130,9 +132,9 @@ pub fn exposure(exposure: &Exposure, names: &Names) -> String {
 
 /// The same for clients of the cluster.
 pub fn exposure_inside(reaches: &[Reach], names: &Names) -> String {
-    let mut worded = Worded::new();
+    let (mut worded, shares) = (Worded::new(), Shares::default());
     for reach in reaches {
-        let who = who(&reach.subject, reach.clients.as_ref(), reach.nodes.len(), names);
+        let who = who(&reach.subject, reach.clients.as_ref(), &reach.nodes, (names, &shares));
         let key = (Movement::Stays, reached(reach), answer(Some(&reach.answer)));
         worded.entry(key).or_default().push(who);
     }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::exposure::{assumed, decided, verdict};
 use super::json::pretty;
-use super::sources::{Names, who};
+use super::sources::{Names, Shares, who};
 use super::walk::{Places, ruling};
 use crate::exposure::{Answer, Assumption, Clients, From, Hop, Movement, Origin, Packet, Reach, Row, Subject, Walk};
 use crate::net::Family;
@@ -129,7 +129,7 @@ fn about<T>(
         "service": subject.service,
         "family": match subject.family { Family::V4 => "IPv4", Family::V6 => "IPv6" },
         "sources": subject.sources.to_cidrs().iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "sourcesText": who(subject, clients, nodes.len(), names),
+        "sourcesText": who(subject, clients, nodes, (names, &Shares::default())),
         "clients": clients.map(|clients| json!({"count": clients.count, "of": clients.of, "first": clients.first})),
         "nodes": nodes.keys().collect::<Vec<_>>(),
         "witness": {

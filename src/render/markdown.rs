@@ -8,7 +8,7 @@ use std::fmt::Write;
 
 use super::exposure::{answer, assumed, moved_sides, movement_words, place, verdict, what};
 use super::json_exposure::Looked;
-use super::sources::{Names, who};
+use super::sources::{Names, Shares, who};
 use super::{Answer, exposure, text};
 use crate::error::{Diagnostic, Error};
 use crate::escape::escape;
@@ -98,8 +98,9 @@ fn rows(out: &mut String, answer: &Answer) {
         out.push_str("Nothing opens or closes.\n\n");
     } else {
         out.push_str("| | what | nodes | from | before | after |\n|---|---|---|---|---|---|\n");
+        let shares = Shares::of(answer.exposure.iter().map(|row| (&row.subject, &row.nodes)));
         let rows = merged(rows.into_iter().map(|row| {
-            let who = who(&row.subject, row.clients.as_ref(), row.nodes.len(), answer.names);
+            let who = who(&row.subject, row.clients.as_ref(), &row.nodes, (answer.names, &shares));
             let key = (row.movement, what(&row.subject), place(&row.nodes), moved_sides(row));
             (key, who)
         }));
@@ -218,8 +219,9 @@ pub fn exposed(
         Verdict::Blocked => 3,
     });
     out.push_str("| what | nodes | from | answer |\n|---|---|---|---|\n");
+    let shares = Shares::of(outside.iter().map(|row| (&row.subject, &row.nodes)));
     let rows = merged(rows.into_iter().map(|row| {
-        let who = who(&row.subject, row.clients.as_ref(), row.nodes.len(), names);
+        let who = who(&row.subject, row.clients.as_ref(), &row.nodes, (names, &shares));
         let key = (what(&row.subject), place(&row.nodes), answer(Some(&row.answer)));
         (key, who)
     }));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::exposure::what;
 use crate::escape::escape;
 use crate::exposure::{Clients, From, Subject};
 use crate::net::{AddressSet, Cidr, Family};
@@ -46,11 +47,43 @@ impl Names {
     }
 }
 
+/// What a row is about beside its sources: traffic, in words, and nodes.
+type About<'a> = (String, Vec<&'a String>);
+
+/// Sources of all rows, by what the rows are about: what is left of the others is everyone else.
+#[derive(Default)]
+pub struct Shares<'a>(BTreeMap<About<'a>, Vec<&'a AddressSet>>);
+
+impl<'a> Shares<'a> {
+    pub fn of<N: 'a>(rows: impl Iterator<Item = (&'a Subject, &'a BTreeMap<String, N>)>) -> Self {
+        let mut shares = Shares::default();
+        for (subject, nodes) in rows.filter(|(subject, _)| subject.from == From::Outside) {
+            let about = (what(subject), nodes.keys().collect());
+            shares.0.entry(about).or_default().push(&subject.sources);
+        }
+        shares
+    }
+
+    fn others<N>(&self, subject: &Subject, nodes: &BTreeMap<String, N>) -> Vec<&AddressSet> {
+        let about = (what(subject), nodes.keys().collect());
+        let all = self.0.get(&about).into_iter().flatten().copied();
+        all.filter(|sources| **sources != subject.sources).collect()
+    }
+}
+
 /// Who a row is about. The clients of the cluster are named by what they are to the node, never by address.
-pub fn who(subject: &Subject, clients: Option<&Clients>, nodes: usize, names: &Names) -> String {
-    let own = if nodes == 1 { "its" } else { "their" };
+pub fn who<N>(
+    subject: &Subject,
+    clients: Option<&Clients>,
+    nodes: &BTreeMap<String, N>,
+    (names, shares): (&Names, &Shares<'_>),
+) -> String {
+    let own = if nodes.len() == 1 { "its" } else { "their" };
     let kind = match subject.from {
-        From::Outside => return sources(&subject.sources, subject.family, names),
+        From::Outside => {
+            let others = shares.others(subject, nodes);
+            return sources(&subject.sources, subject.family, names, &others);
+        }
         From::ThisNode => format!("{own} own processes"),
         From::OtherNodes => "other nodes".to_string(),
         From::PodsOfThisNode => format!("{own} own pods"),
@@ -62,8 +95,8 @@ pub fn who(subject: &Subject, clients: Option<&Clients>, nodes: usize, names: &N
     }
 }
 
-/// Sources outside the cluster.
-pub fn sources(set: &AddressSet, family: Family, names: &Names) -> String {
+/// Sources outside the cluster; `shares` are those of other rows about the same.
+fn sources(set: &AddressSet, family: Family, names: &Names, shares: &[&AddressSet]) -> String {
     let others = AddressSet::family(family).minus(set);
     let word = match family {
         Family::V4 => "every IPv4 address",
@@ -74,7 +107,15 @@ pub fn sources(set: &AddressSet, family: Family, names: &Names) -> String {
     }
     let named = names.of_family(family);
     let (here, there) = (parts(set, &named), parts(&others, &named));
-    if there.len() < here.len() {
+    let in_full = |share: &&AddressSet| parts(share, &named).len() <= PARTS;
+    let rest = || shares.iter().fold(AddressSet::empty(), |all, share| all.union(share)) == others;
+    if here.len() > PARTS && there.len() > PARTS && shares.iter().all(in_full) && rest() {
+        // The other rows name them all.
+        format!(
+            "everyone else over {}",
+            if family == Family::V4 { "IPv4" } else { "IPv6" }
+        )
+    } else if there.len() < here.len() {
         format!("{word} but {}", listed(&there))
     } else {
         listed(&here)
@@ -117,7 +158,7 @@ mod tests {
         let mut names = Names::default();
         names.input("trusted", set(&["203.0.113.7/32"]).1);
         names.network_set("partners", set(&["198.51.100.0/25", "192.0.2.0/24", "2001:db8::/32"]).1);
-        let say = |nets: &[&str]| sources(&set(nets).0, Family::V4, &names);
+        let say = |nets: &[&str]| sources(&set(nets).0, Family::V4, &names, &[]);
         assert_eq!(say(&["203.0.113.7/32"]), "203.0.113.7/32 (trusted)");
         assert_eq!(
             say(&["198.51.100.0/25", "192.0.2.0/24", "10.0.0.0/8"]),
@@ -126,7 +167,7 @@ mod tests {
         assert_eq!(say(&["0.0.0.0/0"]), "every IPv4 address");
         let but = AddressSet::family(Family::V4).minus(&set(&["198.51.100.0/25", "192.0.2.0/24"]).0);
         assert_eq!(
-            sources(&but, Family::V4, &names),
+            sources(&but, Family::V4, &names, &[]),
             "every IPv4 address but network set partners (2 networks)"
         );
         let many: Vec<String> = (0..9).map(|i| format!("10.{}.0.0/16", 2 * i)).collect();
@@ -135,6 +176,15 @@ mod tests {
             say(&many).ends_with("10.6.0.0/16 and 5 more networks"),
             "{}",
             say(&many)
+        );
+        let (first, second) = (set(&many[..4]).0, set(&many[4..8]).0);
+        let rest = AddressSet::family(Family::V4).minus(&first).minus(&second);
+        let say = |shares: &[&AddressSet]| sources(&rest, Family::V4, &Names::default(), shares);
+        assert_eq!(say(&[&first, &second]), "everyone else over IPv4");
+        assert!(
+            say(&[&first]).starts_with("every IPv4 address but"),
+            "{}",
+            say(&[&first])
         );
     }
 }
