@@ -226,7 +226,7 @@ impl<'c> Kin<'c> {
 
     fn row(&self, subject: &Subject, places: &[Place], covering: &BTreeSet<usize>) -> Option<Covered> {
         let nodes = nodes_of(places);
-        let meets = |member: &Member, node: &String| (member.home == *node) == self.same;
+        let at: BTreeMap<&String, &Place> = places.iter().rev().map(|place| (&place.0, place)).collect();
         let only = nodes.keys().next().filter(|_| nodes.len() == 1);
         let taking_part = |member: &&Member| match (self.same, only) {
             (true, _) => nodes.contains_key(&member.home),
@@ -238,9 +238,12 @@ impl<'c> Kin<'c> {
         let covered: Vec<&Member> = covered.filter(taking_part).collect();
         let (mut witness, mut sources) = (None, Vec::new());
         for member in &covered {
-            let Some(place) = places.iter().find(|place| meets(member, &place.0)) else {
-                continue;
+            let place = if self.same {
+                at.get(&member.home).copied()
+            } else {
+                at.values().copied().find(|place| place.0 != member.home)
             };
+            let Some(place) = place else { continue };
             if let Some((packet, own)) = self.census.packet(&member.name, place, subject) {
                 sources.push(own);
                 witness.get_or_insert(packet);

@@ -55,6 +55,8 @@ pub enum Assumption {
     NodePorts,
     /// Targets are nodes' addresses only.
     Balancers,
+    /// Pods were not read: nothing is said of them as clients.
+    Pods,
 }
 
 #[derive(Debug)]
@@ -389,6 +391,7 @@ impl World {
         let mut services = self.services.iter().flatten();
         all.extend(services.any(|s| s.node_port.is_some()).then_some(Assumption::NodePorts));
         all.push(Assumption::Balancers);
+        all.extend(self.unread("Pod").map(|_| Assumption::Pods));
         all
     }
 

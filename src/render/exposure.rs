@@ -114,6 +114,7 @@ pub fn assumed(assumptions: &[Assumption]) -> String {
         Assumption::NodeFirewall => "the node's own firewall lets through what Calico leaves to it",
         Assumption::Environment => "calico-node's environment overrides nothing",
         Assumption::NodePorts => "NodePorts answer on every address of a node",
+        Assumption::Pods => "pods could not be read, so nothing is said of them as clients",
         Assumption::Balancers => "addresses of load balancers and externalIPs are not looked at",
     });
     format!("assumed: {}", words.collect::<Vec<_>>().join("; "))
