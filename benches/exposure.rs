@@ -8,7 +8,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use hostguard::exposure::{
-    Backend, Dataplane, Facts, NodeFacts, PodFacts, ServiceFacts, World, difference, exposure, walk,
+    Backend, Dataplane, Facts, NodeFacts, PodFacts, ServiceFacts, World, difference, difference_inside, exposure, walk,
 };
 use serde_json::{Value, json};
 
@@ -151,7 +151,7 @@ fn opened(facts: &Facts) -> Facts {
 }
 
 fn main() {
-    println!("nodes policies  rules     build  exposure  difference     walk");
+    println!("nodes policies  rules     build  exposure  difference      inside     walk");
     for (nodes, policies) in [(100, 200), (1_000, 2_000), (10_000, 2_000)] {
         let facts = facts(nodes, policies);
         let (before, after) = (World::of_facts(&facts), World::of_facts(&opened(&facts)));
@@ -162,11 +162,12 @@ fn main() {
             .clone();
         let ms = |took: Duration| format!("{:.1} ms", took.as_secs_f64() * 1e3);
         println!(
-            "{nodes:5} {policies:8} {:6} {:>9} {:>9} {:>11} {:>8}",
+            "{nodes:5} {policies:8} {:6} {:>9} {:>9} {:>11} {:>11} {:>8}",
             policies * 10,
             ms(best(|| World::of_facts(&facts))),
             ms(best(|| exposure(&before))),
             ms(best(|| difference(&before, &after))),
+            ms(best(|| difference_inside(&before, &after))),
             ms(best(|| walk(&before, &packet))),
         );
     }

@@ -75,6 +75,8 @@ pub struct Inputs {
 pub enum Format {
     Text,
     Json,
+    /// A comment for a pull request; of `plan` and `exposure`.
+    Markdown,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -168,18 +170,25 @@ pub struct Looked {
 pub struct ExposureArgs {
     #[command(flatten)]
     pub looked: Looked,
+    #[command(flatten)]
+    pub output: Output,
 }
 
 #[derive(Debug, ClapArgs)]
 pub struct Why {
-    /// The source: an address.
+    /// The source: an address, node/NAME or pod/NAMESPACE/NAME.
     #[arg(value_name = "FROM")]
-    pub from: std::net::IpAddr,
-    /// The target: node/NAME:PORT/PROTOCOL or ADDRESS:PORT/PROTOCOL.
+    pub from: String,
+    /// The target: the same with :PORT/PROTOCOL behind it, such as node/NAME:30080/tcp.
     #[arg(value_name = "TO")]
     pub to: String,
+    /// The plan that is looked at as if applied; the same as --after PLAN.
+    #[arg(value_name = "PLAN", conflicts_with = "after")]
+    pub plan: Option<String>,
     #[command(flatten)]
     pub looked: Looked,
+    #[command(flatten)]
+    pub output: Output,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -197,6 +206,10 @@ pub enum SchemaOf {
     Plan,
     /// The answer of `plan -o json`, `apply -o json` and `destroy -o json`.
     Answer,
+    /// The answer of `exposure -o json`.
+    Exposure,
+    /// The answer of `why -o json`.
+    Why,
 }
 
 #[derive(Debug, ClapArgs)]

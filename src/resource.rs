@@ -32,6 +32,8 @@ pub enum Kind {
     /// Of projectcalico.org.
     NetworkPolicy,
     NetworkSet,
+    /// Read only: which packets of pods change their source, and which tunnels there are.
+    IPPool,
     /// Of networking.k8s.io; the name is ours, because two groups have a NetworkPolicy.
     KubernetesNetworkPolicy,
     /// Read only in the inventory namespace: the inventories of all plans.
@@ -109,7 +111,7 @@ const fn namespaced(group: &'static str, version: &'static str, kind: &'static s
 }
 
 impl Kind {
-    pub const ALL: [Kind; 19] = [
+    pub const ALL: [Kind; 20] = [
         Kind::Namespace,
         Kind::ClusterInformation,
         Kind::KubeControllersConfiguration,
@@ -127,6 +129,7 @@ impl Kind {
         Kind::Pod,
         Kind::NetworkPolicy,
         Kind::NetworkSet,
+        Kind::IPPool,
         Kind::KubernetesNetworkPolicy,
         Kind::ConfigMap,
     ];
@@ -152,6 +155,7 @@ impl Kind {
             Kind::Pod => core("Pod", "pods", true),
             Kind::NetworkPolicy => namespaced(CALICO_GROUP, "v3", "NetworkPolicy", "networkpolicies"),
             Kind::NetworkSet => namespaced(CALICO_GROUP, "v3", "NetworkSet", "networksets"),
+            Kind::IPPool => calico("IPPool", "ippools"),
             Kind::KubernetesNetworkPolicy => namespaced("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies"),
             Kind::ConfigMap => core("ConfigMap", "configmaps", true),
         }

@@ -60,6 +60,60 @@ fn answers_fit_their_schema_and_are_stable() {
 }
 
 #[test]
+fn exposure_and_walks_fit_their_schemas_and_are_stable() {
+    let folder = folder_with_cluster();
+    let live = ["--live", "cluster.json", "-ojson"];
+    let packet = ["why", "198.51.100.7", "node/ip-10-0-1-5:30080/tcp"];
+    let eks = &EKS[..1];
+    let cases: [(&str, Vec<&str>); 4] = [
+        ("exposure", [&["exposure"], &live[..]].concat()),
+        ("exposure", [&["exposure", "--after"], &EKS[..]].concat()),
+        ("why", [&packet[..], &EKS[..]].concat()),
+        ("why", [&packet[..], eks, &live[..]].concat()),
+    ];
+    for (kind, args) in cases {
+        let schema = json(folder.path(), &["schema", kind]);
+        let answer = json(folder.path(), &args);
+        assert_eq!(errors(&schema, &answer), Vec::<String>::new(), "{args:?}");
+        assert_eq!(answer, json(folder.path(), &args));
+    }
+    let walked = json(folder.path(), &[&packet[..], &EKS[..]].concat());
+    let decided = &walked["ways"][0]["hops"][0];
+    assert_eq!(
+        (&walked["verdict"], &decided["place"]),
+        (&"blocked".into(), &"plans/eks-nodeport.yaml:63:13".into())
+    );
+}
+
+/// Whatever a plan and a cluster hold, a comment has room on GitHub.
+#[test]
+fn a_comment_is_never_longer_than_there_is_room_for() {
+    let folder = folder_with_cluster();
+    let mut plan = String::from(
+        "apiVersion: hostguard.dev/v1alpha1\nkind: HostProtection\nmetadata: { name: many }\nspec:\n  cluster: { platform: \
+         generic }\n  hostEndpoints: { autoCreate: Enabled }\n  policies:\n",
+    );
+    for i in 0..400 {
+        plan.push_str(&format!(
+            "    p{i}:\n      spec:\n        order: {i}\n        selector: all()\n        preDNAT: true\n        applyOnForward: \
+             true\n        ingress:\n          - {{ action: Deny, protocol: TCP, destination: {{ ports: [{}] }} }}\n",
+            2 * i + 1000
+        ));
+    }
+    std::fs::write(folder.path().join("many.yaml"), plan).expect("the folder can be written");
+    let args = ["plan", "many.yaml", "--live", "cluster.json", "-omarkdown"];
+    let ran = finish(hostguard(folder.path()).args(args).output().expect("it starts"));
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(
+        ran.stdout.len() <= 60_000 && ran.stdout.len() > 50_000,
+        "{}",
+        ran.stdout.len()
+    );
+    assert!(ran.stdout.contains("more lines have no room here"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("</details>"), "the fold is closed");
+}
+
+#[test]
 fn failures_are_answers_too() {
     let folder = folder_with_cluster();
     let schema = json(folder.path(), &["schema", "answer"]);

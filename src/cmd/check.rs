@@ -3,6 +3,7 @@
 use super::{Console, Failure, files};
 use crate::cli::{Check, Format};
 use crate::error::{Kind, Style, show_diagnostics};
+use crate::render;
 
 pub(super) fn run(args: &Check, console: &mut dyn Console) -> Result<u8, Failure> {
     let mut failed = false;
@@ -18,7 +19,7 @@ pub(super) fn run(args: &Check, console: &mut dyn Console) -> Result<u8, Failure
             }
             Err(failure) => {
                 failed = true;
-                super::fail(failure, Format::Text, console);
+                super::fail(failure, (Format::Text, render::ANSWER_VERSION), console);
             }
         }
     }

@@ -1,20 +1,15 @@
 //! `hostguard exposure` and `hostguard why`: who can reach what, live or predicted, and the walk of one packet.
 
-use std::net::IpAddr;
-
-use super::prepare::{Intent, predicted};
+use super::packet::packet;
+use super::prepare::{Intent, names, places, predicted};
 use super::{Console, Failure, files, world};
-use crate::cli::{ExposureArgs, Looked, Why};
+use crate::cli::{ExposureArgs, Format, Looked as LookedArgs, Why};
 use crate::compile;
 use crate::diff::Options;
-use crate::error::{Error, Kind, codes};
 use crate::escape::escape;
-use crate::exposure::{self, Origin, Packet, World, walk};
-use crate::net::Protocol;
+use crate::exposure::{self, By, Exposure, Reach, World, walk};
 use crate::plan::Plan;
-use crate::render;
-use crate::render::exposure::Names;
-use crate::resource::{Key, Kind as ObjectKind};
+use crate::render::{self, Looked, Names};
 use crate::state::State;
 
 /// What there is to look at.
@@ -23,20 +18,23 @@ struct Looking {
     names: Names,
     /// The heading of the answer.
     about: String,
+    /// The plan that leads there.
+    after: Option<(Intent, Plan)>,
 }
 
-async fn look(looked: &Looked, console: &mut dyn Console) -> Result<Looking, Failure> {
+async fn look(looked: &LookedArgs, after: Option<&String>, console: &mut dyn Console) -> Result<Looking, Failure> {
     let namespace = looked.world.inventory_namespace.clone();
-    let Some(file) = &looked.after else {
+    let Some(file) = after else {
         let provider = world::open(&looked.world, "exposure").await?;
         let state = provider
             .read(&compile::scope(&Plan::nothing("exposure"), &namespace))
             .await?;
         let about = format!("cluster {} as it is", state.facts.name);
         return Ok(Looking {
+            names: names(None, &state),
             state,
-            names: Names::new(),
             about,
+            after: None,
         });
     };
     let intent = Intent::Plan(Box::new(files::load(file, &looked.inputs)?));
@@ -50,123 +48,75 @@ async fn look(looked: &Looked, console: &mut dyn Console) -> Result<Looking, Fai
     };
     let prepared = intent.prepare(&state, &options)?;
     let about = format!("cluster {} as plan {} leaves it", state.facts.name, offline.name());
+    let state = predicted(&state, &prepared.difference);
     Ok(Looking {
-        state: predicted(&state, &prepared.difference),
-        names: prepared.names,
+        names: names(Some((&prepared.plan, &prepared.lookups)), &state),
+        state,
         about,
+        after: Some((intent, prepared.plan)),
     })
+}
+
+impl Looking {
+    fn looked(&self) -> Looked<'_> {
+        Looked {
+            cluster: &self.state.facts.name,
+            plan: self.after.as_ref().map(|(_, plan)| plan.name()),
+        }
+    }
 }
 
 pub(super) async fn exposure(args: &ExposureArgs, console: &mut dyn Console) -> Result<u8, Failure> {
-    let looking = look(&args.looked, console).await?;
-    let exposure = exposure::exposure(&World::of_state(&looking.state));
-    let rows = render::exposure::exposure(&exposure, &looking.names);
-    console.answer(&format!(
-        "exposure of {}, for sources outside it\n{rows}",
-        escape(&looking.about)
-    ));
+    let looking = look(&args.looked, args.looked.after.as_ref(), console).await?;
+    let world = World::of_state(&looking.state);
+    let exposure = exposure::exposure(&world);
+    let inside = exposure::exposure_inside(&world);
+    let answer = match args.output.format {
+        Format::Text => text(&looking, &world, &exposure, inside.as_deref()),
+        Format::Markdown => {
+            let (looked, assumed) = (looking.looked(), world.assumptions());
+            let rows = (exposure.reaches.as_slice(), inside.as_deref());
+            render::markdown::exposed(&looked, rows, &looking.names, &assumed)
+        }
+        Format::Json => {
+            let (looked, assumed) = (looking.looked(), world.assumptions());
+            let rows = (exposure.reaches.as_slice(), inside.as_deref());
+            render::exposure_json(&looked, rows, &looking.names, &assumed)
+        }
+    };
+    console.answer(&answer);
     Ok(0)
+}
+
+fn text(looking: &Looking, world: &World, outside: &Exposure, inside: Option<&[Reach]>) -> String {
+    let head = format!("exposure of {}", escape(&looking.about));
+    let assumed = render::exposure::assumed(&world.assumptions());
+    let assumed = render::wrap(&assumed, 74).join("\n    ");
+    let rows = render::exposure::exposure(outside, &looking.names);
+    let inside = inside.map(|rows| render::exposure::exposure_inside(rows, &looking.names));
+    let inside = inside.unwrap_or_else(|| format!("  {}\n", render::exposure::TOO_MANY));
+    format!("{head}\n  {assumed}\nfor sources outside it\n{rows}for clients in it\n{inside}")
 }
 
 pub(super) async fn why(args: &Why, console: &mut dyn Console) -> Result<u8, Failure> {
-    let looking = look(&args.looked, console).await?;
-    let packet = packet(args, &looking.state)?;
-    let port = packet.port.map(|port| format!(":{port}")).unwrap_or_default();
-    let head = format!(
-        "{} {} -> {}{port}, {}",
-        packet.protocol, packet.source, packet.destination, looking.about
-    );
+    let after = args.plan.as_ref().or(args.looked.after.as_ref());
+    let looking = look(&args.looked, after, console).await?;
+    let packet = packet(&args.from, &args.to, &looking.state)?;
     let walked = walk(&World::of_state(&looking.state), &packet);
-    console.answer(&format!("{}\n{}", escape(&head), render::exposure::walk(&walked)));
+    let place = |by: &By| {
+        let (intent, plan) = looking.after.as_ref()?;
+        places(intent, plan, &looking.state, by)
+    };
+    let answer = match args.output.format {
+        Format::Text | Format::Markdown => {
+            let port = packet.port.map(|port| format!(":{port}")).unwrap_or_default();
+            let ends = format!("{} -> {}{port}", packet.source, packet.destination);
+            let head = format!("{} {ends}, {}", packet.protocol, looking.about);
+            let head = render::wrap(&escape(&head), 80).join("\n  ");
+            format!("{head}\n{}", render::walk::walk(&walked, &place))
+        }
+        Format::Json => render::walk_json(&looking.looked(), &packet, &walked, &place),
+    };
+    console.answer(&answer);
     Ok(0)
-}
-
-/// The packet that the words mean.
-fn packet(args: &Why, state: &State) -> Result<Packet, Failure> {
-    let usage = |message: String| {
-        let error = Error::new(Kind::Usage, codes::USAGE, message);
-        Failure::from(
-            error
-                .fix("write the target as node/NAME:PORT/PROTOCOL or ADDRESS:PORT/PROTOCOL, such as node/n1:30080/tcp"),
-        )
-    };
-    let (target, protocol) = args
-        .to
-        .rsplit_once('/')
-        .ok_or_else(|| usage(format!("`{}` has no protocol", args.to)))?;
-    let protocol = match protocol.to_ascii_lowercase().as_str() {
-        "tcp" => Protocol::Tcp,
-        "udp" => Protocol::Udp,
-        other => return Err(usage(format!("`{other}` is not tcp or udp"))),
-    };
-    let (host, port) = target
-        .rsplit_once(':')
-        .ok_or_else(|| usage(format!("`{}` has no port", args.to)))?;
-    let port: u16 = port.parse().map_err(|_| usage(format!("`{port}` is not a port")))?;
-    let destination = match host.strip_prefix("node/") {
-        Some(node) => node_address(state, node, args.from)?,
-        None => host
-            .trim_matches(['[', ']'])
-            .parse()
-            .map_err(|_| usage(format!("`{host}` is not an address")))?,
-    };
-    if destination.is_ipv4() != args.from.is_ipv4() {
-        return Err(usage(format!("{} and {destination} are of two families", args.from)));
-    }
-    Ok(Packet {
-        from: origin(state, args.from),
-        source: args.from,
-        destination,
-        protocol,
-        port: Some(port),
-        source_port: None,
-        icmp_type: None,
-        backend: None,
-    })
-}
-
-/// The node's first InternalIP of the source's family.
-fn node_address(state: &State, node: &str, from: IpAddr) -> Result<IpAddr, Failure> {
-    let key = Key::cluster(ObjectKind::Node, node);
-    let addresses = state
-        .present(&key)
-        .and_then(|node| node.pointer("/status/addresses")?.as_array().cloned());
-    let of_family = |address: &serde_json::Value| -> Option<IpAddr> {
-        let ip: IpAddr = address["address"].as_str()?.parse().ok()?;
-        (address["type"] == "InternalIP" && ip.is_ipv4() == from.is_ipv4()).then_some(ip)
-    };
-    addresses
-        .into_iter()
-        .flatten()
-        .find_map(|address| of_family(&address))
-        .ok_or_else(|| {
-            let error = Error::failed(
-                codes::NO_SUCH_NODE,
-                format!("there is no node `{node}` with an InternalIP of the family of {from}"),
-            );
-            Failure::from(error.fix("look at `kubectl get nodes -o wide`"))
-        })
-}
-
-/// Whether the source is a node, a pod, or outside the cluster.
-fn origin(state: &State, from: IpAddr) -> Origin {
-    let text = from.to_string();
-    let holds = |object: &serde_json::Value, pointer: &str, field: &str| {
-        let list = object.pointer(pointer).and_then(serde_json::Value::as_array);
-        list.into_iter().flatten().any(|item| item[field] == text.as_str())
-    };
-    if let Ok(mut nodes) = state.list(ObjectKind::Node)
-        && let Some((key, _)) = nodes.find(|(_, node)| holds(node, "/status/addresses", "address"))
-    {
-        return Origin::Node(key.name.clone());
-    }
-    if let Ok(mut pods) = state.list(ObjectKind::Pod)
-        && let Some((key, _)) = pods.find(|(_, pod)| holds(pod, "/status/podIPs", "ip"))
-    {
-        return Origin::Pod {
-            namespace: key.namespace.clone(),
-            name: key.name.clone(),
-        };
-    }
-    Origin::Outside
 }

@@ -7,6 +7,7 @@ mod explain;
 mod exposure;
 mod files;
 mod idle;
+mod packet;
 mod plan;
 mod prepare;
 mod rights;
@@ -16,7 +17,7 @@ mod traps;
 mod world;
 
 use crate::cli::{Cli, Format, Verb};
-use crate::error::{Diagnostic, Error, Kind, Style, show_diagnostics, show_error};
+use crate::error::{Diagnostic, Error, Kind, Style, codes, show_diagnostics, show_error};
 use crate::render;
 use crate::source::Source;
 
@@ -54,7 +55,10 @@ impl From<Error> for Failure {
 
 /// Runs a verb and says how it ended, as an exit code.
 pub async fn run(cli: Cli, console: &mut dyn Console) -> u8 {
-    let format = format_of(&cli.verb);
+    let form = form_of(&cli.verb);
+    if let Some(failure) = no_comment(&cli.verb, form) {
+        return fail(failure, (Format::Text, form.1), console);
+    }
     let ended = match cli.verb {
         Verb::Check(args) => check::run(&args, console),
         Verb::Plan(args) => plan::run(&args, console).await,
@@ -68,30 +72,53 @@ pub async fn run(cli: Cli, console: &mut dyn Console) -> u8 {
     };
     match ended {
         Ok(code) => code,
-        Err(failure) => fail(failure, format, console),
+        Err(failure) => fail(failure, form, console),
     }
 }
 
-/// The form that the answer of a verb has.
-fn format_of(verb: &Verb) -> Format {
+/// What is done, and the walk of a packet, are not said as comments.
+fn no_comment(verb: &Verb, (format, _): Form) -> Option<Failure> {
+    let verb = match verb {
+        Verb::Apply(_) => "apply",
+        Verb::Destroy(_) => "destroy",
+        Verb::Why(_) => "why",
+        _ => return None,
+    };
+    let message = format!("{verb} does not answer in Markdown");
+    let error = Error::new(Kind::Usage, codes::USAGE, message);
+    (format == Format::Markdown).then(|| {
+        error
+            .fix("use -o text or -o json; `plan` and `exposure` have -o markdown")
+            .into()
+    })
+}
+
+/// The form that the answer of a verb has, and the name of its schema.
+type Form = (Format, &'static str);
+
+fn form_of(verb: &Verb) -> Form {
     match verb {
-        Verb::Plan(args) => args.output.format,
-        Verb::Apply(args) => args.plan.output.format,
-        Verb::Destroy(args) => args.output.format,
-        Verb::Check(_) | Verb::Exposure(_) | Verb::Why(_) | Verb::Snapshot(_) | Verb::Schema(_) | Verb::Explain(_) => {
-            Format::Text
+        Verb::Plan(args) => (args.output.format, render::ANSWER_VERSION),
+        Verb::Apply(args) => (args.plan.output.format, render::ANSWER_VERSION),
+        Verb::Destroy(args) => (args.output.format, render::ANSWER_VERSION),
+        Verb::Exposure(args) => (args.output.format, render::EXPOSURE_VERSION),
+        Verb::Why(args) => (args.output.format, render::WHY_VERSION),
+        Verb::Check(_) | Verb::Snapshot(_) | Verb::Schema(_) | Verb::Explain(_) => {
+            (Format::Text, render::ANSWER_VERSION)
         }
     }
 }
 
 /// Prints a failure once, and as an answer too where answers are JSON and none was given. The kind of the first in
 /// rank is the exit code.
-fn fail(failure: Failure, format: Format, console: &mut dyn Console) -> u8 {
+fn fail(failure: Failure, (format, schema): Form, console: &mut dyn Console) -> u8 {
     match failure {
         Failure::Plan(source, diagnostics) => {
             console.story(show_diagnostics(&source, &diagnostics, Style::default()).trim_end());
-            if format == Format::Json {
-                console.answer(&render::diagnostics_json(&diagnostics, &source));
+            match format {
+                Format::Json => console.answer(&render::diagnostics_json(&diagnostics, &source, schema)),
+                Format::Markdown => console.answer(&render::markdown::diagnostics_markdown(&diagnostics)),
+                Format::Text => {}
             }
             Kind::Failed.exit_code()
         }
@@ -99,8 +126,10 @@ fn fail(failure: Failure, format: Format, console: &mut dyn Console) -> u8 {
             for error in &errors {
                 console.story(&show_error(source.as_ref(), error, Style::default()));
             }
-            if format == Format::Json {
-                console.answer(&render::error_json(&errors, source.as_ref()));
+            match format {
+                Format::Json => console.answer(&render::error_json(&errors, source.as_ref(), schema)),
+                Format::Markdown => console.answer(&render::markdown::error_markdown(&errors)),
+                Format::Text => {}
             }
             worst(errors.iter().map(|error| error.kind))
                 .unwrap_or(Kind::Failed)

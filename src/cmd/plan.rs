@@ -93,6 +93,7 @@ pub(super) async fn show_intent(
     let answer = prepared.answer(verb, &intent, &state);
     match output.format {
         Format::Text => console.answer(&render::text(&answer)),
+        Format::Markdown => console.answer(&render::markdown::plan(&answer)),
         Format::Json if verb == "plan" => console.answer(&render::json(&answer)),
         Format::Json => {} // printed with the report, as one document
     }

@@ -2,16 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 use super::files::Loaded;
 use super::{Failure, idle, traps};
 use crate::compile::{self, Compiled};
 use crate::diff::{self, Difference};
 use crate::error::{Error, codes};
-use crate::exposure::{self, Assumption, Movement, Subject, Verdict, World};
-use crate::net::Cidr;
+use crate::exposure::{self, Assumption, By, Direction, Movement, Subject, Verdict, World};
+use crate::net::{AddressSet, Cidr};
 use crate::plan::{InputValue, Plan};
-use crate::render::Answer;
-use crate::render::exposure::Names;
+use crate::render::{Answer, Names};
+use crate::resource::Kind;
 use crate::source::Source;
 use crate::state::{Observed, State};
 
@@ -29,6 +31,8 @@ pub(super) struct Prepared {
     pub difference: Difference,
     /// What changes of who can reach what once everything is done and settled; see [`Prepared::look`].
     pub exposure: Vec<exposure::Row>,
+    /// The same for clients of the cluster; `None` where there are too many sorts of them.
+    pub inside: Option<Vec<exposure::Row>>,
     pub names: Names,
     /// What the exposure takes for granted.
     pub assumptions: Vec<Assumption>,
@@ -81,22 +85,29 @@ impl Intent {
                 Error::failed(codes::INVENTORY_TOO_LARGE, message).fix("split the plan in two"),
             ]));
         }
-        let names = names(&plan, &lookups);
         Ok(Prepared {
             plan,
             lookups,
             compiled,
             difference,
             exposure: Vec::new(),
+            inside: Some(Vec::new()),
             assumptions: Vec::new(),
             refused: Vec::new(),
-            names,
+            names: Names::default(),
         })
     }
 }
 
 /// A row of exposure as far as it was approved: nodes and verdicts, not what explains them.
-type Reached<'a> = (Movement, &'a Subject, Vec<&'a String>, Option<Verdict>, Option<Verdict>);
+type Reached<'a> = (
+    Movement,
+    Subject,
+    Option<bool>,
+    Vec<&'a String>,
+    Option<Verdict>,
+    Option<Verdict>,
+);
 
 /// What the steps, and then controllers, make of a state.
 pub(super) fn predicted(state: &State, difference: &Difference) -> State {
@@ -107,19 +118,48 @@ pub(super) fn predicted(state: &State, difference: &Difference) -> State {
     after.settled()
 }
 
-/// Inputs by the networks they stand for.
-fn names(plan: &Plan, lookups: &BTreeMap<String, String>) -> Names {
-    let mut names = Names::new();
-    for (name, input) in &plan.inputs {
-        let value = match &input.value {
-            InputValue::Known(value) => Some(value),
-            InputValue::Lookup(_) => lookups.get(name),
-        };
-        for part in value.into_iter().flat_map(|value| value.split(", ")) {
-            if let Ok(cidr) = Cidr::parse_lenient(part) {
-                names.insert(cidr, name.clone());
-            }
+/// Where the plan wrote what decided about a packet: a rule of its policies, or a tier that ends in a deny.
+pub(super) fn places(intent: &Intent, plan: &Plan, state: &State, by: &By) -> Option<String> {
+    let span = match by {
+        By::Rule(rule) => {
+            let key = rule.policy.key().filter(|key| key.kind == Kind::GlobalNetworkPolicy)?;
+            let policy = plan.policies.get(&key.name)?;
+            let (list, rules) = match rule.direction {
+                Direction::Ingress => ("ingress", &policy.ingress),
+                Direction::Egress => ("egress", &policy.egress),
+            };
+            // A conflict with another owner leaves the other's rules there.
+            let there = state.present(&key).and_then(|object| object["spec"][list].as_array());
+            let same = there.is_some_and(|there| there.len() == rules.len());
+            same.then(|| rules.get(rule.index)).flatten().copied()
         }
+        By::EndOfTier { tier } => plan.tiers.get(tier).map(|tier| tier.span),
+        _ => None,
+    };
+    Some(intent.source()?.locate(span?))
+}
+
+/// What stands for networks: inputs of a plan, and network sets that there are.
+pub(super) fn names(plan: Option<(&Plan, &BTreeMap<String, String>)>, state: &State) -> Names {
+    let mut names = Names::default();
+    if let Some((plan, lookups)) = plan {
+        for (name, input) in &plan.inputs {
+            let value = match &input.value {
+                InputValue::Known(value) => Some(value),
+                InputValue::Lookup(_) => lookups.get(name),
+            };
+            let parts = value.into_iter().flat_map(|value| value.split(", "));
+            names.input(name, parts.filter_map(|part| Cidr::parse_lenient(part).ok()).collect());
+        }
+    }
+    for (key, set) in state.list(Kind::GlobalNetworkSet).into_iter().flatten() {
+        let nets = set
+            .pointer("/spec/nets")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten();
+        let nets = nets.filter_map(|net| Cidr::parse_lenient(net.as_str()?).ok());
+        names.network_set(&key.name, nets.collect());
     }
     names
 }
@@ -134,6 +174,8 @@ impl Prepared {
         let world_after = World::of_state(&after);
         if !self.difference.set.steps.is_empty() {
             self.exposure = exposure::difference(&world, &world_after);
+            self.inside = exposure::difference_inside(&world, &world_after);
+            self.names = names(Some((&self.plan, &self.lookups)), &after);
         }
         let idle = idle::look(&self.plan, &after, &world_after);
         self.refused = idle.errors;
@@ -146,11 +188,17 @@ impl Prepared {
     /// what was approved.
     pub fn reach(&self) -> Vec<Reached<'_>> {
         let verdict = |side: &Option<exposure::Answer>| side.as_ref().map(|answer| answer.verdict);
-        let rows = self.exposure.iter();
+        let rows = self.exposure.iter().chain(self.inside.iter().flatten());
         rows.map(|row| {
+            let mut subject = row.subject.clone();
+            if row.clients.is_some() {
+                // Pods come and go; who they are is no part of it.
+                subject.sources = AddressSet::empty();
+            }
             (
                 row.movement,
-                &row.subject,
+                subject,
+                row.clients.as_ref().map(exposure::Clients::all),
                 row.nodes.keys().collect(),
                 verdict(&row.before),
                 verdict(&row.after),
@@ -179,6 +227,7 @@ impl Prepared {
             groups: &self.compiled.groups,
             set: &self.difference.set,
             exposure: &self.exposure,
+            inside: self.inside.as_deref(),
             names: &self.names,
             assumptions: &self.assumptions,
             conflicts: &self.difference.conflicts,

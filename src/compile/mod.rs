@@ -62,7 +62,12 @@ pub fn scope(plan: &Plan, inventory_namespace: &str) -> Scope {
     ]);
     // what decides about packets that a Service hands on, and what overrides Felix
     kinds.extend([Kind::EndpointSlice, Kind::Pod, Kind::DaemonSet]);
-    kinds.extend([Kind::NetworkPolicy, Kind::NetworkSet, Kind::KubernetesNetworkPolicy]);
+    kinds.extend([
+        Kind::NetworkPolicy,
+        Kind::NetworkSet,
+        Kind::KubernetesNetworkPolicy,
+        Kind::IPPool,
+    ]);
     for service in plan.services.values() {
         if let crate::plan::Service::Own(own) = service {
             kinds.insert(objects::workload_kind(own.workload));

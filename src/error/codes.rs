@@ -185,6 +185,8 @@ codes! {
         "The record of a plan is one ConfigMap, which can hold one megabyte. The plan claims more fields than that; split it into several plans."
     NOT_IN_RELEASE "HG0525" "this release of Calico does not have it"
         "ClusterInformation shows which release of Calico the cluster runs, and that release lacks what the plan asks for. Open source Calico has tiers of one's own since v3.29."
+    NO_SUCH_POD "HG0526" "a named pod does not exist"
+        "`why` takes the address of a pod from the cluster, and there is no such pod, or it has no address yet. Pods come and go: look the name up again."
     NO_EFFECT "HG0530" "a policy that restricts nothing"
         "Once everything is applied, every packet fares the same with the policy and without it. The usual reason is a policy before DNAT that only allows: Felix puts the drop at the end of a tier into the normal and the forward chain alone, so before DNAT what no rule denies goes on, and `allow this source` allows everybody. Add a Deny after the Allow. In the normal stage a policy that selects a host endpoint brings that drop with it, and is not meant here. An Allow that exempts nothing, because nothing else would deny, is reported as well. Only what is proven is: each list of policies that holds this one gives every packet the same without it. In eBPF mode, or where policies, pods or labels could not be read, nothing is said."
     SELECTS_NOTHING "HG0531" "a policy that selects nothing"

@@ -3,7 +3,9 @@
 //! Ports are cut where something on the way can tell two of them apart; each part is walked once with all sources, and
 //! the ends of the walk cut the sources. Parts with equal answers are put together again.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use super::answer::{USUAL_SOURCE_PORT, deciding, summary};
 use super::memory::Memory;
@@ -81,7 +83,11 @@ pub(super) struct Prober<'w> {
     /// Addresses that are neither a node's nor a pod's.
     pub outside: AddressSet,
     pub memory: Memory,
+    parts: RefCell<BTreeMap<PartsKey, Rc<[PortSet]>>>,
 }
+
+/// Stages met, the settings of both nodes by where they are kept, family and protocol.
+type PartsKey = (BTreeSet<(usize, Direction)>, usize, Option<usize>, Family, Protocol);
 
 impl<'w> Prober<'w> {
     pub fn new(world: &'w World) -> Self {
@@ -90,7 +96,32 @@ impl<'w> Prober<'w> {
             source_ports: world.client_ports(),
             outside: world.inside().complement(),
             memory: Memory::new(world.memberships()),
+            parts: RefCell::default(),
         }
+    }
+
+    /// How many parts the ports of all protocols fall into.
+    pub fn parts(&self, client: Client, target: Target) -> usize {
+        let with_ports = protocols(Family::of(target.address))
+            .into_iter()
+            .filter(|p| p.has_ports());
+        with_ports
+            .map(|protocol| self.port_parts(client, target, protocol).len())
+            .sum()
+    }
+
+    /// The ports of a protocol, cut where something on the way can tell two of them apart.
+    fn port_parts(&self, client: Client, target: Target, protocol: Protocol) -> Rc<[PortSet]> {
+        let settings = |node: usize| Rc::as_ptr(&self.world.nodes[node].felix).addr();
+        let met = self.world.stages_between(client, target);
+        let home = client.home(self.world).map(settings);
+        let key = (met, settings(target.node), home, Family::of(target.address), protocol);
+        if let Some(known) = self.parts.borrow().get(&key) {
+            return Rc::clone(known);
+        }
+        let parts: Rc<[PortSet]> = self.world.port_parts(&key.0, client, target, protocol).into();
+        self.parts.borrow_mut().insert(key, Rc::clone(&parts));
+        parts
     }
 
     /// Everything about one target; with `only`, about those ports.
@@ -114,8 +145,8 @@ impl<'w> Prober<'w> {
                 continue;
             }
             let mut merged: BTreeMap<(Option<String>, Vec<Region>), PortSet> = BTreeMap::new();
-            for part in self.world.port_parts(client, target, protocol) {
-                let part = only.map_or(part.clone(), |only| only.intersect(&part));
+            for part in self.port_parts(client, target, protocol).iter() {
+                let part = only.map_or_else(|| part.clone(), |only| only.intersect(part));
                 if part.is_empty() {
                     continue;
                 }
@@ -257,12 +288,18 @@ impl World {
     }
 
     /// The ports of a target, cut where a rule, a failsafe port, a Service or a tunnel can tell them apart.
-    fn port_parts(&self, client: Client, target: Target, protocol: Protocol) -> Vec<PortSet> {
+    fn port_parts(
+        &self,
+        met: &BTreeSet<(usize, Direction)>,
+        client: Client,
+        target: Target,
+        protocol: Protocol,
+    ) -> Vec<PortSet> {
         let single = |port: u16| PortSet::from_ranges([(port, port)]);
         let number = protocol.number();
         let mut sets: BTreeSet<PortSet> = BTreeSet::new();
-        for (stages, direction) in self.stages_between(client, target) {
-            let stages = &self.stages[stages];
+        for (stages, direction) in met {
+            let (stages, direction) = (&self.stages[*stages], *direction);
             for lists in [&stages.untracked, &stages.pre_dnat, &stages.normal, &stages.forward] {
                 for policy in lists.of(direction).iter().flat_map(|run| &run.policies) {
                     let rules = self.policies[*policy].rules(direction).unwrap_or_default();
@@ -282,12 +319,7 @@ impl World {
             }
         }
         let felix = &self.nodes[target.node].felix;
-        let of_client = match client {
-            Client::Outside => None,
-            Client::Node(node) => Some(node),
-            Client::Pod(pod) => Some(self.pods[pod].node),
-        };
-        let outbound = of_client.into_iter().flat_map(|node| {
+        let outbound = client.home(self).into_iter().flat_map(|node| {
             let felix = &self.nodes[node].felix;
             felix.inbound.iter().chain(&felix.outbound)
         });

@@ -84,6 +84,12 @@ impl<'w> Sides<'w> {
         ports
     }
 
+    /// How many parts the ports fall into.
+    pub fn parts(&self, pair: &Pair) -> usize {
+        let of = |prober: &Prober<'_>, target: Option<Target>| target.map_or(0, |t| prober.parts(Client::Outside, t));
+        of(&self.before.1, pair.before) + of(&self.after.1, pair.after)
+    }
+
     /// Whether packets fare alike until they are sent on.
     pub fn same_on_arrival(&self, pair: &Pair) -> bool {
         match (pair.before, pair.after) {

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 
 use super::cells::{Cell, Client, Decision, Ports, Prober, Region, echo};
 use super::compare::{Found, Pair, Place, Sides};
+use super::coverage::Clients;
 use super::targets::Target;
 use super::verdict::{Origin, Packet, Verdict};
 use super::world::World;
@@ -53,6 +54,8 @@ pub struct Reach {
     pub subject: Subject,
     /// Nodes, each with the addresses meant.
     pub nodes: BTreeMap<String, BTreeSet<IpAddr>>,
+    /// Who of the cluster it is about; `None` where it is about sources outside.
+    pub clients: Option<Clients>,
     pub answer: Answer,
     /// A packet that fares so.
     pub witness: Packet,
@@ -100,6 +103,8 @@ impl Movement {
 pub struct Row {
     pub subject: Subject,
     pub nodes: BTreeMap<String, BTreeSet<IpAddr>>,
+    /// Who of the cluster it is about; `None` where it is about sources outside.
+    pub clients: Option<Clients>,
     pub movement: Movement,
     pub before: Option<Answer>,
     pub after: Option<Answer>,
@@ -121,6 +126,7 @@ pub fn exposure(world: &World) -> Exposure {
         witness: witness(&subject, &nodes, &prober.outside),
         subject,
         nodes,
+        clients: None,
         answer,
     };
     Exposure {
@@ -177,6 +183,7 @@ pub fn difference(before: &World, after: &World) -> Vec<Row> {
             witness: witness(&subject, &nodes, &outside),
             subject,
             nodes,
+            clients: None,
             before,
             after,
         }

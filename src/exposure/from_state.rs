@@ -47,7 +47,7 @@ impl World {
             kubernetes_policies: list(Kind::KubernetesNetworkPolicy),
             calico_policies: list(Kind::NetworkPolicy),
             network_sets: list(Kind::NetworkSet),
-            ip_pools: None,
+            ip_pools: list(Kind::IPPool),
         };
         World::of_state_and(state, &context)
     }

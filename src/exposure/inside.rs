@@ -1,27 +1,21 @@
 //! The same for clients inside the cluster: nodes and pods, as they reach nodes.
 //!
 //! Clients are classed as targets are. What a pair of classes finds depends on whether client and target are on one
-//! node, and on nothing else of the two.
+//! node, and on nothing else of the two; `coverage.rs` makes rows of what the pairs found.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 
 use super::cells::{Client, Prober};
 use super::compare::{Answers, Pair, Place, Sides};
-use super::difference::{
-    Answer, From, Movement, Nodes, Reach, Row, Rows, Subject, answer, movement, nodes_of, subject, witness,
-};
+use super::coverage::{Census, Coverage, Covered, Name};
+use super::difference::{Answer, From, Movement, Reach, Row, answer, movement, subject};
 use super::targets::Target;
-use super::verdict::{Origin, Packet};
 use super::world::World;
 use crate::net::AddressSet;
 
-/// A client by name.
-type Name = (String, Option<String>);
-
 impl Client {
     /// The node that it is on.
-    fn home(self, world: &World) -> Option<usize> {
+    pub(super) fn home(self, world: &World) -> Option<usize> {
         match self {
             Client::Outside => None,
             Client::Node(node) => Some(node),
@@ -29,18 +23,11 @@ impl Client {
         }
     }
 
-    fn name(self, world: &World) -> Name {
+    pub(super) fn name(self, world: &World) -> Name {
         match self {
             Client::Outside => (String::new(), None),
             Client::Node(node) => (world.nodes[node].name.clone(), None),
             Client::Pod(pod) => (world.pods[pod].namespace.clone(), Some(world.pods[pod].name.clone())),
-        }
-    }
-
-    fn origin(self, world: &World) -> Origin {
-        match self.name(world) {
-            (node, None) => Origin::Node(node),
-            (namespace, Some(name)) => Origin::Pod { namespace, name },
         }
     }
 
@@ -55,132 +42,118 @@ impl Client {
     }
 }
 
-/// A client and a target of these classes on one node, and a pair on two.
-fn related(world: &World, clients: &[Client], targets: &[Target]) -> Vec<(bool, Client, Target)> {
-    let mut found = Vec::new();
-    for same in [true, false] {
-        let pair = clients.iter().find_map(|client| {
-            let home = client.home(world);
-            let target = targets.iter().find(|target| (Some(target.node) == home) == same)?;
-            Some((same, *client, *target))
-        });
-        found.extend(pair);
-    }
-    found
+/// A client and a target of these classes on one node, or on two.
+fn related(world: &World, clients: &[Client], targets: &[Target], same: bool) -> Option<(Client, Target)> {
+    let at: BTreeMap<usize, Target> = targets.iter().rev().map(|target| (target.node, *target)).collect();
+    clients.iter().find_map(|client| {
+        let home = client.home(world)?;
+        let target = if same {
+            at.get(&home).copied()
+        } else {
+            targets.iter().copied().find(|target| target.node != home)
+        }?;
+        world.sources(*client, target)?;
+        Some((*client, target))
+    })
 }
 
-/// Addresses that clients of a class send from.
-fn addresses(world: &World, clients: &[Client], target: Target) -> AddressSet {
-    let sets = clients.iter().filter_map(|client| match client {
-        // A process reaches its own node by the address that it asks for.
-        Client::Node(node) if *node == target.node && clients.len() > 1 => None,
-        client => world.sources(*client, target),
-    });
-    AddressSet::union_of(&sets.collect::<Vec<_>>())
-}
+/// More walks than this are not made: some seconds. Only clusters with many sorts of nodes, clients and ports at once
+/// come to it.
+const WALKS: usize = 300_000;
 
-/// Every node and pod as a client of every node.
-pub fn exposure_inside(world: &World) -> Vec<Reach> {
+/// Every node and pod as a client of every node; `None` where that are too many sorts of pairs.
+pub fn exposure_inside(world: &World) -> Option<Vec<Reach>> {
     let prober = Prober::new(world);
     let memberships = &prober.memory.memberships;
     let (clients, targets) = (world.client_classes(memberships), world.target_classes(memberships));
-    let mut rows: Rows<Answer> = Rows::default();
-    let mut witnesses: BTreeMap<(Subject, Answer), Packet> = BTreeMap::new();
-    for (senders, class) in clients.iter().flat_map(|s| targets.iter().map(move |c| (s, c))) {
-        for (same, client, target) in related(world, senders, class) {
-            let sources = if same && matches!(client, Client::Node(_)) {
-                AddressSet::from_addresses(class.iter().map(|target| target.address))
-            } else {
-                addresses(world, senders, target)
-            };
-            for cell in prober.cells(client, target, None) {
-                for region in &cell.regions {
-                    let mut subject = subject(target, &cell, sources.clone());
-                    subject.from = client.from(same);
-                    let answer = answer(world, region);
-                    let key = (subject.clone(), answer.clone());
-                    witnesses
-                        .entry(key)
-                        .or_insert_with(|| packet(world, &subject, client, target));
-                    rows.add(subject, answer, nodes_of(&places(world, class)));
+    let names = |class: &Vec<Client>| class.iter().map(|client| client.name(world)).collect();
+    let places = |class: &Vec<Target>| class.iter().map(|target| target.place(world)).collect();
+    let census = Census::new(
+        clients.iter().map(names).collect(),
+        targets.iter().map(places).collect(),
+        vec![world],
+    );
+    let parts = |class: &Vec<Target>| prober.parts(Client::Outside, class[0]);
+    if clients.len() * targets.iter().map(parts).sum::<usize>() > WALKS {
+        return None;
+    }
+    let mut coverage: Coverage<Answer> = Coverage::default();
+    for (sender, senders) in clients.iter().enumerate() {
+        for (place, class) in targets.iter().enumerate() {
+            for same in [true, false] {
+                let Some((client, target)) = related(world, senders, class, same) else {
+                    continue;
+                };
+                for cell in prober.cells(client, target, None) {
+                    for region in &cell.regions {
+                        let mut subject = subject(target, &cell, AddressSet::empty());
+                        subject.from = client.from(same);
+                        coverage.add(subject, answer(world, region), place, sender);
+                    }
                 }
             }
         }
     }
-    let reach = |(key, nodes): ((Subject, Answer), Nodes)| {
-        let witness = witnesses.remove(&key).expect("each row has a witness");
-        Reach {
-            witness,
-            subject: key.0,
-            nodes,
-            answer: key.1,
-        }
+    let reach = |(row, answer): (Covered, Answer)| Reach {
+        subject: row.subject,
+        nodes: row.nodes,
+        clients: Some(row.clients),
+        answer,
+        witness: row.witness,
     };
-    rows.0.into_iter().map(reach).collect()
+    Some(coverage.rows(&census).into_iter().map(reach).collect())
 }
 
-/// What opens, closes and becomes unknown for nodes and pods.
-pub fn difference_inside(before: &World, after: &World) -> Vec<Row> {
+/// What opens, closes and becomes unknown for nodes and pods; `None` where that are too many sorts of pairs.
+pub fn difference_inside(before: &World, after: &World) -> Option<Vec<Row>> {
     let sides = Sides::new(before, after);
     if sides.same.sent_on() {
-        return Vec::new();
+        return Some(Vec::new());
     }
-    let clients = client_pairs(&sides);
-    let mut rows: Rows<Answers> = Rows::default();
-    let mut witnesses: BTreeMap<(Subject, Answers), Packet> = BTreeMap::new();
-    for (senders, pair) in clients.iter().flat_map(|c| sides.pairs.iter().map(move |p| (c, p))) {
-        for same in [true, false] {
-            let Some((client, place)) = meeting(&sides, senders, pair, same) else {
-                continue;
-            };
-            let one = Pair {
-                before: target(before, &place),
-                after: target(after, &place),
-                places: vec![place],
-            };
-            let (world, at, sender) = match (client, one.before, one.after) {
-                ([_, Some(client)], _, Some(target)) => (after, target, client),
-                ([Some(client), _], Some(target), _) => (before, target, client),
-                _ => continue,
-            };
-            let from = sender.from(same);
-            for (mut subject, found) in sides.compare_from(from, client, &one, None) {
-                if movement(&found) == Movement::Stays {
+    let translated = sides.translated_ports();
+    let places = sides.pairs.iter().map(|pair| pair.places.clone()).collect();
+    let census = Census::new(client_pairs(&sides), places, vec![after, before]);
+    let mut coverage: Coverage<Answers> = Coverage::default();
+    let mut walks = 0;
+    for sender in 0..census.senders.len() {
+        for (place, pair) in sides.pairs.iter().enumerate() {
+            for same in [true, false] {
+                let Some((from, clients, one)) = meeting(&sides, &census, sender, pair, same) else {
                     continue;
-                }
-                let answers = sides.answers(&found);
-                let members: Vec<Client> = senders.iter().filter_map(|names| client_named(world, names)).collect();
-                subject.sources = match (sender, same) {
-                    (Client::Node(_), true) => AddressSet::from_addresses(pair.places.iter().map(|(_, a)| *a)),
-                    _ => addresses(world, &members, at),
                 };
-                let key = (subject.clone(), answers.clone());
-                witnesses
-                    .entry(key)
-                    .or_insert_with(|| packet(world, &subject, sender, at));
-                rows.add(subject, answers, nodes_of(&pair.places));
+                let unchanged = matches!(clients, [Some(old), Some(new)] if sides.same.on_leaving(old, new));
+                // What is the same on both ways can differ only in what happens to packets that are sent on.
+                let only = (unchanged && sides.same_on_arrival(&one)).then_some(&translated);
+                walks += only.map_or_else(
+                    || sides.parts(&one),
+                    |ports| ports.values().map(|p| p.ranges().len()).sum(),
+                );
+                if walks > WALKS {
+                    return None;
+                }
+                for (subject, found) in sides.compare_from(from, clients, &one, only) {
+                    if movement(&found) != Movement::Stays {
+                        coverage.add(subject, sides.answers(&found), place, sender);
+                    }
+                }
             }
         }
     }
-    let row = |((subject, answers), nodes): ((Subject, Answers), Nodes)| {
-        let key = (subject, answers);
-        let witness = witnesses.remove(&key).expect("each row has a witness");
-        let (subject, answers) = key;
-        Row {
-            movement: Movement::of(
-                answers.0.as_ref().map(|answer| answer.verdict),
-                answers.1.as_ref().map(|answer| answer.verdict),
-            ),
-            subject,
-            nodes,
-            before: answers.0,
-            after: answers.1,
-            witness,
-        }
+    let row = |(row, (before, after)): (Covered, Answers)| Row {
+        movement: Movement::of(
+            before.as_ref().map(|answer| answer.verdict),
+            after.as_ref().map(|answer| answer.verdict),
+        ),
+        subject: row.subject,
+        nodes: row.nodes,
+        clients: Some(row.clients),
+        before,
+        after,
+        witness: row.witness,
     };
-    let mut rows: Vec<Row> = rows.0.into_iter().map(row).collect();
+    let mut rows: Vec<Row> = coverage.rows(&census).into_iter().map(row).collect();
     rows.sort_by(|a, b| (a.movement, &a.subject, &a.nodes).cmp(&(b.movement, &b.subject, &b.nodes)));
-    rows
+    Some(rows)
 }
 
 /// Clients that are in one class before and in one after.
@@ -200,13 +173,6 @@ fn client_pairs(sides: &Sides<'_>) -> Vec<Vec<Name>> {
     pairs.into_values().collect()
 }
 
-fn client_named(world: &World, name: &Name) -> Option<Client> {
-    match name {
-        (node, None) => world.node(node).map(Client::Node),
-        (namespace, Some(name)) => world.pod(namespace, name).map(Client::Pod),
-    }
-}
-
 fn target(world: &World, (name, address): &Place) -> Option<Target> {
     let node = world.node(name)?;
     let own = world.nodes[node].addresses.contains(address);
@@ -216,40 +182,36 @@ fn target(world: &World, (name, address): &Place) -> Option<Target> {
     })
 }
 
-/// A client and a place on one node, or on two, in both worlds as far as they are there.
-fn meeting(sides: &Sides<'_>, senders: &[Name], pair: &Pair, same: bool) -> Option<([Option<Client>; 2], Place)> {
-    senders.iter().find_map(|name| {
-        let clients = [sides.before.0, sides.after.0].map(|world| client_named(world, name));
-        let home = |world: &World, client: Option<Client>| {
-            let node = client?.home(world)?;
-            Some(world.nodes[node].name.clone())
+/// A client and a place on one node, or on two, in both worlds as far as they are there: the client before and after.
+fn meeting(
+    sides: &Sides<'_>,
+    census: &Census<'_>,
+    sender: usize,
+    pair: &Pair,
+    same: bool,
+) -> Option<(From, [Option<Client>; 2], Pair)> {
+    let worlds = [sides.before.0, sides.after.0];
+    let at: BTreeMap<&String, &Place> = pair.places.iter().rev().map(|place| (&place.0, place)).collect();
+    census.senders[sender].iter().find_map(|name| {
+        // The census has the later world first.
+        let clients = [census.client(1, name), census.client(0, name)];
+        let home = |side: usize| Some(&worlds[side].nodes[clients[side]?.home(worlds[side])?].name);
+        let homes: BTreeSet<&String> = [home(0), home(1)].into_iter().flatten().collect();
+        let place = if same {
+            at.get(homes.first().filter(|_| homes.len() == 1)?).copied()
+        } else {
+            pair.places.iter().find(|(node, _)| !homes.contains(node))
+        }?;
+        let one = Pair {
+            before: target(worlds[0], place),
+            after: target(worlds[1], place),
+            places: vec![place.clone()],
         };
-        let homes = [home(sides.before.0, clients[0]), home(sides.after.0, clients[1])];
-        let place = pair.places.iter().find(|(node, _)| {
-            let mut known = homes.iter().flatten();
-            known.all(|home| (home == node) == same)
+        let mut sends = [one.before, one.after].into_iter().enumerate();
+        let client = sends.find_map(|(side, target)| {
+            let client = clients[side]?;
+            worlds[side].sources(client, target?).map(|_| client)
         })?;
-        Some((clients, place.clone()))
+        Some((client.from(same), clients, one))
     })
-}
-
-fn places(world: &World, class: &[Target]) -> Vec<(String, IpAddr)> {
-    let place = |target: &Target| (world.nodes[target.node].name.clone(), target.address);
-    class.iter().map(place).collect()
-}
-
-fn packet(world: &World, subject: &Subject, client: Client, target: Target) -> Packet {
-    let nodes = nodes_of(&places(world, &[target]));
-    let sources = world.sources(client, target).unwrap_or_else(AddressSet::empty);
-    Packet {
-        from: client.origin(world),
-        ..witness(
-            &Subject {
-                sources: sources.clone(),
-                ..subject.clone()
-            },
-            &nodes,
-            &sources,
-        )
-    }
 }

@@ -5,8 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::rc::Rc;
 
+use super::facts::Dataplane;
+use super::path::End;
 use super::stage::{Header, Piece, Stage};
 use super::verdict::Direction;
+use super::world::Port;
 use crate::net::{AddressSet, Family};
 
 /// Addresses by the sets that hold them: two have the same number when no rule can tell them apart.
@@ -78,6 +81,35 @@ enum Sources {
 pub(super) struct Memory {
     pub memberships: Memberships,
     known: RefCell<BTreeMap<Question, Rc<[Piece]>>>,
+    arrivals: RefCell<BTreeMap<Arrival, Rc<[End]>>>,
+}
+
+/// All that the rest of a walk depends on when packets that a node of the cluster sent arrive at another.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Arrival {
+    pub dataplane: Dataplane,
+    pub node: usize,
+    pub port: Port,
+    pub protocol: u8,
+    pub icmp: Option<u8>,
+    pub ports: (Option<u16>, Option<u16>),
+    pub destination: IpAddr,
+    /// The one source: by the sets that hold it, and whose it is.
+    pub source: (usize, Whose),
+    pub translated: bool,
+    pub masqueraded: bool,
+    pub replaced: bool,
+    pub supposed: Vec<usize>,
+    pub backend: Option<(usize, usize)>,
+}
+
+/// Whose an address is, seen from the node that packets arrive at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Whose {
+    ItsOwn,
+    AnotherNode,
+    Pod,
+    Nobody,
 }
 
 impl Memory {
@@ -85,7 +117,18 @@ impl Memory {
         Memory {
             memberships,
             known: RefCell::default(),
+            arrivals: RefCell::default(),
         }
+    }
+
+    /// How walks that arrive so end; steps are counted from the arrival.
+    pub fn ends(&self, arrival: Arrival, walk: impl FnOnce() -> Vec<End>) -> Rc<[End]> {
+        if let Some(known) = self.arrivals.borrow().get(&arrival) {
+            return Rc::clone(known);
+        }
+        let ends: Rc<[End]> = walk().into();
+        self.arrivals.borrow_mut().insert(arrival, Rc::clone(&ends));
+        ends
     }
 
     pub fn answer(&self, asked: Asked, header: &Header, ask: impl FnOnce() -> Vec<Piece>) -> Vec<Piece> {

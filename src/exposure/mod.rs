@@ -10,6 +10,7 @@ mod cells;
 mod chain;
 mod compare;
 mod cover;
+mod coverage;
 mod difference;
 mod effect;
 mod established;
@@ -38,6 +39,7 @@ mod tests;
 
 pub use answer::walk;
 pub use cells::Decision;
+pub use coverage::Clients;
 pub use difference::{Answer, Exposure, From, Movement, Reach, Row, Subject, difference, exposure};
 pub use effect::{Blocker, Idle, Idleness, idle};
 pub use established::{Fate, Peer, fate_of_connection, neighbour_discovery};

@@ -6,7 +6,7 @@
 
 use super::facts::Dataplane;
 use super::felix::ToHost;
-use super::memory::{Asked, Memory};
+use super::memory::{Arrival, Asked, Memory, Whose};
 use super::stage::{Header, Piece, Stage, Who, Why};
 use super::verdict::{Direction, Hook, Ruling, Verdict};
 use super::world::{Place, Port, World};
@@ -320,8 +320,73 @@ impl<'w> Walker<'w> {
         walking.flow.accepted = false;
         walking.flow.untracked = false;
         walking.enter(node, Direction::Ingress, port, self.blind);
+        if let Some((memory, arrival)) = self.remembered(node, port, &walking) {
+            return self.as_before(memory, arrival, walking);
+        }
         for named in self.governing(node, port) {
             self.raw_prerouting(At { node, port, named }, walking.clone());
+        }
+    }
+
+    /// What is remembered of packets that one node sends to another: those of one source, however it got there.
+    fn remembered(&self, node: usize, port: Port, walking: &Walking) -> Option<(&'w Memory, Arrival)> {
+        let (flow, memory) = (&walking.flow, self.memory?);
+        let header = &flow.header;
+        let source = header.sources.only_address()?;
+        if flow.steps.is_empty() || flow.outside || self.blind || self.backend.is_some() {
+            return None;
+        }
+        let whose = match self.world.place(source, node) {
+            Place::Node(own) if own == node => Whose::ItsOwn,
+            Place::Node(_) => Whose::AnotherNode,
+            Place::Pod(_) => Whose::Pod,
+            Place::Outside => Whose::Nobody,
+        };
+        let arrival = Arrival {
+            dataplane: self.dataplane,
+            node,
+            port,
+            protocol: header.protocol,
+            icmp: header.icmp,
+            ports: (header.source_port, header.port),
+            destination: header.destination,
+            source: (memory.memberships.of(source)?, whose),
+            translated: flow.translated,
+            masqueraded: flow.masqueraded,
+            replaced: flow.replaced,
+            supposed: flow.supposed.clone(),
+            backend: flow.backend,
+        };
+        Some((memory, arrival))
+    }
+
+    /// Ends the walk as one that arrived alike: its steps come behind those made so far.
+    fn as_before(&mut self, memory: &'w Memory, arrival: Arrival, walking: Walking) {
+        let (node, port) = (arrival.node, arrival.port);
+        let ends = memory.ends(arrival, || {
+            let mut again = Walker::new(self.world, self.dataplane);
+            again.memory = Some(memory);
+            let mut fresh = walking.clone();
+            fresh.flow.steps.clear();
+            fresh.flow.host = None;
+            for named in again.governing(node, port) {
+                again.raw_prerouting(At { node, port, named }, fresh.clone());
+            }
+            again.ends
+        });
+        let made = walking.flow.steps.len();
+        for end in ends.iter() {
+            let host = walking.flow.host.or(end.host.map(|at| at + made));
+            self.ends.push(End {
+                sources: walking.began.clone(),
+                verdict: match end.verdict {
+                    Verdict::Open if host.is_some() => Verdict::HostDecides,
+                    verdict => verdict,
+                },
+                steps: [walking.flow.steps.as_slice(), &end.steps].concat(),
+                host,
+                ..end.clone()
+            });
         }
     }
 

@@ -5,6 +5,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
+use super::cells::Client;
 use super::targets::Target;
 use super::world::{Lists, Pod, Policy, Port, World};
 
@@ -69,6 +70,25 @@ impl<'w> Sameness<'w> {
             && (0..self.before.nodes.len()).all(|node| self.node(node, node))
     }
 
+    /// Whether what a client sends meets the same until it leaves its node.
+    pub fn on_leaving(&self, old: Client, new: Client) -> bool {
+        let (Some(here), Some(there)) = (old.home(self.before), new.home(self.after)) else {
+            return false;
+        };
+        let own = match (old, new) {
+            (Client::Node(_), Client::Node(_)) => true,
+            (Client::Pod(a), Client::Pod(b)) => {
+                let (x, y) = (&self.before.pods[a], &self.after.pods[b]);
+                x.interface == y.interface
+                    && x.addresses == y.addresses
+                    && self.applied(x.applied, y.applied)
+                    && self.governed((here, Port::Workload(a)), (there, Port::Workload(b)))
+            }
+            _ => false,
+        };
+        own && self.settings && self.node(here, there)
+    }
+
     fn node(&self, old: usize, new: usize) -> bool {
         let (a, b) = (&self.before.nodes[old], &self.after.nodes[new]);
         let star = match (a.star, b.star) {
@@ -89,6 +109,7 @@ impl<'w> Sameness<'w> {
             && a.felix == b.felix
             && a.addresses == b.addresses
             && self.governed((old, Port::Outward), (new, Port::Outward))
+            && self.governed((old, Port::Loopback), (new, Port::Loopback))
     }
 
     fn governed(&self, old: (usize, Port), new: (usize, Port)) -> bool {

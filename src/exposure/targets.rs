@@ -22,6 +22,12 @@ pub(super) struct Target {
     pub address: IpAddr,
 }
 
+impl Target {
+    pub fn place(self, world: &World) -> (String, IpAddr) {
+        (world.nodes[self.node].name.clone(), self.address)
+    }
+}
+
 /// What of a node.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct NodeKey {
@@ -80,13 +86,13 @@ impl World {
         nodes.map(|node| numbers.of(self.node_key(node, memberships))).collect()
     }
 
-    /// All clients in the cluster, in classes: nodes first, then pods.
+    /// All clients in the cluster, in classes: nodes first, then pods. Which endpoints of Services a client's node has
+    /// matters on the way to that node only, and the target's class tells them.
     pub(super) fn client_classes(&self, memberships: &Memberships) -> Vec<Vec<Client>> {
         let nodes = self.node_numbers(memberships);
-        let at_home = self.backends_at_home(&nodes, memberships);
         let mut classes: BTreeMap<_, Vec<Client>> = BTreeMap::new();
-        for node in 0..self.nodes.len() {
-            let key = (None, nodes[node], &at_home[node]);
+        for (node, number) in nodes.iter().enumerate() {
+            let key = (None, *number);
             classes.entry(key).or_default().push(Client::Node(node));
         }
         for (index, pod) in self.pods.iter().enumerate() {
@@ -94,7 +100,7 @@ impl World {
             let port = Port::Workload(index);
             let governing = self.governing_keys(pod.node, port);
             let own = (pod.applied, numbers, governing, self.workload(port).is_some());
-            let key = (Some(own), nodes[pod.node], &at_home[pod.node]);
+            let key = (Some(own), nodes[pod.node]);
             classes.entry(key).or_default().push(Client::Pod(index));
         }
         let mut classes: Vec<Vec<Client>> = classes.into_values().collect();

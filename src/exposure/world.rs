@@ -51,6 +51,12 @@ pub enum Assumption {
     NodeFirewall,
     /// calico-node's environment was not read: it is taken to set nothing.
     Environment,
+    /// kube-proxy's `nodePortAddresses` was not read.
+    NodePorts,
+    /// Targets are nodes' addresses only.
+    Balancers,
+    /// Pods were not read: nothing is said of them as clients.
+    Pods,
 }
 
 #[derive(Debug)]
@@ -382,6 +388,10 @@ impl World {
     pub fn assumptions(&self) -> Vec<Assumption> {
         let mut all = vec![Assumption::FirewallInFront, Assumption::NodeFirewall];
         all.extend((!self.environment_read).then_some(Assumption::Environment));
+        let mut services = self.services.iter().flatten();
+        all.extend(services.any(|s| s.node_port.is_some()).then_some(Assumption::NodePorts));
+        all.push(Assumption::Balancers);
+        all.extend(self.unread("Pod").map(|_| Assumption::Pods));
         all
     }
 

@@ -241,6 +241,9 @@ pub struct NetworkSet {
 pub struct Policy {
     pub spec: Value,
     pub span: Span,
+    /// Where each of its rules was written.
+    pub ingress: Vec<Span>,
+    pub egress: Vec<Span>,
 }
 
 /// Fields of an object that others own.

@@ -105,9 +105,15 @@ impl<'a> Builder<'a> {
             json[*key] = value.clone();
         }
         self.object("GlobalNetworkPolicy", entry, spec.value.clone(), None, derived);
+        let rules = |list: &str| {
+            let rules = spec.value.get(list).map_or(&[][..], Node::items);
+            rules.iter().map(|rule| rule.span).collect()
+        };
         Some(Policy {
             spec: json,
             span: entry.key.span,
+            ingress: rules("ingress"),
+            egress: rules("egress"),
         })
     }
 

@@ -1,52 +1,111 @@
-//! Exposure for people: who can reach what, what changes of it, and the walk of one packet.
+//! Exposure for people: who can reach what, and what changes of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::net::IpAddr;
 
+use super::sources::{Names, Shares, who};
 use super::text::wrap;
 use crate::escape::escape;
-use crate::exposure::{Answer, Assumption, By, Exposure, Movement, Row, Ruling, Subject, Verdict, Walk};
-use crate::net::{AddressSet, Cidr, Family, Protocol};
+use crate::exposure::{Answer, Assumption, By, Exposure, Movement, Reach, Row, Subject, Verdict};
+use crate::net::{Family, Protocol};
 
-/// More networks than this are counted.
-const NETWORKS: usize = 4;
 /// More nodes than this are counted.
 const NODES: usize = 4;
 
-/// Names of address sets: inputs, by the networks they stand for.
-pub type Names = BTreeMap<Cidr, String>;
+/// More rows about clients of the cluster than this are counted.
+const INSIDE: usize = 10;
+
+/// Rows in words, before they are laid out: those that say the same of several clients are one.
+type Worded = BTreeMap<(Movement, String, String), Vec<String>>;
 
 /// What opens, closes and stays; empty when nothing does.
 pub fn difference(rows: &[Row], names: &Names) -> String {
+    let shares = Shares::of(rows.iter().map(|row| (&row.subject, &row.nodes)));
     let mut out = String::new();
     for row in rows {
-        let word = match row.movement {
-            Movement::Opens => "OPENS",
-            Movement::BecomesUnknown => "UNKNOWN",
-            Movement::Closes => "closes",
-            Movement::BecomesKnown => "known",
-            Movement::Stays => "stays",
-        };
-        line(
-            &mut out,
-            &format!("{word:<8}{}", what(&row.subject)),
-            &place(&row.nodes),
-        );
-        detail(
-            &mut out,
-            &format!("from {}", sources(&row.subject.sources, row.subject.family, names)),
-        );
-        let (before, after) = (answer(row.before.as_ref()), answer(row.after.as_ref()));
-        let text = if before == after {
-            after
-        } else {
-            format!("{before} -> {after}")
-        };
-        detail(&mut out, &text);
+        let who = who(&row.subject, row.clients.as_ref(), &row.nodes, (names, &shares));
+        let head = format!("{:<8}{}", movement(row.movement), what(&row.subject));
+        entry(&mut out, &format!("{head} on {}", place(&row.nodes)), &who, &moved(row));
     }
     out
 }
+
+/// The same for clients of the cluster: what moves, those that say the same put together, and what has no room counted.
+pub fn difference_inside(rows: &[Row], names: &Names) -> String {
+    let (mut worded, shares) = (Worded::new(), Shares::default());
+    for row in rows {
+        let who = who(&row.subject, row.clients.as_ref(), &row.nodes, (names, &shares));
+        let head = format!("{:<8}{}", movement(row.movement), what(&row.subject));
+        let key = (row.movement, format!("{head} on {}", place(&row.nodes)), moved(row));
+        worded.entry(key).or_default().push(who);
+    }
+    laid_out(worded)
+}
+
+fn laid_out(worded: Worded) -> String {
+    let mut out = String::new();
+    let more = worded.len().saturating_sub(INSIDE);
+    for ((_, head, text), who) in worded.into_iter().take(INSIDE) {
+        entry(&mut out, &head, &who.join("; "), &text);
+    }
+    if more > 0 {
+        let rows = if more == 1 { "row" } else { "rows" };
+        let _ = writeln!(
+            out,
+            "  and {more} more {rows} about clients in the cluster (all in -o json)"
+        );
+    }
+    out
+}
+
+fn entry(out: &mut String, head: &str, who: &str, text: &str) {
+    for (i, part) in wrap(head, 76).iter().enumerate() {
+        let _ = writeln!(out, "  {}{part}", if i > 0 { "          " } else { "" });
+    }
+    detail(out, &format!("from {who}"));
+    detail(out, text);
+}
+
+/// The movement in a word; what opens stands out.
+fn movement(movement: Movement) -> &'static str {
+    match movement {
+        Movement::Opens => "OPENS",
+        Movement::BecomesUnknown => "UNKNOWN",
+        Movement::Closes => "closes",
+        Movement::BecomesKnown => "known",
+        Movement::Stays => "stays",
+    }
+}
+
+/// The movement in running words.
+pub(super) fn movement_words(movement: Movement) -> &'static str {
+    match movement {
+        Movement::Opens => "**opens**",
+        Movement::BecomesUnknown => "**becomes unknown**",
+        Movement::Closes => "closes",
+        Movement::BecomesKnown => "becomes known",
+        Movement::Stays => "stays",
+    }
+}
+
+/// What was found before and after.
+pub(super) fn moved_sides(row: &Row) -> (String, String) {
+    (answer(row.before.as_ref()), answer(row.after.as_ref()))
+}
+
+/// `open (no host endpoint) -> blocked (GlobalNetworkPolicy/a ingress[0])`
+fn moved(row: &Row) -> String {
+    let (before, after) = moved_sides(row);
+    if before == after {
+        after
+    } else {
+        format!("{before} -> {after}")
+    }
+}
+
+/// Why there are no rows about clients of the cluster.
+pub const TOO_MANY: &str = "clients in the cluster are not looked at: there are too many sorts of nodes and ports";
 
 /// What answers take for granted, in one sentence.
 pub fn assumed(assumptions: &[Assumption]) -> String {
@@ -54,32 +113,38 @@ pub fn assumed(assumptions: &[Assumption]) -> String {
         Assumption::FirewallInFront => "nothing in front of the nodes blocks it",
         Assumption::NodeFirewall => "the node's own firewall lets through what Calico leaves to it",
         Assumption::Environment => "calico-node's environment overrides nothing",
+        Assumption::NodePorts => "NodePorts answer on every address of a node",
+        Assumption::Pods => "pods could not be read, so nothing is said of them as clients",
+        Assumption::Balancers => "addresses of load balancers and externalIPs are not looked at",
     });
     format!("assumed: {}", words.collect::<Vec<_>>().join("; "))
 }
 
 /// Everything that can be reached, and everything that is blocked.
 pub fn exposure(exposure: &Exposure, names: &Names) -> String {
+    let shares = Shares::of(exposure.reaches.iter().map(|reach| (&reach.subject, &reach.nodes)));
     let mut out = String::new();
     for reach in &exposure.reaches {
-        line(
-            &mut out,
-            &format!("{:<8}{}", verdict(reach.answer.verdict), what(&reach.subject)),
-            &place(&reach.nodes),
-        );
-        detail(
-            &mut out,
-            &format!("from {}", sources(&reach.subject.sources, reach.subject.family, names)),
-        );
-        detail(&mut out, &answer(Some(&reach.answer)));
+        let who = who(&reach.subject, None, &reach.nodes, (names, &shares));
+        entry(&mut out, &reached(reach), &who, &answer(Some(&reach.answer)));
     }
     out
 }
 
-fn line(out: &mut String, what: &str, place: &str) {
-    for (i, part) in wrap(&format!("{what} on {place}"), 76).iter().enumerate() {
-        let _ = writeln!(out, "  {}{part}", if i > 0 { "          " } else { "" });
+/// The same for clients of the cluster.
+pub fn exposure_inside(reaches: &[Reach], names: &Names) -> String {
+    let (mut worded, shares) = (Worded::new(), Shares::default());
+    for reach in reaches {
+        let who = who(&reach.subject, reach.clients.as_ref(), &reach.nodes, (names, &shares));
+        let key = (Movement::Stays, reached(reach), answer(Some(&reach.answer)));
+        worded.entry(key).or_default().push(who);
     }
+    laid_out(worded)
+}
+
+fn reached(reach: &Reach) -> String {
+    let (verdict, what) = (verdict(reach.answer.verdict), what(&reach.subject));
+    format!("{verdict:<8}{what} on {}", place(&reach.nodes))
 }
 
 fn detail(out: &mut String, text: &str) {
@@ -116,7 +181,7 @@ pub fn what(subject: &Subject) -> String {
     format!("{}{ports}{service}{family}", subject.protocol)
 }
 
-fn place(nodes: &BTreeMap<String, BTreeSet<IpAddr>>) -> String {
+pub(super) fn place(nodes: &BTreeMap<String, BTreeSet<IpAddr>>) -> String {
     let names: Vec<String> = nodes.keys().take(NODES).map(|name| escape(name)).collect();
     let more = if nodes.len() > NODES {
         format!(" and {} more", nodes.len() - NODES)
@@ -126,42 +191,7 @@ fn place(nodes: &BTreeMap<String, BTreeSet<IpAddr>>) -> String {
     format!("{}{more}", names.join(", "))
 }
 
-/// Sources as a person would say them: everybody, everybody but a few, or networks.
-pub fn sources(set: &AddressSet, family: Family, names: &Names) -> String {
-    let all = AddressSet::family(family);
-    let others = all.minus(set);
-    let word = match family {
-        Family::V4 => "every IPv4 address",
-        Family::V6 => "every IPv6 address",
-    };
-    let (here, there) = (set.to_cidrs(), others.to_cidrs());
-    if there.is_empty() {
-        word.to_string()
-    } else if there.len() < here.len() {
-        format!("{word} but {}", networks(&there, names))
-    } else {
-        networks(&here, names)
-    }
-}
-
-fn networks(cidrs: &[Cidr], names: &Names) -> String {
-    let shown: Vec<String> = cidrs
-        .iter()
-        .take(NETWORKS)
-        .map(|cidr| match names.get(cidr) {
-            Some(name) => format!("{cidr} ({})", escape(name)),
-            None => cidr.to_string(),
-        })
-        .collect();
-    let more = if cidrs.len() > NETWORKS {
-        format!(" and {} more networks", cidrs.len() - NETWORKS)
-    } else {
-        String::new()
-    };
-    format!("{}{more}", shown.join(", "))
-}
-
-fn answer(answer: Option<&Answer>) -> String {
+pub(super) fn answer(answer: Option<&Answer>) -> String {
     let Some(answer) = answer else {
         return "no such node".to_string();
     };
@@ -210,51 +240,4 @@ pub fn decided(by: &By) -> String {
         By::Unread { what, why } => format!("{} not known: {}", escape(what), escape(why)),
         By::NotEstablished { what } => format!("not established: {what}"),
     }
-}
-
-/// The walk of one packet, hop by hop.
-pub fn walk(walk: &Walk) -> String {
-    let mut out = String::new();
-    for (i, way) in walk.ways.iter().enumerate() {
-        if walk.ways.len() > 1 {
-            let to = way
-                .backend
-                .as_ref()
-                .map(|name| format!(", to {}", escape(name)))
-                .unwrap_or_default();
-            let _ = writeln!(
-                out,
-                "way {} of {}{to}: {}",
-                i + 1,
-                walk.ways.len(),
-                verdict(way.verdict)
-            );
-        }
-        for (at, hop) in way.hops.iter().enumerate() {
-            let mark = if way.decided == Some(at) { '>' } else { ' ' };
-            let ruling = match hop.ruling {
-                Ruling::Accept => "accept",
-                Ruling::Pass => "pass",
-                Ruling::Drop => "DROP",
-                Ruling::Nothing => "-",
-                Ruling::Unknown => "unknown",
-            };
-            let endpoint = hop
-                .endpoint
-                .as_ref()
-                .map(|name| format!(" [{}]", escape(name)))
-                .unwrap_or_default();
-            let text = format!(
-                "{mark} {} {:<20} {ruling:<8}{endpoint}",
-                escape(&hop.node),
-                hop.hook.as_str()
-            );
-            let _ = writeln!(out, "{}", text.trim_end());
-            for part in wrap(&decided(&hop.by), 70) {
-                let _ = writeln!(out, "      {part}");
-            }
-        }
-    }
-    let _ = writeln!(out, "{}", verdict(walk.verdict));
-    out
 }

@@ -2,19 +2,17 @@
 
 use serde_json::{Value, json};
 
-use super::{Answer, exposure};
+use super::{Answer, exposure, json_exposure};
 use crate::apply::{Outcome, Report};
 use crate::changes::Change;
 use crate::error::{Diagnostic, Error, Severity};
-use crate::exposure::{Movement, Row};
-use crate::net::Family;
 use crate::plan::{InputValue, Provenance};
 use crate::sequence::CLAIM;
 use crate::source::Source;
 
 /// The published schema of [`json`]'s answer.
 pub const ANSWER_SCHEMA: &str = include_str!("answer.schema.json");
-const VERSION: &str = "hostguard.dev/answer/v1";
+pub const ANSWER_VERSION: &str = "hostguard.dev/answer/v1";
 
 /// Pretty JSON with sorted keys; ends with a newline.
 pub fn json(answer: &Answer) -> String {
@@ -41,7 +39,7 @@ pub fn json(answer: &Answer) -> String {
         json!({"key": f.key.to_string(), "code": f.code, "path": f.path, "message": f.message, "consequence": f.consequence})
     });
     let value = json!({
-        "schema": VERSION,
+        "schema": ANSWER_VERSION,
         "verb": answer.verb,
         "plan": answer.plan,
         "cluster": {
@@ -59,7 +57,8 @@ pub fn json(answer: &Answer) -> String {
         "conflicts": answer.conflicts.iter().map(|error| error_value(error, &place)).collect::<Vec<_>>(),
         "refused": answer.refused.iter().map(|error| error_value(error, &place)).collect::<Vec<_>>(),
         "assumed": exposure::assumed(answer.assumptions),
-        "exposure": answer.exposure.iter().map(|row| exposure_row(row, answer)).collect::<Vec<_>>(),
+        "exposure": answer.exposure.iter().chain(answer.inside.unwrap_or_default()).map(|row| json_exposure::row(row, answer.names)).collect::<Vec<_>>(),
+        "inside": answer.inside.is_some(),
         "findings": findings.collect::<Vec<_>>(),
         "notes": notes.collect::<Vec<_>>(),
         "summary": {"create": counts.create, "update": counts.update, "delete": counts.delete},
@@ -70,7 +69,7 @@ pub fn json(answer: &Answer) -> String {
     pretty(&value)
 }
 
-fn pretty(value: &Value) -> String {
+pub(super) fn pretty(value: &Value) -> String {
     let mut text = serde_json::to_string_pretty(value).expect("a value is printable");
     text.push('\n');
     text
@@ -84,37 +83,6 @@ fn provenance(provenance: &Provenance) -> String {
         Provenance::Lookup => "lookup".into(),
         Provenance::Default => "default".into(),
     }
-}
-
-fn exposure_row(row: &Row, answer: &Answer) -> Value {
-    let movement = match row.movement {
-        Movement::Opens => "opens",
-        Movement::BecomesUnknown => "becomes-unknown",
-        Movement::Closes => "closes",
-        Movement::BecomesKnown => "becomes-known",
-        Movement::Stays => "stays",
-    };
-    let side = |side: Option<&crate::exposure::Answer>| {
-        side.map(|side| {
-            let by = side.decision.as_ref().map(|decision| exposure::decided(&decision.by));
-            json!({"verdict": exposure::verdict(side.verdict), "by": by})
-        })
-    };
-    json!({
-        "movement": movement,
-        "protocol": row.subject.protocol.to_string(),
-        "ports": row.subject.ports.ranges().iter().map(|(lo, hi)| json!([lo, hi])).collect::<Vec<_>>(),
-        "service": row.subject.service,
-        "family": match row.subject.family { Family::V4 => "IPv4", Family::V6 => "IPv6" },
-        "sources": row.subject.sources.to_cidrs().iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "sourcesText": exposure::sources(&row.subject.sources, row.subject.family, answer.names),
-        "nodes": row.nodes.keys().collect::<Vec<_>>(),
-        "before": side(row.before.as_ref()),
-        "after": side(row.after.as_ref()),
-        "witness": {
-            "source": row.witness.source.to_string(), "destination": row.witness.destination.to_string(), "port": row.witness.port,
-        },
-    })
 }
 
 fn step(step: &Change, answer: &Answer) -> Value {
@@ -152,15 +120,15 @@ fn error_value(error: &Error, place: &dyn Fn(crate::source::Span) -> Option<Stri
     })
 }
 
-/// Errors that leave no answer, in the same schema's form.
-pub fn error_json(errors: &[Error], source: Option<&Source>) -> String {
+/// Errors that leave no answer, in the form of the schema with that name.
+pub fn error_json(errors: &[Error], source: Option<&Source>, schema: &str) -> String {
     let place = |span| source.map(|source| source.locate(span));
     let errors: Vec<Value> = errors.iter().map(|error| error_value(error, &place)).collect();
-    pretty(&json!({"schema": VERSION, "errors": errors}))
+    pretty(&json!({"schema": schema, "errors": errors}))
 }
 
 /// Mistakes in a plan, in the same form.
-pub fn diagnostics_json(diagnostics: &[Diagnostic], source: &Source) -> String {
+pub fn diagnostics_json(diagnostics: &[Diagnostic], source: &Source, schema: &str) -> String {
     let mut sorted: Vec<&Diagnostic> = diagnostics.iter().filter(|d| d.severity == Severity::Error).collect();
     sorted.sort_by_key(|diagnostic| (diagnostic.span(), diagnostic.code));
     let errors = sorted.into_iter().map(|diagnostic| {
@@ -173,7 +141,7 @@ pub fn diagnostics_json(diagnostics: &[Diagnostic], source: &Source) -> String {
             "fix": diagnostic.fix,
         })
     });
-    pretty(&json!({"schema": VERSION, "errors": errors.collect::<Vec<_>>()}))
+    pretty(&json!({"schema": schema, "errors": errors.collect::<Vec<_>>()}))
 }
 
 fn report(report: &Report) -> Value {

@@ -3,7 +3,11 @@
 pub mod exposure;
 mod fields;
 mod json;
+mod json_exposure;
+pub mod markdown;
+mod sources;
 mod text;
+pub mod walk;
 
 use std::collections::BTreeMap;
 
@@ -14,7 +18,9 @@ use crate::plan::{Input, Platform};
 use crate::source::Source;
 use crate::state::ClusterFacts;
 
-pub use json::{ANSWER_SCHEMA, diagnostics_json, error_json, json};
+pub use json::{ANSWER_SCHEMA, ANSWER_VERSION, diagnostics_json, error_json, json};
+pub use json_exposure::{EXPOSURE_SCHEMA, EXPOSURE_VERSION, Looked, WHY_SCHEMA, WHY_VERSION, exposure_json, walk_json};
+pub use sources::Names;
 pub use text::{event, report, text, wrap};
 
 /// Everything there is to say about a plan and a cluster.
@@ -35,7 +41,9 @@ pub struct Answer<'a> {
     pub set: &'a ChangeSet,
     /// What changes of who can reach what, and names for addresses in it.
     pub exposure: &'a [crate::exposure::Row],
-    pub names: &'a exposure::Names,
+    /// The same for clients of the cluster; `None` where there are too many sorts of them.
+    pub inside: Option<&'a [crate::exposure::Row]>,
+    pub names: &'a Names,
     pub assumptions: &'a [crate::exposure::Assumption],
     pub conflicts: &'a [Error],
     /// What is wrong with the end of all steps, so that none is made.

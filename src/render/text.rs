@@ -146,10 +146,17 @@ fn exposure_changes(out: &mut String, answer: &Answer) {
     if answer.set.steps.is_empty() {
         return;
     }
-    let rows = exposure::difference(answer.exposure, answer.names);
     let moves = answer.exposure.iter().any(|row| row.movement != Movement::Stays);
-    if moves {
-        let _ = write!(out, "Exposure, before -> after (sources outside the cluster)\n{rows}");
+    let inside = answer
+        .inside
+        .map(|rows| exposure::difference_inside(rows, answer.names));
+    let inside = inside.unwrap_or_else(|| format!("  {}\n", exposure::TOO_MANY));
+    if moves || !inside.is_empty() {
+        let _ = writeln!(out, "Exposure, before -> after");
+        let rows = exposure::difference(answer.exposure, answer.names);
+        let nothing = "  nothing opens or closes for sources outside the cluster\n";
+        out.push_str(if moves { &rows } else { nothing });
+        out.push_str(&inside);
         for (i, line) in wrap(&exposure::assumed(answer.assumptions), 74).iter().enumerate() {
             let _ = writeln!(out, "  {}{line}", if i > 0 { "  " } else { "" });
         }
@@ -157,7 +164,7 @@ fn exposure_changes(out: &mut String, answer: &Answer) {
     } else {
         let _ = writeln!(
             out,
-            "Exposure\n  nothing opens or closes for sources outside the cluster\n"
+            "Exposure\n  nothing opens or closes, for sources outside the cluster or clients in it\n"
         );
     }
 }
@@ -199,6 +206,13 @@ fn mark(op: &Op) -> char {
         Op::Update { .. } => '~',
         Op::Delete { .. } => '-',
     }
+}
+
+/// The steps alone; empty where there are none.
+pub(super) fn steps_text(answer: &Answer) -> String {
+    let mut out = String::new();
+    steps(&mut out, answer);
+    out
 }
 
 fn steps(out: &mut String, answer: &Answer) {

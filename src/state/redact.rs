@@ -83,6 +83,7 @@ fn redact(kind: Kind, object: &mut Value) {
         | Kind::Pod
         | Kind::NetworkPolicy
         | Kind::NetworkSet
+        | Kind::IPPool
         | Kind::KubernetesNetworkPolicy
         | Kind::ConfigMap => {}
     }
@@ -132,6 +133,7 @@ pub fn trim(kind: Kind, object: &mut Value) {
             | Kind::DaemonSet
             | Kind::NetworkPolicy
             | Kind::NetworkSet
+            | Kind::IPPool
             | Kind::KubernetesNetworkPolicy
     );
     if never_written && let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {

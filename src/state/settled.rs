@@ -89,12 +89,17 @@ impl State {
         for key in gone {
             self.objects.remove(&key);
         }
+        // Looking for the next version takes every object, so it is done once.
+        let mut next: u64 = self.next_version().parse().unwrap_or(1);
+        let mut version = || {
+            next += 1;
+            (next - 1).to_string()
+        };
         for (key, body) in wanted.objects {
             match self.objects.get_mut(&key) {
                 None => {
-                    let version = self.next_version();
                     let mut object = body;
-                    super::stamp(&key, &mut object, &version);
+                    super::stamp(&key, &mut object, &version());
                     self.objects.insert(key.clone(), object);
                 }
                 Some(object) if is_auto(object) && differs(object, &body) => {
@@ -106,8 +111,7 @@ impl State {
                     for field in ["expectedIPs", "interfaceName"] {
                         set_or_remove(object, &format!("/spec/{field}"), body["spec"].get(field).cloned());
                     }
-                    let version = self.next_version();
-                    self.objects.get_mut(&key).expect("seen above")["metadata"]["resourceVersion"] = json!(version);
+                    object["metadata"]["resourceVersion"] = json!(version());
                 }
                 Some(_) => {}
             }

@@ -34,6 +34,7 @@ pub const KINDS: &[Kind] = &[
     cluster(CALICO, "GlobalNetworkPolicy", "globalnetworkpolicies"),
     cluster(CALICO, "GlobalNetworkSet", "globalnetworksets"),
     cluster(CALICO, "HostEndpoint", "hostendpoints"),
+    cluster(CALICO, "IPPool", "ippools"),
     cluster(CALICO, "FelixConfiguration", "felixconfigurations"),
     cluster(CALICO, "KubeControllersConfiguration", "kubecontrollersconfigurations"),
     cluster(CALICO, "ClusterInformation", "clusterinformations"),

@@ -107,6 +107,7 @@ impl Provider for Cluster {
             | Kind::Pod
             | Kind::NetworkPolicy
             | Kind::NetworkSet
+            | Kind::IPPool
             | Kind::KubernetesNetworkPolicy
             | Kind::ConfigMap => true,
         }
