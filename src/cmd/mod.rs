@@ -6,6 +6,7 @@ mod destroy;
 mod explain;
 mod exposure;
 mod files;
+mod order;
 mod plan;
 mod prepare;
 mod rights;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Failure;
+use super::{Failure, order};
 use super::files::Loaded;
 use crate::changes::Note;
 use crate::compile::{self, Compiled};
@@ -14,6 +14,7 @@ use crate::plan::{InputValue, Plan};
 use crate::render::Answer;
 use crate::render::exposure::Names;
 use crate::resource::{Key, Kind};
+use crate::sequence::{Acceptance, Sequence};
 use crate::source::Source;
 use crate::state::{Observed, State};
 
@@ -32,6 +33,10 @@ pub(super) struct Prepared {
     /// What changes of who can reach what once everything is done and settled; see [`Prepared::look`].
     pub exposure: Vec<exposure::Row>,
     pub names: Names,
+    /// The order of the steps, once it was looked for and found.
+    pub sequence: Option<Sequence>,
+    /// Why there is no safe order.
+    pub refusals: Vec<Error>,
     /// What the exposure takes for granted.
     pub assumptions: Vec<Assumption>,
 }
@@ -88,6 +93,8 @@ impl Intent {
             compiled,
             difference,
             exposure: Vec::new(),
+            sequence: None,
+            refusals: Vec::new(),
             assumptions: Vec::new(),
             names,
         })
@@ -152,7 +159,7 @@ fn names(plan: &Plan, lookups: &BTreeMap<String, String>) -> Names {
 impl Prepared {
     /// Works out what the steps do to who can reach what. Only for what is shown: steps that are computed again while
     /// they are made do without.
-    pub fn look(&mut self, state: &State) {
+    pub fn look(&mut self, state: &State, accepted: &[Acceptance]) {
         let world = World::of_state(state);
         self.assumptions = world.assumptions();
         let after = predicted(state, &self.difference);
@@ -160,8 +167,22 @@ impl Prepared {
         if !self.difference.set.steps.is_empty() {
             self.exposure = exposure::difference(&world, &world_after);
         }
+        self.sequence(state, accepted);
         let idle = idle_policies(&self.plan, &after, &world_after);
         self.difference.set.notes.extend(idle);
+    }
+
+    /// Puts the steps in an order that is proven, or says why there is none.
+    fn sequence(&mut self, state: &State, accepted: &[Acceptance]) {
+        match Sequence::find(state, &self.difference.set, accepted) {
+            None => {}
+            Some(Ok(sequence)) => {
+                self.difference.set.steps = sequence.steps().iter().map(|step| step.change.clone()).collect();
+                self.refusals.extend(order::unused(&sequence, accepted));
+                self.sequence = Some(sequence);
+            }
+            Some(Err(stuck)) => self.refusals.extend(order::errors(&stuck, &self.difference.set)),
+        }
     }
 
     /// The verdicts that were shown, without what only explains them: a pod that moves to another node is no change of
@@ -204,6 +225,8 @@ impl Prepared {
             names: &self.names,
             assumptions: &self.assumptions,
             conflicts: &self.difference.conflicts,
+            refusals: &self.refusals,
+            sequence: self.sequence.as_ref(),
             record,
             report: None,
         }

@@ -240,7 +240,7 @@ impl World {
     }
 
     /// Addresses that are a node's or a pod's.
-    fn inside(&self) -> AddressSet {
+    pub(super) fn inside(&self) -> AddressSet {
         let external = self.nodes.iter().flat_map(|node| node.external.iter().copied());
         let own = AddressSet::from_addresses(self.places.keys().copied().chain(external));
         let ranges = self.pod_ranges.iter().fold(own, |all, ranges| all.union(ranges));
@@ -250,7 +250,7 @@ impl World {
         ranges.union(&AddressSet::from_cidrs(&nobody))
     }
 
-    fn node_port_service(&self, protocol: Protocol, port: u16) -> Option<String> {
+    pub(super) fn node_port_service(&self, protocol: Protocol, port: u16) -> Option<String> {
         let mut all = self.services.iter().flatten();
         let found = all.find(|s| s.protocol == protocol.number() && s.node_port == Some(port))?;
         Some(format!("{}/{}", found.namespace, found.name))

@@ -17,11 +17,11 @@ use super::world::World;
 use crate::net::AddressSet;
 
 /// A client by name.
-type Name = (String, Option<String>);
+pub type Name = (String, Option<String>);
 
 impl Client {
     /// The node that it is on.
-    fn home(self, world: &World) -> Option<usize> {
+    pub(super) fn home(self, world: &World) -> Option<usize> {
         match self {
             Client::Outside => None,
             Client::Node(node) => Some(node),
@@ -44,7 +44,7 @@ impl Client {
         }
     }
 
-    fn from(self, same_node: bool) -> From {
+    pub(super) fn from(self, same_node: bool) -> From {
         match (self, same_node) {
             (Client::Outside, _) => From::Outside,
             (Client::Node(_), true) => From::ThisNode,
@@ -184,7 +184,7 @@ pub fn difference_inside(before: &World, after: &World) -> Vec<Row> {
 }
 
 /// Clients that are in one class before and in one after.
-fn client_pairs(sides: &Sides<'_>) -> Vec<Vec<Name>> {
+pub(super) fn client_pairs(sides: &Sides<'_>) -> Vec<Vec<Name>> {
     let of = |world: &World, prober: &Prober<'_>| -> BTreeMap<Name, usize> {
         let classes = world.client_classes(&prober.memory.memberships);
         let numbered = classes.iter().enumerate();
@@ -200,14 +200,14 @@ fn client_pairs(sides: &Sides<'_>) -> Vec<Vec<Name>> {
     pairs.into_values().collect()
 }
 
-fn client_named(world: &World, name: &Name) -> Option<Client> {
+pub(super) fn client_named(world: &World, name: &Name) -> Option<Client> {
     match name {
         (node, None) => world.node(node).map(Client::Node),
         (namespace, Some(name)) => world.pod(namespace, name).map(Client::Pod),
     }
 }
 
-fn target(world: &World, (name, address): &Place) -> Option<Target> {
+pub(super) fn target(world: &World, (name, address): &Place) -> Option<Target> {
     let node = world.node(name)?;
     let own = world.nodes[node].addresses.contains(address);
     own.then_some(Target {
@@ -217,7 +217,7 @@ fn target(world: &World, (name, address): &Place) -> Option<Target> {
 }
 
 /// A client and a place on one node, or on two, in both worlds as far as they are there.
-fn meeting(sides: &Sides<'_>, senders: &[Name], pair: &Pair, same: bool) -> Option<([Option<Client>; 2], Place)> {
+pub(super) fn meeting(sides: &Sides<'_>, senders: &[Name], pair: &Pair, same: bool) -> Option<([Option<Client>; 2], Place)> {
     senders.iter().find_map(|name| {
         let clients = [sides.before.0, sides.after.0].map(|world| client_named(world, name));
         let home = |world: &World, client: Option<Client>| {
@@ -238,7 +238,7 @@ fn places(world: &World, class: &[Target]) -> Vec<(String, IpAddr)> {
     class.iter().map(place).collect()
 }
 
-fn packet(world: &World, subject: &Subject, client: Client, target: Target) -> Packet {
+pub(super) fn packet(world: &World, subject: &Subject, client: Client, target: Target) -> Packet {
     let nodes = nodes_of(&places(world, &[target]));
     let sources = world.sources(client, target).unwrap_or_else(AddressSet::empty);
     Packet {

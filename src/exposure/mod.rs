@@ -18,9 +18,12 @@ mod from_state;
 mod index;
 mod inside;
 mod kubernetes;
+mod lost;
 mod members;
 mod memory;
+mod moves;
 mod order;
+mod outgoing;
 mod output;
 mod path;
 mod rules;
@@ -42,6 +45,9 @@ pub use established::{Fate, Peer, fate_of_connection, neighbour_discovery};
 pub use facts::{Backend, Dataplane, Facts, InterfaceFacts, NamedPort, NodeFacts, PodFacts, ServiceFacts};
 pub use from_state::Context;
 pub use inside::{difference_inside, exposure_inside};
+pub use moves::{Move, Openness, MoveWay, moves, same};
+pub use lost::{neighbour_discovery_lost, failsafes_lost};
+pub use outgoing::{CutOff, Outgoing, ToPod, cut_off, pods_cut_off};
 pub use verdict::{
     By, Direction, Hook, Hop, Origin, Packet, PolicyKind, PolicyName, RuleRef, Ruling, Verdict, Walk, Way,
 };

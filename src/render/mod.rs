@@ -3,6 +3,7 @@
 pub mod exposure;
 mod fields;
 mod json;
+mod order;
 mod text;
 
 use std::collections::BTreeMap;
@@ -11,10 +12,12 @@ use crate::apply::Report;
 use crate::changes::ChangeSet;
 use crate::error::Error;
 use crate::plan::{Input, Platform};
+use crate::sequence::Sequence;
 use crate::source::Source;
 use crate::state::ClusterFacts;
 
 pub use json::{ANSWER_SCHEMA, diagnostics_json, error_json, json};
+pub use order::breach;
 pub use text::{event, report, text, wrap};
 
 /// Everything there is to say about a plan and a cluster.
@@ -38,6 +41,10 @@ pub struct Answer<'a> {
     pub names: &'a exposure::Names,
     pub assumptions: &'a [crate::exposure::Assumption],
     pub conflicts: &'a [Error],
+    /// Why nothing of it will be done, beside conflicts: unsafe.
+    pub refusals: &'a [Error],
+    /// The order, where it is proven.
+    pub sequence: Option<&'a Sequence>,
     /// The inventory's key, when it has to be written.
     pub record: Option<String>,
     pub report: Option<&'a Report>,
