@@ -3,7 +3,9 @@
 //! Ports are cut where something on the way can tell two of them apart; each part is walked once with all sources, and
 //! the ends of the walk cut the sources. Parts with equal answers are put together again.
 
+use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use super::answer::{USUAL_SOURCE_PORT, deciding, summary};
 use super::memory::Memory;
@@ -73,28 +75,105 @@ pub(super) enum Client {
     Pod(usize),
 }
 
+/// A world with what was worked out of it, for comparing it more than once.
+pub struct Known {
+    pub(super) world: World,
+    notes: Rc<Notes>,
+}
+
+impl Known {
+    pub fn new(world: World) -> Known {
+        Known {
+            notes: Rc::new(Notes::new(&world, true)),
+            world,
+        }
+    }
+
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    pub(super) fn prober(&self) -> Prober<'_> {
+        Prober {
+            world: &self.world,
+            notes: self.notes.clone(),
+        }
+    }
+}
+
+/// Cells by client and target.
+type Cells = BTreeMap<(Client, Target), Rc<Vec<Cell>>>;
+
+/// What was worked out of a world.
+struct Notes {
+    /// One of each class of client ports.
+    source_ports: Vec<u16>,
+    outside: AddressSet,
+    memory: Memory,
+    target_classes: Vec<Vec<Target>>,
+    client_classes: OnceCell<Vec<Vec<Client>>>,
+    /// `None`: cells are asked for once and not kept.
+    cells: Option<RefCell<Cells>>,
+}
+
+impl Notes {
+    fn new(world: &World, keep: bool) -> Notes {
+        let memory = Memory::new(world.memberships());
+        Notes {
+            source_ports: world.client_ports(),
+            outside: world.inside().complement(),
+            target_classes: world.target_classes(&memory.memberships),
+            client_classes: OnceCell::new(),
+            cells: keep.then(RefCell::default),
+            memory,
+        }
+    }
+}
+
 /// Walks that are the same but for what the client chooses.
 pub(super) struct Prober<'w> {
     world: &'w World,
-    /// One of each class of client ports.
-    source_ports: Vec<u16>,
-    /// Addresses that are neither a node's nor a pod's.
-    pub outside: AddressSet,
-    pub memory: Memory,
+    notes: Rc<Notes>,
 }
 
 impl<'w> Prober<'w> {
     pub fn new(world: &'w World) -> Self {
         Prober {
             world,
-            source_ports: world.client_ports(),
-            outside: world.inside().complement(),
-            memory: Memory::new(world.memberships()),
+            notes: Rc::new(Notes::new(world, false)),
         }
     }
 
-    /// Everything about one target; with `only`, about those ports.
-    pub fn cells(&self, client: Client, target: Target, only: Option<&Ports>) -> Vec<Cell> {
+    /// Addresses that are neither a node's nor a pod's.
+    pub fn outside(&self) -> &AddressSet {
+        &self.notes.outside
+    }
+
+    pub fn target_classes(&self) -> &[Vec<Target>] {
+        &self.notes.target_classes
+    }
+
+    pub fn client_classes(&self) -> &[Vec<Client>] {
+        let memberships = &self.notes.memory.memberships;
+        self.notes
+            .client_classes
+            .get_or_init(|| self.world.client_classes(memberships))
+    }
+
+    /// Everything about one target; with `only`, about those ports, which are not kept.
+    pub fn cells(&self, client: Client, target: Target, only: Option<&Ports>) -> Rc<Vec<Cell>> {
+        let Some(kept) = self.notes.cells.as_ref().filter(|_| only.is_none()) else {
+            return Rc::new(self.work_out(client, target, only));
+        };
+        if let Some(cells) = kept.borrow().get(&(client, target)) {
+            return cells.clone();
+        }
+        let cells = Rc::new(self.work_out(client, target, None));
+        kept.borrow_mut().insert((client, target), cells.clone());
+        cells
+    }
+
+    fn work_out(&self, client: Client, target: Target, only: Option<&Ports>) -> Vec<Cell> {
         let family = Family::of(target.address);
         let mut cells = Vec::new();
         for protocol in protocols(family) {
@@ -146,7 +225,7 @@ impl<'w> Prober<'w> {
             return Vec::new();
         };
         let mut ends: Vec<(usize, End)> = Vec::new();
-        for (choice, source_port) in self.source_ports.iter().enumerate() {
+        for (choice, source_port) in self.notes.source_ports.iter().enumerate() {
             let header = Header {
                 family,
                 protocol: protocol.number(),
@@ -159,7 +238,7 @@ impl<'w> Prober<'w> {
             for dataplane in self.world.dataplanes() {
                 let mut walker = Walker::new(self.world, dataplane);
                 let mut walking = Walking::new(header.clone());
-                walker.memory = Some(&self.memory);
+                walker.memory = Some(&self.notes.memory);
                 match client {
                     Client::Outside => {
                         walking.flow.outside = true;
@@ -182,7 +261,7 @@ impl<'w> Prober<'w> {
         let sets: Vec<&AddressSet> = ends.iter().map(|(_, end)| &end.sources).collect();
         let mut by_answer: BTreeMap<Found, Vec<AddressSet>> = BTreeMap::new();
         for (of, sources) in AddressSet::overlay(&sets) {
-            if client == Client::Outside && sources.first_common(&self.outside).is_none() {
+            if client == Client::Outside && sources.first_common(self.outside()).is_none() {
                 continue;
             }
             let here = || of.iter().map(|index| &ends[*index]);

@@ -82,8 +82,7 @@ fn addresses(world: &World, clients: &[Client], target: Target) -> AddressSet {
 /// Every node and pod as a client of every node.
 pub fn exposure_inside(world: &World) -> Vec<Reach> {
     let prober = Prober::new(world);
-    let memberships = &prober.memory.memberships;
-    let (clients, targets) = (world.client_classes(memberships), world.target_classes(memberships));
+    let (clients, targets) = (prober.client_classes(), prober.target_classes());
     let mut rows: Rows<Answer> = Rows::default();
     let mut witnesses: BTreeMap<(Subject, Answer), Packet> = BTreeMap::new();
     for (senders, class) in clients.iter().flat_map(|s| targets.iter().map(move |c| (s, c))) {
@@ -93,9 +92,9 @@ pub fn exposure_inside(world: &World) -> Vec<Reach> {
             } else {
                 addresses(world, senders, target)
             };
-            for cell in prober.cells(client, target, None) {
+            for cell in prober.cells(client, target, None).iter() {
                 for region in &cell.regions {
-                    let mut subject = subject(target, &cell, sources.clone());
+                    let mut subject = subject(target, cell, sources.clone());
                     subject.from = client.from(same);
                     let answer = answer(world, region);
                     let key = (subject.clone(), answer.clone());
@@ -186,7 +185,7 @@ pub fn difference_inside(before: &World, after: &World) -> Vec<Row> {
 /// Clients that are in one class before and in one after.
 pub(super) fn client_pairs(sides: &Sides<'_>) -> Vec<Vec<Name>> {
     let of = |world: &World, prober: &Prober<'_>| -> BTreeMap<Name, usize> {
-        let classes = world.client_classes(&prober.memory.memberships);
+        let classes = prober.client_classes();
         let numbered = classes.iter().enumerate();
         let named = numbered.flat_map(|(i, class)| class.iter().map(move |client| (client.name(world), i)));
         named.collect()

@@ -38,7 +38,7 @@ mod world;
 mod tests;
 
 pub use answer::walk;
-pub use cells::Decision;
+pub use cells::{Decision, Known};
 pub use difference::{Answer, Exposure, From, Movement, Reach, Row, Subject, difference, exposure};
 pub use effect::{Idle, idle};
 pub use established::{Fate, Peer, fate_of_connection, neighbour_discovery};

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::cells::Ports;
+use super::cells::{Client, Known, Ports};
 use super::compare::{Found, Pair, Raw, Sides};
 use super::difference::{From, Nodes, Subject, nodes_of, witness};
 use super::inside::{Name, client_named, client_pairs, meeting, packet, target};
@@ -77,14 +77,14 @@ impl Openness {
 }
 
 /// Whether two worlds are the same in everything that decides about packets.
-pub fn same(before: &World, after: &World) -> bool {
-    Sameness::new(before, after).sent_on()
+pub fn same(before: &Known, after: &World) -> bool {
+    Sameness::new(&before.world, after).sent_on()
 }
 
 /// What becomes more open and what less, for clients outside and inside the cluster. A part for which both hold, by
 /// two destinations, is in the list twice.
-pub fn moves(before: &World, after: &World) -> Vec<Move> {
-    let sides = Sides::new(before, after);
+pub fn moves(before: &Known, after: &Known) -> Vec<Move> {
+    let sides = Sides::known(before, after);
     if sides.same.sent_on() {
         return Vec::new();
     }
@@ -100,6 +100,9 @@ fn from_outside(sides: &Sides<'_>) -> Vec<Move> {
     for pair in &sides.pairs {
         // What is the same on arrival can differ only in what happens to packets that are sent on.
         let only: Option<&Ports> = sides.same_on_arrival(pair).then_some(&translated);
+        if only.is_some_and(Ports::is_empty) || sides.alike([Some(Client::Outside); 2], pair) {
+            continue;
+        }
         for (subject, found) in sides.compare(pair, only) {
             let sources = subject.sources.intersect(&outside);
             if sources.is_empty() {
@@ -141,6 +144,9 @@ fn from_inside(sides: &Sides<'_>) -> Vec<Move> {
             let ([_, Some(sender)] | [Some(sender), None]) = client else {
                 continue;
             };
+            if sides.alike(client, &one) {
+                continue;
+            }
             for (subject, found) in sides.compare_from(sender.from(same), client, &one, None) {
                 for moved in ways(sides, &subject, &found) {
                     moves.push(Move {

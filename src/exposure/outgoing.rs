@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::answer::walk;
+use super::cells::Known;
 use super::compare::Sides;
 use super::inside::client_pairs;
 use super::verdict::{Origin, Packet, Verdict};
@@ -30,8 +31,9 @@ pub struct CutOff {
 }
 
 /// Which of these flows are cut off, and at which nodes.
-pub fn cut_off(before: &World, after: &World, flows: &[Outgoing]) -> Vec<CutOff> {
-    let sides = Sides::new(before, after);
+pub fn cut_off(before: &Known, after: &Known, flows: &[Outgoing]) -> Vec<CutOff> {
+    let sides = Sides::known(before, after);
+    let (before, after) = (&before.world, &after.world);
     if sides.same.sent_on() {
         return Vec::new();
     }
@@ -106,8 +108,9 @@ pub struct ToPod {
 
 /// Pods that could be reached before and may not be after, each with one of the packets: from any address outside the
 /// cluster if `managed`, else from the nodes.
-pub fn pods_cut_off(before: &World, after: &World, pods: &[ToPod], managed: bool) -> Vec<(ToPod, Packet, Verdict)> {
-    let sides = Sides::new(before, after);
+pub fn pods_cut_off(before: &Known, after: &Known, pods: &[ToPod], managed: bool) -> Vec<(ToPod, Packet, Verdict)> {
+    let sides = Sides::known(before, after);
+    let (before, after) = (&before.world, &after.world);
     if pods.is_empty() || sides.same.sent_on() {
         return Vec::new();
     }

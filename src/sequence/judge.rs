@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use super::lockout::{Incoming, Needed};
 use crate::exposure::{
-    Direction, Hop, Move, MoveWay, Openness, Packet, Verdict, World, cut_off, failsafes_lost, moves,
+    Direction, Hop, Known, Move, MoveWay, Openness, Packet, Verdict, World, cut_off, failsafes_lost, moves,
     neighbour_discovery_lost, pods_cut_off, walk,
 };
 use crate::net::Protocol;
@@ -86,18 +86,18 @@ impl Findings {
 /// Holds the ends.
 pub struct Judge {
     /// As it is, and once controllers have caught up with it.
-    before: Vec<Rc<World>>,
-    after: Rc<World>,
+    before: Vec<Rc<Known>>,
+    after: Rc<Known>,
     needed: Needed,
 }
 
 impl Judge {
-    pub fn new(before: Vec<Rc<World>>, after: Rc<World>, needed: Needed) -> Judge {
+    pub fn new(before: Vec<Rc<Known>>, after: Rc<Known>, needed: Needed) -> Judge {
         Judge { before, after, needed }
     }
 
     /// Everything that is worse in a world than in the ends.
-    pub fn judge(&self, world: &World) -> Findings {
+    pub fn judge(&self, world: &Known) -> Findings {
         let from_before = moves(&self.before[0], world);
         let from_others: Vec<Vec<Move>> = self.before[1..]
             .iter()
@@ -112,7 +112,7 @@ impl Judge {
             }
             parts
         };
-        let breach = |wrong: Wrong, part: &Move| breach(world, wrong, part);
+        let breach = |wrong: Wrong, part: &Move| breach(world.world(), wrong, part);
         Findings {
             exposed: in_all(MoveWay::More).iter().map(|part| breach(Wrong::Exposed, part)).collect(),
             interrupted: in_all(MoveWay::Less).iter().map(|part| breach(Wrong::Interrupted, part)).collect(),
@@ -120,14 +120,19 @@ impl Judge {
         }
     }
 
+    /// What must stay and is cut off once everything is done, whatever the order.
+    pub fn locked_out_in_the_end(&self) -> Vec<Breach> {
+        self.locked_out(&moves(&self.before[0], &self.after), &self.after)
+    }
+
     /// Connections that must stay, that were open before and may not be here.
-    fn locked_out(&self, from_before: &[Move], world: &World) -> Vec<Breach> {
+    fn locked_out(&self, from_before: &[Move], world: &Known) -> Vec<Breach> {
         let before = &self.before[0];
         let mut found = Vec::new();
         for part in from_before.iter().filter(|part| part.way == MoveWay::Less) {
             for flow in &self.needed.incoming {
                 if let Some(part) = touched(part, flow) {
-                    found.push(breach(world, Wrong::LockedOut(flow.what.to_string()), &part));
+                    found.push(breach(world.world(), Wrong::LockedOut(flow.what.to_string()), &part));
                 }
             }
         }
@@ -136,7 +141,7 @@ impl Judge {
             let what = self.needed.outgoing.iter().find(|(_, flow)| *flow == cut.flow);
             found.push(Breach {
                 wrong: Wrong::LockedOut(what.map_or("", |(what, _)| what).to_string()),
-                by: walk(world, &cut.packet).decided,
+                by: walk(world.world(), &cut.packet).decided,
                 part: None,
                 packet: Some(cut.packet),
                 nodes: cut.nodes,
@@ -148,14 +153,14 @@ impl Judge {
             let what = self.needed.to_pods.iter().find(|(_, other)| *other == pod);
             found.push(Breach {
                 wrong: Wrong::LockedOut(what.map_or("", |(what, _)| what).to_string()),
-                by: walk(world, &packet).decided,
+                by: walk(world.world(), &packet).decided,
                 part: None,
                 packet: Some(packet),
                 nodes: BTreeSet::new(),
                 openness: openness(verdict),
             });
         }
-        for (node, hop) in neighbour_discovery_lost(before, world) {
+        for (node, hop) in neighbour_discovery_lost(before.world(), world.world()) {
             found.push(Breach {
                 wrong: Wrong::LockedOut("IPv6 neighbour discovery, without which nothing reaches the node".to_string()),
                 part: None,
@@ -165,7 +170,7 @@ impl Judge {
                 openness: Openness::Closed,
             });
         }
-        found.extend(self.failsafes_lost(world));
+        found.extend(self.failsafes_lost(world.world()));
         found
     }
 
@@ -179,7 +184,7 @@ impl Judge {
         let outgoing = outgoing.map(|(what, flow)| (*what, Direction::Egress, flow.protocol, flow.port));
         let asked: BTreeSet<(&str, Direction, Protocol, u16)> = incoming.chain(outgoing).collect();
         let lost = asked.into_iter().filter_map(|(what, direction, protocol, port)| {
-            let (nodes, _) = failsafes_lost(&self.before[0], world, direction, protocol, port)?;
+            let (nodes, _) = failsafes_lost(self.before[0].world(), world, direction, protocol, port)?;
             Some(Breach {
                 wrong: Wrong::LockedOut(format!("{what}: {protocol} {port} is no failsafe port any more")),
                 part: None,

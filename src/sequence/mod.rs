@@ -11,7 +11,7 @@ mod search;
 use std::rc::Rc;
 
 use crate::changes::{Change, ChangeSet};
-use crate::exposure::World;
+use crate::exposure::{Known, World};
 use crate::resource::Key;
 use crate::state::State;
 
@@ -97,6 +97,11 @@ impl Sequence {
         &self.steps
     }
 
+    /// Of the steps in their order: what a yes is bound to.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
     /// Binds a yes to what was shown. `None` when this is another sequence than the one with that digest.
     pub fn approve(self, shown: &str) -> Option<Approved> {
         (self.digest == shown).then_some(Approved(self))
@@ -113,7 +118,7 @@ fn judge(state: &State, set: &ChangeSet, start: &Prefix) -> Judge {
     if !start.is_settled() {
         before.push(start.settled.world.clone());
     }
-    Judge::new(before, Rc::new(World::of_state(&after.settled())), lockout::needed(state))
+    Judge::new(before, Rc::new(Known::new(World::of_state(&after.settled()))), lockout::needed(state))
 }
 
 impl Approved {

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::changes::{Change, Op};
-use crate::exposure::{MoveWay, World, moves, same};
+use crate::exposure::{Known, MoveWay, World, moves, same};
 use crate::resource::Kind;
 use crate::state::State;
 
@@ -11,7 +11,7 @@ use crate::state::State;
 #[derive(Clone)]
 pub struct Seen {
     pub state: Rc<State>,
-    pub world: Rc<World>,
+    pub world: Rc<Known>,
 }
 
 /// What is there after some steps.
@@ -44,7 +44,7 @@ impl Effect {
         }
     }
 
-    fn between(before: &World, after: &World) -> Effect {
+    fn between(before: &Known, after: &Known) -> Effect {
         let moves = moves(before, after);
         Effect {
             opens: moves.iter().any(|m| m.way == MoveWay::More),
@@ -56,7 +56,7 @@ impl Effect {
 impl Seen {
     pub fn new(state: State) -> Seen {
         Seen {
-            world: Rc::new(World::of_state(&state)),
+            world: Rc::new(Known::new(World::of_state(&state))),
             state: Rc::new(state),
         }
     }
@@ -141,7 +141,7 @@ fn next(before: &Seen, state: State) -> Seen {
     let world = if same(&before.world, &world) {
         before.world.clone()
     } else {
-        Rc::new(world)
+        Rc::new(Known::new(world))
     };
     Seen {
         state: Rc::new(state),

@@ -15,15 +15,15 @@ use crate::resource::{Key, Kind};
 
 /// Prefixes that can be gone back to.
 const DEPTH: usize = 64;
-/// Judgements beyond one for each step and one for each pair of steps that are looked at side by side.
-const SPARE: usize = 2_000;
+/// Steps that are looked at in vain before the search is given up, beyond four for each step.
+const SPARE: usize = 200;
 
 /// Why no order was found: the longest prefix that was, and what is wrong with each step that could come next.
 #[derive(Clone, Debug)]
 pub struct Stuck {
     pub done: Vec<Key>,
     pub blocked: Vec<Blocked>,
-    /// The number of judgements ran out before every order was looked at.
+    /// The number of steps that are looked at ran out before every order was looked at.
     pub gave_up: bool,
 }
 
@@ -42,7 +42,7 @@ pub struct Search<'a> {
     accepted: &'a [Acceptance],
     needs: Vec<Vec<usize>>,
     interruptions: bool,
-    judgements: usize,
+    looked: usize,
     dead: BTreeSet<Vec<usize>>,
     best: Option<(Vec<usize>, Prefix, Vec<Breach>)>,
 }
@@ -77,7 +77,7 @@ impl<'a> Search<'a> {
             accepted,
             needs: needs.collect(),
             interruptions: false,
-            judgements: 0,
+            looked: 0,
             dead: BTreeSet::new(),
             best: None,
         }
@@ -85,20 +85,68 @@ impl<'a> Search<'a> {
 
     /// An order of all steps.
     pub fn run(mut self, start: &Prefix) -> Result<Vec<Step>, Stuck> {
+        let cut = self.cut_in_the_end();
+        if !cut.is_empty() {
+            return Err(self.blame(start, &cut)); // whatever the order is
+        }
         if let Some(steps) = self.attempt(start) {
             return Ok(steps);
         }
         let gave_up = self.exhausted();
         self.interruptions = true;
-        (self.judgements, self.dead, self.best) = (0, BTreeSet::new(), None);
+        (self.looked, self.dead, self.best) = (0, BTreeSet::new(), None);
         match self.attempt(start) {
             Some(steps) => Ok(steps),
             None => Err(self.stuck(gave_up)),
         }
     }
 
+    /// What must stay and is cut off once everything is done, other than what is accepted at some step.
+    fn cut_in_the_end(&self) -> Vec<Breach> {
+        let cut = self.judge.locked_out_in_the_end();
+        let accepted = |breach: &Breach| self.accepted.iter().any(|a| a.packet == breach.packet_text());
+        cut.into_iter().filter(|breach| !accepted(breach)).collect()
+    }
+
+    /// The first step, in the order given, after which each of these is cut off.
+    fn blame(&self, start: &Prefix, cut: &[Breach]) -> Stuck {
+        let (mut prefix, mut left) = (start.clone(), cut.to_vec());
+        let mut blocked = Vec::new();
+        for step in self.steps {
+            let (next, effect) = prefix.with(step);
+            prefix = next;
+            if effect.none() {
+                continue;
+            }
+            let now = self.judge.judge(&prefix.settled.world).locked_out;
+            let (cut_here, later) = left
+                .into_iter()
+                .partition(|breach| now.iter().any(|other| other.covers(breach) || breach.covers(other)));
+            left = later;
+            if !cut_here.is_empty() {
+                blocked.push(Blocked {
+                    step: step.key.clone(),
+                    breaches: cut_here,
+                    safe_after: None,
+                });
+            }
+        }
+        if let (Some(step), false) = (self.steps.last(), left.is_empty()) {
+            blocked.push(Blocked {
+                step: step.key.clone(),
+                breaches: left,
+                safe_after: None,
+            });
+        }
+        Stuck {
+            done: Vec::new(),
+            blocked,
+            gave_up: false,
+        }
+    }
+
     fn exhausted(&self) -> bool {
-        self.judgements > SPARE + self.steps.len() * 4
+        self.looked > SPARE + self.steps.len() * 4
     }
 
     fn attempt(&mut self, start: &Prefix) -> Option<Vec<Step>> {
@@ -178,6 +226,7 @@ impl<'a> Search<'a> {
 
     /// One more step, with a wait before it where it must not come sooner; or what would be wrong.
     fn judged(&mut self, prefix: &Prefix, accepted: &[Breach], at: usize) -> Result<Next, Vec<Breach>> {
+        self.looked += 1;
         let (unwaited, effect) = prefix.with(&self.steps[at]);
         let turns = (effect.opens && prefix.pending.closes) || (effect.closes && prefix.pending.opens);
         let at_once = self.look(at, &unwaited, effect, accepted);
@@ -207,7 +256,6 @@ impl<'a> Search<'a> {
         if effect.none() {
             return Ok((Vec::new(), Vec::new())); // as good as the prefix before
         }
-        self.judgements += 1;
         let mut findings = self.judge.judge(&prefix.written.world);
         if !prefix.is_settled() {
             let settled = self.judge.judge(&prefix.settled.world);
