@@ -7,8 +7,8 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 /// Protects Kubernetes hosts with Calico: shows what a plan changes, then does exactly that.
 ///
 /// Exit codes: 0 done; 2 changes (plan --detailed-exitcode); 1 error; 3 conflict with another owner, or a policy that does
-/// nothing; 4 the world moved after it was shown; 5 applied in part; 7 applied, and the result is not what was planned; 64
-/// usage; 130 interrupted.
+/// nothing; 4 the world moved after it was shown; 5 applied in part; 7 applied, and the result is not what was planned;
+/// 8 refused because unsafe; 64 usage; 130 interrupted.
 #[derive(Debug, Parser)]
 #[command(name = "hostguard", version, max_term_width = 80)]
 pub struct Cli {
@@ -112,6 +112,24 @@ pub struct Plan {
     /// Take over a field that another applier manages; written as the conflict prints it.
     #[arg(long, value_name = "KEY:FIELD")]
     pub force_conflicts: Vec<String>,
+    #[command(flatten)]
+    pub risk: Risk,
+}
+
+/// What is accepted although it is worse on the way.
+#[derive(Debug, Default, ClapArgs)]
+pub struct Risk {
+    /// Accept that one packet fares worse at one step, as the refusal names them; written into the record.
+    #[arg(long = "accept", value_name = "STEP=PACKET", value_parser = acceptance)]
+    pub accepted: Vec<(String, String)>,
+}
+
+fn acceptance(text: &str) -> Result<(String, String), String> {
+    let parts = text
+        .split_once('=')
+        .filter(|(step, packet)| !step.is_empty() && !packet.is_empty());
+    let (step, packet) = parts.ok_or_else(|| "expected STEP=PACKET, as a refusal prints it".to_string())?;
+    Ok((step.to_string(), packet.to_string()))
 }
 
 #[derive(Debug, ClapArgs)]
@@ -122,6 +140,9 @@ pub struct Doing {
     /// How long to wait for Calico's controllers.
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub wait: u64,
+    /// How long Felix gets to bring the kernel up to date before a step relies on it; a snapshot file needs none.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=3600))]
+    pub settle: u64,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -149,6 +170,8 @@ pub struct Destroy {
     pub output: Output,
     #[command(flatten)]
     pub doing: Doing,
+    #[command(flatten)]
+    pub risk: Risk,
     /// Show what would be taken back, and do nothing.
     #[arg(long)]
     pub dry_run: bool,

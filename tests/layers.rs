@@ -28,7 +28,7 @@ const LAYERS: &[(&str, &str)] = &[
         "compile resource graph state changes inventory calico net selector error",
     ),
     ("exposure", "net selector resource state changes calico source"),
-    ("sequence", "changes"),
+    ("sequence", "changes resource state exposure net"),
     ("provider", "resource state changes inventory net error"),
     ("apply", "resource state changes inventory sequence provider error"),
     (

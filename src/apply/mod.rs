@@ -7,9 +7,12 @@ mod journal;
 mod run;
 mod wait;
 
+use std::time::Duration;
+
 use crate::changes::Change;
 use crate::provider::{Denied, Refusal};
 use crate::resource::Key;
+use crate::sequence::Step;
 use crate::state::State;
 
 pub use journal::Journal;
@@ -52,6 +55,8 @@ pub enum Event<'a> {
     Finished(&'a Change, &'a Outcome),
     Waiting(&'a [String]),
     Settled,
+    /// Felix gets this time to bring the kernel up to date.
+    Dataplane(Duration),
     /// The object moved between reading and writing; the step is still the same and is tried again.
     Again(&'a Key),
 }
@@ -76,3 +81,6 @@ impl Report {
 
 /// What a step would be, computed again from what is there now; `None` when there is nothing left to do for that key.
 pub type Recompute<'a> = dyn Fn(&State, &Key) -> Result<Option<Change>, String> + Send + Sync + 'a;
+
+/// Which of these steps can still be made once another was not, in their order, and why each other one cannot.
+pub type Rest<'a> = dyn Fn(&State, &[Change]) -> (Vec<Step>, Vec<(Key, String)>) + Send + Sync + 'a;

@@ -1,13 +1,13 @@
 //! One step after the other, in the approved order.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{Event, Journal, Outcome, Recompute, Refused, Report, Wait, wait_until_settled};
+use super::{Event, Journal, Outcome, Recompute, Refused, Report, Rest, Wait, wait_until_settled};
 use crate::changes::Change;
 use crate::provider::{Provider, Refusal, Why};
 use crate::resource::{Key, Kind};
-use crate::sequence::Approved;
+use crate::sequence::{Approved, Step};
 use crate::state::Scope;
 
 /// How often a step is tried when its object keeps moving.
@@ -18,12 +18,15 @@ pub struct Run<'a> {
     pub provider: &'a dyn Provider,
     pub scope: &'a Scope,
     pub recompute: &'a Recompute<'a>,
+    pub rest: &'a Rest<'a>,
     pub wait: Wait,
     /// Set by the first Ctrl-C: the step in flight is finished, the rest is skipped.
     pub stop: &'a AtomicBool,
 }
 
 /// Checks permissions, writes the record, makes the steps, waits for controllers, and brings the record up to date.
+///
+/// Once a step failed, only those of the others go on that are still known to be safe without it.
 pub async fn run(
     approved: &Approved,
     mut journal: Journal,
@@ -31,37 +34,58 @@ pub async fn run(
     events: &mut (dyn FnMut(Event) + Send),
 ) -> Result<Report, Refused> {
     let record = journal.first_change();
-    let all: Vec<&Change> = approved.steps().iter().chain(&record).collect();
+    let all: Vec<&Change> = approved
+        .steps()
+        .iter()
+        .map(|step| &step.change)
+        .chain(&record)
+        .collect();
     let denied = run.provider.may(&all).await.map_err(Refused::Failed)?;
     if !denied.is_empty() {
         return Err(Refused::Denied(denied));
     }
     let mut report = Report::default();
-    let mut steps = approved.steps().iter().peekable();
+    let mut steps: VecDeque<Step> = approved.steps().iter().cloned().collect();
     // the inventory's namespace has to be there before the record is
-    if let Some(first) = steps.next_if(|step| step.key.kind == Kind::Namespace) {
-        step(first, &run, &mut report, events).await;
+    if let Some(first) = steps.pop_front_if(|step| step.change.key.kind == Kind::Namespace) {
+        step(&first.change, &run, &mut report, events).await;
     }
     if report.failed() == 0 {
         journal.intend(run.provider).await.map_err(Refused::Record)?;
+    } else {
+        for step in steps.drain(..) {
+            skip(
+                &step.change,
+                "the record's namespace could not be made",
+                &mut report,
+                events,
+            );
+        }
     }
-    for change in steps {
-        if report.failed() > 0 && report.done() == 0 && report.steps[0].0.kind == Kind::Namespace {
-            skip(change, "the record's namespace could not be made", &mut report, events);
+    while let Some(next) = steps.pop_front() {
+        if stopped(&run) {
+            skip(&next.change, "interrupted", &mut report, events);
             continue;
         }
-        step(change, &run, &mut report, events).await;
-        if change.key.kind == Kind::KubeControllersConfiguration && last_is_done(&report) && !stopped(&run) {
-            report.unsettled = settle(&run, events).await?;
+        if next.wait {
+            report.unsettled = settle(&run, true, events).await;
+        }
+        if report.unsettled.is_empty() {
+            step(&next.change, &run, &mut report, events).await;
+        } else {
+            let why = "Calico had not caught up with the steps before it";
+            skip(&next.change, why, &mut report, events);
+        }
+        if !last_is_done(&report) && !stopped(&run) {
+            go_on_without(&mut steps, &run, &mut report, events).await;
         }
     }
     report.interrupted = stopped(&run);
-    let labelled = report
-        .steps
-        .iter()
-        .any(|(key, _, outcome)| key.kind == Kind::Node && *outcome == Outcome::Done);
-    if (labelled || !report.unsettled.is_empty()) && !report.interrupted {
-        report.unsettled = settle(&run, events).await?;
+    let waited_for = [Kind::Node, Kind::KubeControllersConfiguration];
+    let done = report.steps.iter().filter(|(_, _, outcome)| *outcome == Outcome::Done);
+    let arming = done.clone().any(|(key, _, _)| waited_for.contains(&key.kind));
+    if (arming || !report.unsettled.is_empty()) && !report.interrupted {
+        report.unsettled = settle(&run, false, events).await;
     }
     let not_done: BTreeSet<Key> = report
         .steps
@@ -73,12 +97,57 @@ pub async fn run(
     Ok(report)
 }
 
-async fn settle(run: &Run<'_>, events: &mut (dyn FnMut(Event) + Send)) -> Result<Vec<String>, Refused> {
-    match wait_until_settled(run.provider, run.scope, run.wait, events).await {
-        Ok(left) => Ok(left),
-        // the steps were made; that the cluster cannot be read any more is what was seen last
-        Err(error) => Ok(vec![error.message]),
+/// Keeps of the steps that are left those that are safe without the one that was not made, judged on what is there now.
+async fn go_on_without(
+    steps: &mut VecDeque<Step>,
+    run: &Run<'_>,
+    report: &mut Report,
+    events: &mut (dyn FnMut(Event) + Send),
+) {
+    let mut left: Vec<Change> = Vec::new();
+    for Step { change, .. } in steps.drain(..) {
+        match unmet(&change, report) {
+            Some(key) => skip(&change, &format!("it needs {key}"), report, events),
+            None => left.push(change),
+        }
     }
+    if left.is_empty() {
+        return;
+    }
+    let (kept, skipped) = match run.provider.read(run.scope).await {
+        Ok(state) => (run.rest)(&state, &left),
+        Err(error) => {
+            let why = format!(
+                "an earlier step failed, and the state could not be read: {}",
+                error.message
+            );
+            (
+                Vec::new(),
+                left.iter().map(|change| (change.key.clone(), why.clone())).collect(),
+            )
+        }
+    };
+    for (key, why) in skipped {
+        if let Some(change) = left.iter().find(|change| change.key == key) {
+            skip(change, &why, report, events);
+        }
+    }
+    steps.extend(kept);
+}
+
+/// What controllers have still to do when the deadline came. Before a step that relies on what was done, the dataplane
+/// gets its time, too.
+async fn settle(run: &Run<'_>, dataplane: bool, events: &mut (dyn FnMut(Event) + Send)) -> Vec<String> {
+    let left = match wait_until_settled(run.provider, run.scope, run.wait, events).await {
+        Ok(left) => left,
+        // the steps were made; that the cluster cannot be read any more is what was seen last
+        Err(error) => vec![error.message],
+    };
+    if dataplane && left.is_empty() && !run.wait.dataplane.is_zero() {
+        events(Event::Dataplane(run.wait.dataplane));
+        tokio::time::sleep(run.wait.dataplane).await;
+    }
+    left
 }
 
 fn stopped(run: &Run) -> bool {
@@ -103,14 +172,8 @@ async fn step(change: &Change, run: &Run<'_>, report: &mut Report, events: &mut 
     if stopped(run) {
         return skip(change, "interrupted", report, events);
     }
-    let unmet = change.needs.iter().find(|need| {
-        report
-            .steps
-            .iter()
-            .any(|(key, _, outcome)| *key == need.key && *outcome != Outcome::Done)
-    });
-    if let Some(need) = unmet {
-        return skip(change, &format!("it needs {}", need.key), report, events);
+    if let Some(key) = unmet(change, report) {
+        return skip(change, &format!("it needs {key}"), report, events);
     }
     let outcome = match perform(change, run, events).await {
         Ok(()) => Outcome::Done,
@@ -118,6 +181,22 @@ async fn step(change: &Change, run: &Run<'_>, report: &mut Report, events: &mut 
     };
     events(Event::Finished(change, &outcome));
     report.steps.push((change.key.clone(), change.op.verb(), outcome));
+}
+
+/// The first need of a step that was not met.
+fn unmet(change: &Change, report: &Report) -> Option<Key> {
+    let missed = |key: &Key| {
+        report
+            .steps
+            .iter()
+            .any(|(other, _, outcome)| other == key && *outcome != Outcome::Done)
+    };
+    change
+        .needs
+        .iter()
+        .map(|need| &need.key)
+        .find(|key| missed(key))
+        .cloned()
 }
 
 /// Writes one change. When the object moved or the answer was lost, reads again: nothing left to do is done; a change

@@ -17,6 +17,8 @@ use crate::state::{Scope, State};
 pub struct Wait {
     pub deadline: Duration,
     pub interval: Duration,
+    /// How long Felix gets, once controllers are done, before a step that relies on what they and it did.
+    pub dataplane: Duration,
 }
 
 /// What controllers have still to do in this state; empty once it is settled.

@@ -60,13 +60,13 @@ pub(super) async fn carry_out(
         ask(verb, &shown.prepared.difference.set, console)?;
         let state = shown.provider.read(&shown.scope).await?;
         let mut prepared = shown.intent.prepare(&state, &shown.options)?;
+        prepared.look(&state, &shown.accepted);
         if prepared.difference.set.digest() != digest || !prepared.difference.conflicts.is_empty() {
             return Err(Failure::from(stale(
                 &shown.prepared.difference.set,
                 &prepared.difference.set,
             )));
         }
-        prepared.look(&state);
         if prepared.reach() != shown.prepared.reach() {
             let error = stale(&shown.prepared.difference.set, &prepared.difference.set);
             return Err(Failure::from(
@@ -82,7 +82,11 @@ pub(super) async fn carry_out(
         shown.prepared = prepared;
         shown.state = state;
     }
-    let sequence = Sequence::of(&shown.prepared.difference.set).expect("unreadable targets ended the run above");
+    let sequence = shown
+        .prepared
+        .sequence
+        .clone()
+        .expect("what has no order ended the run above");
     let approved = sequence.approve(&digest).expect("the digest was compared above");
     let report = make(&shown, &approved, doing, console).await?;
     show_warnings(shown.provider.as_ref(), &mut shown.warned, console);
@@ -174,6 +178,9 @@ async fn make(shown: &Shown, approved: &Approved, doing: &Doing, console: &mut d
             }
         }
     };
+    let rest = |now: &State, left: &[Change]| {
+        Sequence::rest(&shown.state, &shown.prepared.difference.set, &shown.accepted, now, left)
+    };
     let record = shown.prepared.difference.record.clone();
     let settled = record.clone();
     let journal = Journal::new(
@@ -193,9 +200,16 @@ async fn make(shown: &Shown, approved: &Approved, doing: &Doing, console: &mut d
         provider: shown.provider.as_ref(),
         scope: &shown.scope,
         recompute: &recompute,
+        rest: &rest,
         wait: Wait {
             deadline: Duration::from_secs(doing.wait),
             interval: Duration::from_millis(250),
+            // no kernel follows a file
+            dataplane: Duration::from_secs(if shown.state.facts.snapshot.is_some() {
+                0
+            } else {
+                doing.settle
+            }),
         },
         stop: &stop,
     };

@@ -1,7 +1,7 @@
 //! `hostguard destroy`: the same engine, wanting what the record says was there before.
 
 use super::apply::carry_out;
-use super::plan::show_intent;
+use super::plan::{Asked, accepted, show_intent};
 use super::prepare::Intent;
 use super::{Console, Failure, files, world, worst};
 use crate::cli::Destroy;
@@ -24,7 +24,14 @@ pub(super) async fn run(args: &Destroy, console: &mut dyn Console) -> Result<u8,
         ..Options::default()
     };
     let scope = compile::scope(&plan, &options.inventory_namespace);
-    let shown = show_intent("destroy", intent, provider, scope, options, &args.output, console).await?;
+    let asked = Asked {
+        intent,
+        provider,
+        scope,
+        options,
+        accepted: accepted(&args.risk),
+    };
+    let shown = show_intent("destroy", asked, &args.output, console).await?;
     if shown.prepared.difference.record.found.is_none() && shown.blocked.is_empty() {
         console.story(&format!("plan {} has no record on this cluster", plan.name()));
     }

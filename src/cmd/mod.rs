@@ -7,6 +7,7 @@ mod explain;
 mod exposure;
 mod files;
 mod idle;
+mod order;
 mod packet;
 mod plan;
 mod prepare;

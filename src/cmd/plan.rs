@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 
 use super::prepare::{Intent, Prepared};
 use super::{Console, Failure, files, world};
-use crate::cli::{Format, Output, Plan};
+use crate::cli::{Format, Output, Plan, Risk};
 use crate::compile;
 use crate::diff::Options;
 use crate::error::{Kind, Style, show_error};
 use crate::escape::escape;
 use crate::provider::Provider;
 use crate::render;
+use crate::sequence::Acceptance;
 use crate::state::{Scope, State};
 
 pub(super) async fn run(args: &Plan, console: &mut dyn Console) -> Result<u8, Failure> {
@@ -43,12 +44,27 @@ pub(super) struct Shown {
     pub provider: Box<dyn Provider>,
     pub scope: Scope,
     pub options: Options,
+    pub accepted: Vec<Acceptance>,
     pub state: State,
     pub prepared: Prepared,
     /// Why it cannot be applied; said already.
     pub blocked: Vec<Kind>,
     /// Warnings of the server; said already.
     pub warned: BTreeSet<String>,
+}
+
+/// What is asked, and of whom.
+pub(super) struct Asked {
+    pub intent: Intent,
+    pub provider: Box<dyn Provider>,
+    pub scope: Scope,
+    pub options: Options,
+    pub accepted: Vec<Acceptance>,
+}
+
+pub(super) fn accepted(risk: &Risk) -> Vec<Acceptance> {
+    let pairs = risk.accepted.iter().cloned();
+    pairs.map(|(step, packet)| Acceptance { step, packet }).collect()
 }
 
 /// Says each warning of the server once.
@@ -72,24 +88,35 @@ pub(super) async fn show(args: &Plan, verb: &'static str, console: &mut dyn Cons
         force_conflicts: args.force_conflicts.iter().cloned().collect(),
     };
     let scope = compile::scope(&offline, &options.inventory_namespace);
-    show_intent(verb, intent, provider, scope, options, &args.output, console).await
+    let asked = Asked {
+        intent,
+        provider,
+        scope,
+        options,
+        accepted: accepted(&args.risk),
+    };
+    show_intent(verb, asked, &args.output, console).await
 }
 
 /// Reads the world, compares, and prints the answer; then what keeps it from being applied.
 pub(super) async fn show_intent(
     verb: &'static str,
-    intent: Intent,
-    provider: Box<dyn Provider>,
-    scope: Scope,
-    options: Options,
+    asked: Asked,
     output: &Output,
     console: &mut dyn Console,
 ) -> Result<Shown, Failure> {
+    let Asked {
+        intent,
+        provider,
+        scope,
+        options,
+        accepted,
+    } = asked;
     let state = provider.read(&scope).await?;
     let mut warned = BTreeSet::new();
     show_warnings(provider.as_ref(), &mut warned, console);
     let mut prepared = intent.prepare(&state, &options)?;
-    prepared.look(&state);
+    prepared.look(&state, &accepted);
     let answer = prepared.answer(verb, &intent, &state);
     match output.format {
         Format::Text => console.answer(&render::text(&answer)),
@@ -112,6 +139,7 @@ pub(super) async fn show_intent(
         provider,
         scope,
         options,
+        accepted,
         state,
         prepared,
         blocked,

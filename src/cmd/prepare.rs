@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::files::Loaded;
-use super::{Failure, idle, traps};
+use super::{Failure, idle, order, traps};
 use crate::compile::{self, Compiled};
 use crate::diff::{self, Difference};
 use crate::error::{Error, codes};
@@ -14,6 +14,7 @@ use crate::net::{AddressSet, Cidr};
 use crate::plan::{InputValue, Plan};
 use crate::render::{Answer, Names};
 use crate::resource::Kind;
+use crate::sequence::{Acceptance, Sequence};
 use crate::source::Source;
 use crate::state::{Observed, State};
 
@@ -34,6 +35,8 @@ pub(super) struct Prepared {
     /// The same for clients of the cluster; `None` where there are too many sorts of them.
     pub inside: Option<Vec<exposure::Row>>,
     pub names: Names,
+    /// The order of the steps, once it was looked for and found.
+    pub sequence: Option<Sequence>,
     /// What the exposure takes for granted.
     pub assumptions: Vec<Assumption>,
     /// What is wrong with the end of all steps; see [`Prepared::look`].
@@ -92,6 +95,7 @@ impl Intent {
             difference,
             exposure: Vec::new(),
             inside: Some(Vec::new()),
+            sequence: None,
             assumptions: Vec::new(),
             refused: Vec::new(),
             names: Names::default(),
@@ -167,7 +171,7 @@ pub(super) fn names(plan: Option<(&Plan, &BTreeMap<String, String>)>, state: &St
 impl Prepared {
     /// Works out what the steps do to who can reach what. Only for what is shown: steps that are computed again while
     /// they are made do without.
-    pub fn look(&mut self, state: &State) {
+    pub fn look(&mut self, state: &State, accepted: &[Acceptance]) {
         let world = World::of_state(state);
         self.assumptions = world.assumptions();
         let after = predicted(state, &self.difference);
@@ -179,9 +183,23 @@ impl Prepared {
         }
         let idle = idle::look(&self.plan, &after, &world_after);
         self.refused = idle.errors;
+        self.sequence(state, accepted);
         self.difference.set.notes.extend(idle.notes);
         let traps = traps::look(&self.plan, &self.compiled.groups, &after, &self.exposure);
         self.difference.set.notes.extend(traps);
+    }
+
+    /// Puts the steps in an order that is proven, or says why there is none.
+    fn sequence(&mut self, state: &State, accepted: &[Acceptance]) {
+        match Sequence::find(state, &self.difference.set, accepted) {
+            None => {}
+            Some(Ok(sequence)) => {
+                self.difference.set.steps = sequence.steps().iter().map(|step| step.change.clone()).collect();
+                self.refused.extend(order::unused(&sequence, accepted));
+                self.sequence = Some(sequence);
+            }
+            Some(Err(stuck)) => self.refused.extend(order::errors(&stuck, &self.difference.set)),
+        }
     }
 
     /// The verdicts that were shown, without what only explains them: a pod that moves to another node is no change of
@@ -232,6 +250,7 @@ impl Prepared {
             assumptions: &self.assumptions,
             conflicts: &self.difference.conflicts,
             refused: &self.refused,
+            sequence: self.sequence.as_ref(),
             record,
             report: None,
         }

@@ -103,6 +103,8 @@ pub enum Kind {
     Partial,
     /// 7: all steps were done, the result is not what was planned.
     Unverified,
+    /// 8: refused because unsafe: lock-out, or exposed on the way.
+    Unsafe,
     /// 64: the command line.
     Usage,
     /// 130: interrupted.
@@ -117,19 +119,21 @@ impl Kind {
             Kind::Stale => 4,
             Kind::Partial => 5,
             Kind::Unverified => 7,
+            Kind::Unsafe => 8,
             Kind::Usage => 64,
             Kind::Interrupted => 130,
         }
     }
 
-    /// When several hold, apply answers with the first of 130, 5, 7, 4, 3, 64, 1.
+    /// When several hold, apply answers with the first of 130, 5, 7, 4, 8, 3, 64, 1.
     pub fn rank(self) -> u8 {
         match self {
             Kind::Interrupted => 0,
             Kind::Partial => 1,
             Kind::Unverified => 2,
             Kind::Stale => 3,
-            Kind::Conflict => 4,
+            Kind::Unsafe => 4,
+            Kind::Conflict => 5,
             Kind::Finding => 5,
             Kind::Usage => 6,
             Kind::Failed => 7,

@@ -3,7 +3,7 @@
 //! Ports are cut where something on the way can tell two of them apart; each part is walked once with all sources, and
 //! the ends of the walk cut the sources. Parts with equal answers are put together again.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -75,15 +75,67 @@ pub(super) enum Client {
     Pod(usize),
 }
 
+/// A world with what was worked out of it, for comparing it more than once.
+pub struct Known {
+    pub(super) world: World,
+    notes: Rc<Notes>,
+}
+
+impl Known {
+    pub fn new(world: World) -> Known {
+        Known {
+            notes: Rc::new(Notes::new(&world, true)),
+            world,
+        }
+    }
+
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    pub(super) fn prober(&self) -> Prober<'_> {
+        Prober {
+            world: &self.world,
+            notes: self.notes.clone(),
+        }
+    }
+}
+
+/// Cells by client and target.
+type Cells = BTreeMap<(Client, Target), Rc<Vec<Cell>>>;
+
+/// What was worked out of a world.
+struct Notes {
+    /// One of each class of client ports.
+    source_ports: Vec<u16>,
+    outside: AddressSet,
+    memory: Memory,
+    target_classes: Vec<Vec<Target>>,
+    client_classes: OnceCell<Vec<Vec<Client>>>,
+    parts: RefCell<BTreeMap<PartsKey, Rc<[PortSet]>>>,
+    /// `None`: cells are asked for once and not kept.
+    cells: Option<RefCell<Cells>>,
+}
+
+impl Notes {
+    fn new(world: &World, keep: bool) -> Notes {
+        let memory = Memory::new(world.memberships());
+        Notes {
+            source_ports: world.client_ports(),
+            outside: world.inside().complement(),
+            target_classes: world.target_classes(&memory.memberships),
+            client_classes: OnceCell::new(),
+            parts: RefCell::default(),
+            cells: keep.then(RefCell::default),
+            memory,
+        }
+    }
+}
+
 /// Walks that are the same but for what the client chooses.
 pub(super) struct Prober<'w> {
     world: &'w World,
-    /// One of each class of client ports.
-    source_ports: Vec<u16>,
-    /// Addresses that are neither a node's nor a pod's.
-    pub outside: AddressSet,
-    pub memory: Memory,
-    parts: RefCell<BTreeMap<PartsKey, Rc<[PortSet]>>>,
+    notes: Rc<Notes>,
 }
 
 /// Stages met, the settings of both nodes by where they are kept, family and protocol.
@@ -93,11 +145,24 @@ impl<'w> Prober<'w> {
     pub fn new(world: &'w World) -> Self {
         Prober {
             world,
-            source_ports: world.client_ports(),
-            outside: world.inside().complement(),
-            memory: Memory::new(world.memberships()),
-            parts: RefCell::default(),
+            notes: Rc::new(Notes::new(world, false)),
         }
+    }
+
+    /// Addresses that are neither a node's nor a pod's.
+    pub fn outside(&self) -> &AddressSet {
+        &self.notes.outside
+    }
+
+    pub fn target_classes(&self) -> &[Vec<Target>] {
+        &self.notes.target_classes
+    }
+
+    pub fn client_classes(&self) -> &[Vec<Client>] {
+        let memberships = &self.notes.memory.memberships;
+        self.notes
+            .client_classes
+            .get_or_init(|| self.world.client_classes(memberships))
     }
 
     /// How many parts the ports of all protocols fall into.
@@ -116,16 +181,28 @@ impl<'w> Prober<'w> {
         let met = self.world.stages_between(client, target);
         let home = client.home(self.world).map(settings);
         let key = (met, settings(target.node), home, Family::of(target.address), protocol);
-        if let Some(known) = self.parts.borrow().get(&key) {
+        if let Some(known) = self.notes.parts.borrow().get(&key) {
             return Rc::clone(known);
         }
         let parts: Rc<[PortSet]> = self.world.port_parts(&key.0, client, target, protocol).into();
-        self.parts.borrow_mut().insert(key, Rc::clone(&parts));
+        self.notes.parts.borrow_mut().insert(key, Rc::clone(&parts));
         parts
     }
 
-    /// Everything about one target; with `only`, about those ports.
-    pub fn cells(&self, client: Client, target: Target, only: Option<&Ports>) -> Vec<Cell> {
+    /// Everything about one target; with `only`, about those ports, which are not kept.
+    pub fn cells(&self, client: Client, target: Target, only: Option<&Ports>) -> Rc<Vec<Cell>> {
+        let Some(kept) = self.notes.cells.as_ref().filter(|_| only.is_none()) else {
+            return Rc::new(self.work_out(client, target, only));
+        };
+        if let Some(cells) = kept.borrow().get(&(client, target)) {
+            return cells.clone();
+        }
+        let cells = Rc::new(self.work_out(client, target, None));
+        kept.borrow_mut().insert((client, target), cells.clone());
+        cells
+    }
+
+    fn work_out(&self, client: Client, target: Target, only: Option<&Ports>) -> Vec<Cell> {
         let family = Family::of(target.address);
         let mut cells = Vec::new();
         for protocol in protocols(family) {
@@ -177,7 +254,7 @@ impl<'w> Prober<'w> {
             return Vec::new();
         };
         let mut ends: Vec<(usize, End)> = Vec::new();
-        for (choice, source_port) in self.source_ports.iter().enumerate() {
+        for (choice, source_port) in self.notes.source_ports.iter().enumerate() {
             let header = Header {
                 family,
                 protocol: protocol.number(),
@@ -190,7 +267,7 @@ impl<'w> Prober<'w> {
             for dataplane in self.world.dataplanes() {
                 let mut walker = Walker::new(self.world, dataplane);
                 let mut walking = Walking::new(header.clone());
-                walker.memory = Some(&self.memory);
+                walker.memory = Some(&self.notes.memory);
                 match client {
                     Client::Outside => {
                         walking.flow.outside = true;
@@ -213,7 +290,7 @@ impl<'w> Prober<'w> {
         let sets: Vec<&AddressSet> = ends.iter().map(|(_, end)| &end.sources).collect();
         let mut by_answer: BTreeMap<Found, Vec<AddressSet>> = BTreeMap::new();
         for (of, sources) in AddressSet::overlay(&sets) {
-            if client == Client::Outside && sources.first_common(&self.outside).is_none() {
+            if client == Client::Outside && sources.first_common(self.outside()).is_none() {
                 continue;
             }
             let here = || of.iter().map(|index| &ends[*index]);
@@ -271,7 +348,7 @@ impl World {
     }
 
     /// Addresses that are a node's or a pod's.
-    fn inside(&self) -> AddressSet {
+    pub(super) fn inside(&self) -> AddressSet {
         let external = self.nodes.iter().flat_map(|node| node.external.iter().copied());
         let own = AddressSet::from_addresses(self.places.keys().copied().chain(external));
         let ranges = self.pod_ranges.iter().fold(own, |all, ranges| all.union(ranges));
@@ -281,7 +358,7 @@ impl World {
         ranges.union(&AddressSet::from_cidrs(&nobody))
     }
 
-    fn node_port_service(&self, protocol: Protocol, port: u16) -> Option<String> {
+    pub(super) fn node_port_service(&self, protocol: Protocol, port: u16) -> Option<String> {
         let mut all = self.services.iter().flatten();
         let found = all.find(|s| s.protocol == protocol.number() && s.node_port == Some(port))?;
         Some(format!("{}/{}", found.namespace, found.name))

@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::rc::Rc;
 
-use super::cells::{Cell, Client, Ports, Prober, Region};
+use super::cells::{Cell, Client, Known, Ports, Prober, Region};
 use super::difference::{Answer, From, Subject};
 use super::same::Sameness;
 use super::stage::Why;
@@ -39,7 +40,14 @@ pub(super) struct Sides<'w> {
 
 impl<'w> Sides<'w> {
     pub fn new(before: &'w World, after: &'w World) -> Self {
-        let (old, new) = (Prober::new(before), Prober::new(after));
+        Sides::of(before, Prober::new(before), after, Prober::new(after))
+    }
+
+    pub fn known(before: &'w Known, after: &'w Known) -> Self {
+        Sides::of(&before.world, before.prober(), &after.world, after.prober())
+    }
+
+    fn of(before: &'w World, old: Prober<'w>, after: &'w World, new: Prober<'w>) -> Self {
         let (old_of, new_of) = (classes(before, &old), classes(after, &new));
         let mut pairs: BTreeMap<(Option<usize>, Option<usize>), Vec<Place>> = BTreeMap::new();
         for place in old_of.keys().chain(new_of.keys()).collect::<BTreeSet<_>>() {
@@ -61,7 +69,7 @@ impl<'w> Sides<'w> {
 
     /// Addresses that are neither a node's nor a pod's in one of them.
     pub fn outside(&self) -> AddressSet {
-        let (a, b) = (&self.before.1.outside, &self.after.1.outside);
+        let (a, b) = (self.before.1.outside(), self.after.1.outside());
         if a == b { a.clone() } else { a.union(b) }
     }
 
@@ -116,7 +124,7 @@ impl<'w> Sides<'w> {
         }
         let cells = |prober: &Prober<'_>, client: Option<Client>, target: Option<Target>| match (client, target) {
             (Some(client), Some(target)) => prober.cells(client, target, only),
-            _ => Vec::new(),
+            _ => Rc::default(),
         };
         let old = cells(&self.before.1, clients[0], pair.before);
         let new = cells(&self.after.1, clients[1], pair.after);
@@ -135,6 +143,21 @@ impl<'w> Sides<'w> {
         cut(&old, &new).into_iter().map(row).collect()
     }
 
+    /// Whether every packet of these clients gets the same verdict before and after, and reaches the same.
+    pub fn alike(&self, clients: [Option<Client>; 2], pair: &Pair) -> bool {
+        let ([Some(a), Some(b)], Some(before), Some(after)) = (clients, pair.before, pair.after) else {
+            return false;
+        };
+        let (old, new) = (self.before.1.cells(a, before, None), self.after.1.cells(b, after, None));
+        let regions = |(a, b): (&Region, &Region)| a.verdict == b.verdict && a.sources == b.sources;
+        let cell = |(a, b): (&Cell, &Cell)| {
+            (a.protocol, &a.ports, &a.service) == (b.protocol, &b.ports, &b.service)
+                && a.regions.len() == b.regions.len()
+                && a.regions.iter().zip(&b.regions).all(regions)
+        };
+        old.len() == new.len() && old.iter().zip(new.iter()).all(cell)
+    }
+
     /// What was found, in words.
     pub fn answers(&self, found: &Found) -> Answers {
         let words = |world: &World, raw: Raw| Answer {
@@ -149,7 +172,7 @@ impl<'w> Sides<'w> {
 }
 
 fn classes(world: &World, prober: &Prober<'_>) -> BTreeMap<Place, (usize, Target)> {
-    let classes = world.target_classes(&prober.memory.memberships);
+    let classes = prober.target_classes();
     let mut of = BTreeMap::new();
     for (index, class) in classes.iter().enumerate() {
         for target in class {

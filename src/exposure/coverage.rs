@@ -14,7 +14,7 @@ use super::world::World;
 use crate::net::{AddressSet, Family};
 
 /// A client by name: a node, or a pod's namespace and name.
-pub(super) type Name = (String, Option<String>);
+pub type Name = (String, Option<String>);
 
 /// Clients that a row is about, of those that it could be about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -115,15 +115,15 @@ pub struct Row {
 pub fn exposure(world: &World) -> Exposure {
     let prober = Prober::new(world);
     let mut rows: Rows<Answer> = Rows::default();
-    for class in world.target_classes(&prober.memory.memberships) {
+    for class in prober.target_classes() {
         let cells = prober.cells(Client::Outside, class[0], None);
         for (cell, region) in cells.iter().flat_map(|c| c.regions.iter().map(move |r| (c, r))) {
             let subject = subject(class[0], cell, region.sources.clone());
-            rows.add(subject, answer(world, region), named(world, &class));
+            rows.add(subject, answer(world, region), named(world, class));
         }
     }
     let reach = |((subject, answer), nodes): ((Subject, Answer), Nodes)| Reach {
-        witness: witness(&subject, &nodes, &prober.outside),
+        witness: witness(&subject, &nodes, prober.outside()),
         subject,
         nodes,
         clients: None,
@@ -131,7 +131,7 @@ pub fn exposure(world: &World) -> Exposure {
     };
     Exposure {
         reaches: rows.0.into_iter().map(reach).collect(),
-        outside: prober.outside,
+        outside: prober.outside().clone(),
     }
 }
 

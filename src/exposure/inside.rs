@@ -31,7 +31,7 @@ impl Client {
         }
     }
 
-    fn from(self, same_node: bool) -> From {
+    pub(super) fn from(self, same_node: bool) -> From {
         match (self, same_node) {
             (Client::Outside, _) => From::Outside,
             (Client::Node(_), true) => From::ThisNode,
@@ -64,8 +64,7 @@ const WALKS: usize = 300_000;
 /// Every node and pod as a client of every node; `None` where that are too many sorts of pairs.
 pub fn exposure_inside(world: &World) -> Option<Vec<Reach>> {
     let prober = Prober::new(world);
-    let memberships = &prober.memory.memberships;
-    let (clients, targets) = (world.client_classes(memberships), world.target_classes(memberships));
+    let (clients, targets) = (prober.client_classes(), prober.target_classes());
     let names = |class: &Vec<Client>| class.iter().map(|client| client.name(world)).collect();
     let places = |class: &Vec<Target>| class.iter().map(|target| target.place(world)).collect();
     let census = Census::new(
@@ -84,9 +83,9 @@ pub fn exposure_inside(world: &World) -> Option<Vec<Reach>> {
                 let Some((client, target)) = related(world, senders, class, same) else {
                     continue;
                 };
-                for cell in prober.cells(client, target, None) {
+                for cell in prober.cells(client, target, None).iter() {
                     for region in &cell.regions {
-                        let mut subject = subject(target, &cell, AddressSet::empty());
+                        let mut subject = subject(target, cell, AddressSet::empty());
                         subject.from = client.from(same);
                         coverage.add(subject, answer(world, region), place, sender);
                     }
@@ -157,9 +156,9 @@ pub fn difference_inside(before: &World, after: &World) -> Option<Vec<Row>> {
 }
 
 /// Clients that are in one class before and in one after.
-fn client_pairs(sides: &Sides<'_>) -> Vec<Vec<Name>> {
+pub(super) fn client_pairs(sides: &Sides<'_>) -> Vec<Vec<Name>> {
     let of = |world: &World, prober: &Prober<'_>| -> BTreeMap<Name, usize> {
-        let classes = world.client_classes(&prober.memory.memberships);
+        let classes = prober.client_classes();
         let numbered = classes.iter().enumerate();
         let named = numbered.flat_map(|(i, class)| class.iter().map(move |client| (client.name(world), i)));
         named.collect()
@@ -173,7 +172,7 @@ fn client_pairs(sides: &Sides<'_>) -> Vec<Vec<Name>> {
     pairs.into_values().collect()
 }
 
-fn target(world: &World, (name, address): &Place) -> Option<Target> {
+pub(super) fn target(world: &World, (name, address): &Place) -> Option<Target> {
     let node = world.node(name)?;
     let own = world.nodes[node].addresses.contains(address);
     own.then_some(Target {
@@ -183,7 +182,7 @@ fn target(world: &World, (name, address): &Place) -> Option<Target> {
 }
 
 /// A client and a place on one node, or on two, in both worlds as far as they are there: the client before and after.
-fn meeting(
+pub(super) fn meeting(
     sides: &Sides<'_>,
     census: &Census<'_>,
     sender: usize,

@@ -21,9 +21,12 @@ mod from_state;
 mod index;
 mod inside;
 mod kubernetes;
+mod lost;
 mod members;
 mod memory;
+mod moves;
 mod order;
+mod outgoing;
 mod output;
 mod path;
 mod rules;
@@ -38,7 +41,7 @@ mod world;
 mod tests;
 
 pub use answer::walk;
-pub use cells::Decision;
+pub use cells::{Decision, Known};
 pub use coverage::Clients;
 pub use difference::{Answer, Exposure, From, Movement, Reach, Row, Subject, difference, exposure};
 pub use effect::{Blocker, Idle, Idleness, idle};
@@ -46,6 +49,9 @@ pub use established::{Fate, Peer, fate_of_connection, neighbour_discovery};
 pub use facts::{Backend, Dataplane, Facts, InterfaceFacts, NamedPort, NodeFacts, PodFacts, ServiceFacts};
 pub use from_state::Context;
 pub use inside::{difference_inside, exposure_inside};
+pub use lost::{failsafes_lost, neighbour_discovery_lost};
+pub use moves::{Move, MoveWay, Openness, moves, same};
+pub use outgoing::{CutOff, Outgoing, ToPod, cut_off, pods_cut_off};
 pub use verdict::{
     By, Direction, Hook, Hop, Origin, Packet, PolicyKind, PolicyName, RuleRef, Ruling, Verdict, Walk, Way,
 };

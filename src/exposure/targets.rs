@@ -190,7 +190,7 @@ impl World {
     }
 
     /// Every set of addresses that a rule, a failsafe port or a pool names, once.
-    fn address_sets(&self) -> Vec<&AddressSet> {
+    pub(super) fn address_sets(&self) -> Vec<&AddressSet> {
         let mut areas: BTreeMap<*const Area, &Area> = BTreeMap::new();
         let mut sets: BTreeSet<&AddressSet> = BTreeSet::new();
         for side in self.conditions().flat_map(|c| [&c.source, &c.destination]) {

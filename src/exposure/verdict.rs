@@ -249,6 +249,23 @@ pub struct Packet {
     pub backend: Option<String>,
 }
 
+impl fmt::Display for Packet {
+    /// `203.0.113.7>10.0.1.5:30080/tcp`; a client inside the cluster by name: `node/NAME>…`, `pod/NAMESPACE/NAME>…`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.from {
+            Origin::Outside => write!(f, "{}>", self.source)?,
+            Origin::Node(name) => write!(f, "node/{name}>")?,
+            Origin::Pod { namespace, name } => write!(f, "pod/{namespace}/{name}>")?,
+        }
+        let protocol = self.protocol.to_string().to_lowercase();
+        match (self.port, self.destination) {
+            (Some(port), IpAddr::V4(to)) => write!(f, "{to}:{port}/{protocol}"),
+            (Some(port), IpAddr::V6(to)) => write!(f, "[{to}]:{port}/{protocol}"),
+            (None, to) => write!(f, "{to}/{protocol}"),
+        }
+    }
+}
+
 /// One packet, hop by hop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Walk {

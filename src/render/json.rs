@@ -2,12 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{Answer, exposure, json_exposure};
+use super::{Answer, exposure, json_exposure, order};
 use crate::apply::{Outcome, Report};
 use crate::changes::Change;
 use crate::error::{Diagnostic, Error, Severity};
 use crate::plan::{InputValue, Provenance};
-use crate::sequence::CLAIM;
 use crate::source::Source;
 
 /// The published schema of [`json`]'s answer.
@@ -49,10 +48,10 @@ pub fn json(answer: &Answer) -> String {
             "release": answer.release,
             "platform": answer.platform.map(|platform| platform.facts().name),
         },
-        "order": CLAIM,
+        "order": order::claim(answer),
         "inputs": inputs.collect::<Vec<_>>(),
         "groups": answer.groups,
-        "steps": answer.set.steps.iter().map(|step| self::step(step, answer)).collect::<Vec<_>>(),
+        "steps": answer.set.steps.iter().enumerate().map(|(place, step)| self::step(place, step, answer)).collect::<Vec<_>>(),
         "unreadable": unreadable.collect::<Vec<_>>(),
         "conflicts": answer.conflicts.iter().map(|error| error_value(error, &place)).collect::<Vec<_>>(),
         "refused": answer.refused.iter().map(|error| error_value(error, &place)).collect::<Vec<_>>(),
@@ -85,7 +84,8 @@ fn provenance(provenance: &Provenance) -> String {
     }
 }
 
-fn step(step: &Change, answer: &Answer) -> Value {
+fn step(nth: usize, step: &Change, answer: &Answer) -> Value {
+    let placed = order::step(answer, nth);
     let place = step
         .origin
         .span
@@ -106,6 +106,8 @@ fn step(step: &Change, answer: &Answer) -> Value {
         "place": place,
         "fields": fields.collect::<Vec<_>>(),
         "needs": needs.collect::<Vec<_>>(),
+        "wait": placed.is_some_and(|placed| placed.wait),
+        "remarks": placed.map(order::remarks).unwrap_or_default(),
     })
 }
 

@@ -5,6 +5,7 @@ mod fields;
 mod json;
 mod json_exposure;
 pub mod markdown;
+mod order;
 mod sources;
 mod text;
 pub mod walk;
@@ -15,11 +16,13 @@ use crate::apply::Report;
 use crate::changes::ChangeSet;
 use crate::error::Error;
 use crate::plan::{Input, Platform};
+use crate::sequence::Sequence;
 use crate::source::Source;
 use crate::state::ClusterFacts;
 
 pub use json::{ANSWER_SCHEMA, ANSWER_VERSION, diagnostics_json, error_json, json};
 pub use json_exposure::{EXPOSURE_SCHEMA, EXPOSURE_VERSION, Looked, WHY_SCHEMA, WHY_VERSION, exposure_json, walk_json};
+pub use order::breach;
 pub use sources::Names;
 pub use text::{event, report, text, wrap};
 
@@ -48,6 +51,8 @@ pub struct Answer<'a> {
     pub conflicts: &'a [Error],
     /// What is wrong with the end of all steps, so that none is made.
     pub refused: &'a [Error],
+    /// The order, where it is proven.
+    pub sequence: Option<&'a Sequence>,
     /// The inventory's key, when it has to be written.
     pub record: Option<String>,
     pub report: Option<&'a Report>,

@@ -2,14 +2,13 @@
 
 use std::fmt::Write;
 
-use super::{Answer, exposure, fields};
+use super::{Answer, exposure, fields, order};
 use crate::apply::{Event, Outcome, Report};
 use crate::changes::{Change, Finding, Op};
 use crate::error::{Style, show_error};
 use crate::escape::escape;
 use crate::exposure::Movement;
 use crate::plan::{InputValue, Provenance};
-use crate::sequence::CLAIM;
 use crate::state::Serving;
 
 /// The whole answer; ends with a newline.
@@ -98,7 +97,9 @@ fn header(out: &mut String, answer: &Answer) {
     for line in answer.release.iter().flat_map(|release| wrap(&escape(release), 76)) {
         let _ = writeln!(out, "  {line}");
     }
-    let _ = writeln!(out, "  {CLAIM}");
+    for (i, line) in wrap(order::claim(answer), 76).iter().enumerate() {
+        let _ = writeln!(out, "  {}{line}", if i > 0 { "  " } else { "" });
+    }
     if let Some(in_front) = answer.platform.and_then(|platform| platform.facts().in_front) {
         let _ = writeln!(out, "  in front of the nodes, not read: {in_front}");
     }
@@ -221,6 +222,10 @@ fn steps(out: &mut String, answer: &Answer) {
     }
     let _ = writeln!(out, "Steps, in order (+ create, ~ change, - delete)");
     for (i, step) in answer.set.steps.iter().enumerate() {
+        let placed = order::step(answer, i);
+        if placed.is_some_and(|placed| placed.wait) {
+            let _ = writeln!(out, "      (wait until Calico has caught up)");
+        }
         let _ = writeln!(out, "{:>3} {} {}", i + 1, mark(&step.op), escape(&step.key.to_string()));
         if !matches!(step.op, Op::Delete { .. }) {
             for line in step.fields.iter().flat_map(fields::lines) {
@@ -235,6 +240,11 @@ fn steps(out: &mut String, answer: &Answer) {
             }
         }
         let _ = writeln!(out, "        # {}", escape(&asked_by(step, answer)));
+        for remark in placed.into_iter().flat_map(order::remarks) {
+            for line in wrap(&remark, 68) {
+                let _ = writeln!(out, "        ! {}", escape(&line));
+            }
+        }
     }
     out.push('\n');
 }
@@ -296,6 +306,7 @@ pub fn event(event: &Event) -> Option<String> {
             };
             Some(format!("  waiting for Calico: {}{more}", escape(&left[0])))
         }
+        Event::Dataplane(time) => Some(format!("  {} s for Felix to catch up", time.as_secs())),
         Event::Settled => Some("  Calico has caught up".to_string()),
         Event::Again(key) => Some(format!(
             "  {}: moved meanwhile, the step is the same; again",

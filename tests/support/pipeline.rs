@@ -49,10 +49,11 @@ pub fn apply_after(
     if now.set.steps.is_empty() && !now.record.changes() {
         return Ok(Report::default());
     }
-    let approved = Sequence::of(&now.set)
-        .expect("all is readable")
-        .approve(&now.set.digest())
-        .expect("just made");
+    let sequence = Sequence::find(&state, &now.set, &[]).expect("all is readable");
+    let sequence = sequence.map_err(|stuck| format!("no safe order: {stuck:?}"))?;
+    let digest = sequence.digest().to_string();
+    let approved = sequence.approve(&digest).expect("just made");
+    let rest = |seen: &State, left: &[Change]| Sequence::rest(&state, &now.set, &[], seen, left);
     let recompute = |state: &State, key: &Key| -> Result<Option<Change>, String> {
         let now = difference(plan, state).map_err(|errors| format!("{errors:?}"))?;
         Ok(now.set.steps.into_iter().find(|step| step.key == *key))
@@ -70,12 +71,14 @@ pub fn apply_after(
     let wait = Wait {
         deadline: Duration::ZERO,
         interval: Duration::from_millis(1),
+        dataplane: Duration::ZERO,
     };
     between();
     let run = Run {
         provider,
         scope: &scope,
         recompute: &recompute,
+        rest: &rest,
         wait,
         stop: &stop,
     };

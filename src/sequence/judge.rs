@@ -1,0 +1,233 @@
+//! Whether a world on the way is no worse than the ends: what may be open there that is open in neither, and which
+//! connections that must stay are cut off.
+//!
+//! The worlds are exact and so is the comparison; a part counts as more open only where it is so compared with every
+//! end, and as interrupted only where it is open in every end.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use super::lockout::{Incoming, Needed};
+use crate::exposure::{
+    Direction, Hop, Known, Move, MoveWay, Openness, Packet, Verdict, World, cut_off, failsafes_lost, moves,
+    neighbour_discovery_lost, pods_cut_off, walk,
+};
+use crate::net::Protocol;
+
+/// Why a world is worse than the ends.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Wrong {
+    /// More open than before and after.
+    Exposed,
+    /// A connection that must stay may be cut off; what needs it.
+    LockedOut(String),
+    /// Open before and after, and not here.
+    Interrupted,
+}
+
+/// Packets for which a world is worse.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Breach {
+    pub wrong: Wrong,
+    /// All of them, where they are packets to nodes.
+    part: Option<Move>,
+    /// One of the packets; none where what is lost is no connection.
+    pub packet: Option<Packet>,
+    /// Nodes concerned.
+    pub nodes: BTreeSet<String>,
+    /// What decides about the packet.
+    pub by: Option<Hop>,
+    pub openness: Openness,
+}
+
+impl Breach {
+    /// The packet as `--accept` names it.
+    pub fn packet_text(&self) -> String {
+        match (&self.packet, self.nodes.first()) {
+            (Some(packet), _) => packet.to_string(),
+            (None, Some(node)) => format!("node/{node}"),
+            (None, None) => "every node".to_string(),
+        }
+    }
+
+    /// Whether every packet of the other is one of these, and the same is wrong with it.
+    pub fn covers(&self, other: &Breach) -> bool {
+        if self.wrong != other.wrong {
+            return false;
+        }
+        match (&self.part, &other.part) {
+            (Some(mine), Some(part)) => mine.common(part).is_some_and(|common| common.is_all_of(part)),
+            (None, None) => self.packet == other.packet && self.nodes.is_superset(&other.nodes),
+            _ => false,
+        }
+    }
+
+    /// The packets, where they are packets to nodes.
+    pub fn part(&self) -> Option<&Move> {
+        self.part.as_ref()
+    }
+}
+
+/// What was found of one world.
+#[derive(Clone, Debug, Default)]
+pub struct Findings {
+    pub exposed: Vec<Breach>,
+    pub locked_out: Vec<Breach>,
+    pub interrupted: Vec<Breach>,
+}
+
+impl Findings {
+    pub fn worst(&self) -> impl Iterator<Item = &Breach> {
+        self.exposed.iter().chain(&self.locked_out)
+    }
+}
+
+/// Holds the ends.
+pub struct Judge {
+    /// As it is, and once controllers have caught up with it.
+    before: Vec<Rc<Known>>,
+    after: Rc<Known>,
+    needed: Needed,
+}
+
+impl Judge {
+    pub fn new(before: Vec<Rc<Known>>, after: Rc<Known>, needed: Needed) -> Judge {
+        Judge { before, after, needed }
+    }
+
+    /// Everything that is worse in a world than in the ends.
+    pub fn judge(&self, world: &Known) -> Findings {
+        let from_before = moves(&self.before[0], world);
+        let from_others: Vec<Vec<Move>> = self.before[1..]
+            .iter()
+            .chain([&self.after])
+            .map(|end| moves(end, world))
+            .collect();
+        let in_all = |way: MoveWay| {
+            let mut parts: Vec<Move> = from_before.iter().filter(|m| m.way == way).cloned().collect();
+            for others in &from_others {
+                let common = |part: &Move| others.iter().filter_map(|other| part.common(other)).collect::<Vec<_>>();
+                parts = parts.iter().flat_map(common).collect();
+            }
+            parts
+        };
+        let breach = |wrong: Wrong, part: &Move| breach(world.world(), wrong, part);
+        Findings {
+            exposed: in_all(MoveWay::More)
+                .iter()
+                .map(|part| breach(Wrong::Exposed, part))
+                .collect(),
+            interrupted: in_all(MoveWay::Less)
+                .iter()
+                .map(|part| breach(Wrong::Interrupted, part))
+                .collect(),
+            locked_out: self.locked_out(&from_before, world),
+        }
+    }
+
+    /// What must stay and is cut off once everything is done, whatever the order.
+    pub fn locked_out_in_the_end(&self) -> Vec<Breach> {
+        self.locked_out(&moves(&self.before[0], &self.after), &self.after)
+    }
+
+    /// Connections that must stay, that were open before and may not be here.
+    fn locked_out(&self, from_before: &[Move], world: &Known) -> Vec<Breach> {
+        let before = &self.before[0];
+        let mut found = Vec::new();
+        for part in from_before.iter().filter(|part| part.way == MoveWay::Less) {
+            for flow in &self.needed.incoming {
+                if let Some(part) = touched(part, flow) {
+                    found.push(breach(world.world(), Wrong::LockedOut(flow.what.to_string()), &part));
+                }
+            }
+        }
+        let flows: Vec<_> = self.needed.outgoing.iter().map(|(_, flow)| flow.clone()).collect();
+        for cut in cut_off(before, world, &flows) {
+            let what = self.needed.outgoing.iter().find(|(_, flow)| *flow == cut.flow);
+            found.push(Breach {
+                wrong: Wrong::LockedOut(what.map_or("", |(what, _)| what).to_string()),
+                by: walk(world.world(), &cut.packet).decided,
+                part: None,
+                packet: Some(cut.packet),
+                nodes: cut.nodes,
+                openness: openness(cut.after),
+            });
+        }
+        let pods: Vec<_> = self.needed.to_pods.iter().map(|(_, pod)| pod.clone()).collect();
+        for (pod, packet, verdict) in pods_cut_off(before, world, &pods, self.needed.managed) {
+            let what = self.needed.to_pods.iter().find(|(_, other)| *other == pod);
+            found.push(Breach {
+                wrong: Wrong::LockedOut(what.map_or("", |(what, _)| what).to_string()),
+                by: walk(world.world(), &packet).decided,
+                part: None,
+                packet: Some(packet),
+                nodes: BTreeSet::new(),
+                openness: openness(verdict),
+            });
+        }
+        for (node, hop) in neighbour_discovery_lost(before.world(), world.world()) {
+            found.push(Breach {
+                wrong: Wrong::LockedOut("IPv6 neighbour discovery, without which nothing reaches the node".to_string()),
+                part: None,
+                packet: None,
+                nodes: BTreeSet::from([node]),
+                by: hop,
+                openness: Openness::Closed,
+            });
+        }
+        found.extend(self.failsafes_lost(world.world()));
+        found
+    }
+
+    /// A failsafe list that no longer covers a port that must stay: the next policy would cut it off.
+    fn failsafes_lost(&self, world: &World) -> Vec<Breach> {
+        let incoming = self.needed.incoming.iter().flat_map(|flow| {
+            let ports = flow.ports.ranges().iter().flat_map(|(low, high)| *low..=*high);
+            ports.map(move |port| (flow.what, Direction::Ingress, flow.protocol, port))
+        });
+        let outgoing = self.needed.outgoing.iter();
+        let outgoing = outgoing.map(|(what, flow)| (*what, Direction::Egress, flow.protocol, flow.port));
+        let asked: BTreeSet<(&str, Direction, Protocol, u16)> = incoming.chain(outgoing).collect();
+        let lost = asked.into_iter().filter_map(|(what, direction, protocol, port)| {
+            let (nodes, _) = failsafes_lost(self.before[0].world(), world, direction, protocol, port)?;
+            Some(Breach {
+                wrong: Wrong::LockedOut(format!("{what}: {protocol} {port} is no failsafe port any more")),
+                part: None,
+                packet: None,
+                nodes,
+                by: None,
+                openness: Openness::Closed,
+            })
+        });
+        lost.collect()
+    }
+}
+
+/// The part of a move that a flow is about.
+fn touched(part: &Move, flow: &Incoming) -> Option<Move> {
+    if !flow.from.contains(&part.subject.from) || part.subject.protocol != flow.protocol {
+        return None;
+    }
+    part.at(|node| flow.at(node))?
+        .within(Some(&flow.ports), flow.sources.as_ref())
+}
+
+fn breach(world: &World, wrong: Wrong, part: &Move) -> Breach {
+    let packet = part.packet(world);
+    Breach {
+        wrong,
+        by: packet.as_ref().and_then(|packet| walk(world, packet).decided),
+        packet,
+        part: Some(part.clone()),
+        nodes: part.nodes.keys().cloned().collect(),
+        openness: part.after,
+    }
+}
+
+fn openness(verdict: Verdict) -> Openness {
+    if verdict == Verdict::Unknown {
+        Openness::Unknown
+    } else {
+        Openness::Closed
+    }
+}

@@ -1,0 +1,302 @@
+//! Connections that a cluster needs to live, and that whoever repairs it needs to get in.
+//!
+//! Which they are is read off the state: the platform from `spec.providerID`, control plane nodes from their role, API
+//! servers and Typha from their endpoints. A client that is not known counts as any address. Ports: Kubernetes, "Ports
+//! and Protocols"; Calico, "System requirements: Network requirements"; health checks: the clouds' load balancer guides.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use serde_json::Value;
+
+use crate::exposure::{From, Outgoing, ToPod};
+use crate::net::{AddressSet, Cidr, PortSet, Protocol};
+use crate::resource::Kind;
+use crate::state::State;
+
+/// New connections to nodes that must not be cut off.
+#[derive(Clone, Debug)]
+pub struct Incoming {
+    /// What needs it.
+    pub what: &'static str,
+    pub from: &'static [From],
+    /// Of clients outside the cluster; `None` is any address, because it is not known who they are.
+    pub sources: Option<AddressSet>,
+    pub protocol: Protocol,
+    pub ports: PortSet,
+    /// `None` is every node.
+    pub nodes: Option<BTreeSet<String>>,
+}
+
+/// Everything that must stay.
+#[derive(Clone, Debug, Default)]
+pub struct Needed {
+    pub incoming: Vec<Incoming>,
+    /// What needs it, and what.
+    pub outgoing: Vec<(&'static str, Outgoing)>,
+    /// Pods that the API server calls.
+    pub to_pods: Vec<(&'static str, ToPod)>,
+    /// The API server is not on a node: where it calls from is not known.
+    pub managed: bool,
+    /// What could not be read, so that it is not known whether more must stay.
+    pub unread: BTreeSet<Kind>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cloud {
+    Aws,
+    Azure,
+    Gcp,
+    None,
+}
+
+const INSIDE: &[From] = &[From::ThisNode, From::OtherNodes];
+const OTHERS: &[From] = &[From::OtherNodes];
+const ANYONE: &[From] = &[From::Outside, From::ThisNode, From::OtherNodes];
+const OUTSIDE: &[From] = &[From::Outside];
+
+/// What must stay in a cluster.
+pub fn needed(state: &State) -> Needed {
+    let nodes: Vec<(&str, &Value)> = match state.list(Kind::Node) {
+        Ok(all) => all.map(|(key, object)| (key.name.as_str(), object)).collect(),
+        Err(_) => Vec::new(),
+    };
+    let control: BTreeSet<String> = nodes
+        .iter()
+        .filter(|(_, node)| is_control_plane(node))
+        .map(|(name, _)| (*name).to_string())
+        .collect();
+    let cloud = cloud(&nodes);
+    let mut needed = Needed {
+        managed: control.is_empty(),
+        ..Needed::default()
+    };
+    for kind in [Kind::Node, Kind::Service, Kind::EndpointSlice] {
+        if state.list(kind).is_err() {
+            needed.unread.insert(kind);
+        }
+    }
+    to_nodes(&mut needed, &control);
+    health_checks(&mut needed, state, cloud);
+    from_nodes(&mut needed, state, cloud);
+    to_pods(&mut needed, state);
+    needed
+}
+
+fn is_control_plane(node: &Value) -> bool {
+    let labels = node.pointer("/metadata/labels").and_then(Value::as_object);
+    let roles = [
+        "node-role.kubernetes.io/control-plane",
+        "node-role.kubernetes.io/master",
+    ];
+    labels.is_some_and(|labels| roles.iter().any(|role| labels.contains_key(*role)))
+}
+
+fn cloud(nodes: &[(&str, &Value)]) -> Cloud {
+    let mut ids = nodes
+        .iter()
+        .filter_map(|(_, node)| node.pointer("/spec/providerID")?.as_str());
+    match ids.next().and_then(|id| id.split("://").next()) {
+        Some("aws") => Cloud::Aws,
+        Some("azure") => Cloud::Azure,
+        Some("gce") => Cloud::Gcp,
+        _ => Cloud::None,
+    }
+}
+
+fn to_nodes(needed: &mut Needed, control: &BTreeSet<String>) {
+    let mut add = |what, from, protocol, ports: &[u16], nodes: Option<&BTreeSet<String>>| {
+        needed.incoming.push(Incoming {
+            what,
+            from,
+            sources: None,
+            protocol,
+            ports: PortSet::from_ranges(ports.iter().map(|port| (*port, *port))),
+            nodes: nodes.cloned(),
+        });
+    };
+    // Who administrates, and from where a managed API server calls, is not known: any address.
+    add("SSH", OUTSIDE, Protocol::Tcp, &[22], None);
+    let kubelet = if control.is_empty() { ANYONE } else { INSIDE };
+    add(
+        "the API server's calls to the kubelet",
+        kubelet,
+        Protocol::Tcp,
+        &[10250],
+        None,
+    );
+    add("BGP between nodes", OTHERS, Protocol::Tcp, &[179], None);
+    add("Typha", OTHERS, Protocol::Tcp, &[5473], None);
+    add("VXLAN between nodes", OTHERS, Protocol::Udp, &[4789], None);
+    add("WireGuard between nodes", OTHERS, Protocol::Udp, &[51820, 51821], None);
+    for protocol in [Protocol::Tcp, Protocol::Udp] {
+        add(
+            "node-local DNS",
+            &[From::PodsOfThisNode, From::ThisNode],
+            protocol,
+            &[53],
+            None,
+        );
+    }
+    if !control.is_empty() {
+        add(
+            "the API server",
+            ANYONE,
+            Protocol::Tcp,
+            &[443, 6443, 9345],
+            Some(control),
+        );
+        add("etcd", INSIDE, Protocol::Tcp, &[2379, 2380], Some(control));
+    }
+}
+
+/// Load balancers send to nodes whose health check answers.
+fn health_checks(needed: &mut Needed, state: &State, cloud: Cloud) {
+    let sources = match cloud {
+        // learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16
+        Cloud::Azure => Some(networks(&["168.63.129.16/32"])),
+        // cloud.google.com/load-balancing/docs/health-check-concepts, "Probe IP ranges and firewall rules"
+        Cloud::Gcp => Some(networks(&[
+            "35.191.0.0/16",
+            "130.211.0.0/22",
+            "209.85.152.0/22",
+            "209.85.204.0/22",
+        ])),
+        Cloud::Aws | Cloud::None => None,
+    };
+    let mut ports = PortSet::empty();
+    for (_, service) in state.list(Kind::Service).into_iter().flatten() {
+        let spec = &service["spec"];
+        if spec["type"] != "LoadBalancer" {
+            continue;
+        }
+        let mut of_service: Vec<u64> = Vec::new();
+        match (
+            spec["externalTrafficPolicy"].as_str(),
+            spec["healthCheckNodePort"].as_u64(),
+        ) {
+            (Some("Local"), Some(port)) => of_service.push(port),
+            _ => {
+                of_service.push(10256); // kube-proxy's health
+                let all = spec["ports"].as_array().into_iter().flatten();
+                let tcp = all.filter(|port| port["protocol"].as_str().unwrap_or("TCP") == "TCP");
+                of_service.extend(tcp.filter_map(|port| port["nodePort"].as_u64()));
+            }
+        }
+        let of_service = of_service.into_iter().filter_map(|port| u16::try_from(port).ok());
+        ports = ports.union(&PortSet::from_ranges(of_service.map(|port| (port, port))));
+    }
+    if !ports.is_empty() {
+        needed.incoming.push(Incoming {
+            what: "health checks of load balancers",
+            from: OUTSIDE,
+            sources,
+            protocol: Protocol::Tcp,
+            ports,
+            nodes: None,
+        });
+    }
+}
+
+fn from_nodes(needed: &mut Needed, state: &State, cloud: Cloud) {
+    let anywhere = AddressSet::all;
+    let mut add = |what, destinations, protocol, port| {
+        let flow = Outgoing {
+            destinations,
+            protocol,
+            port,
+        };
+        needed.outgoing.push((what, flow));
+    };
+    let servers = endpoints(state, "default", "kubernetes");
+    if servers.is_empty() {
+        for port in [443, 6443] {
+            add("the API server, wherever it is", anywhere(), Protocol::Tcp, port);
+        }
+    }
+    for (address, port) in servers {
+        add(
+            "the API server",
+            AddressSet::from_addresses([address]),
+            Protocol::Tcp,
+            port,
+        );
+    }
+    for protocol in [Protocol::Tcp, Protocol::Udp] {
+        add("DNS", anywhere(), protocol, 53);
+    }
+    add("NTP", anywhere(), Protocol::Udp, 123);
+    add("DHCP", anywhere(), Protocol::Udp, 67);
+    if cloud != Cloud::None {
+        add(
+            "the metadata service",
+            networks(&["169.254.169.254/32"]),
+            Protocol::Tcp,
+            80,
+        );
+    }
+    if cloud == Cloud::Azure {
+        add(
+            "Azure's platform address",
+            networks(&["168.63.129.16/32"]),
+            Protocol::Tcp,
+            80,
+        );
+    }
+}
+
+/// Aggregated API servers whose place is known. Webhooks are not read.
+fn to_pods(needed: &mut Needed, state: &State) {
+    let called = [
+        ("calico-apiserver", "calico-api"),
+        ("calico-system", "calico-api"),
+        ("kube-system", "metrics-server"),
+    ];
+    for (namespace, name) in called {
+        for (address, port) in endpoints(state, namespace, name) {
+            let pod = ToPod {
+                address,
+                protocol: Protocol::Tcp,
+                port,
+            };
+            needed
+                .to_pods
+                .push(("the API server's calls to an aggregated API server", pod));
+        }
+    }
+}
+
+/// Addresses and ports behind a Service, from its EndpointSlices.
+fn endpoints(state: &State, namespace: &str, service: &str) -> BTreeSet<(IpAddr, u16)> {
+    let mut found = BTreeSet::new();
+    for (key, slice) in state.list(Kind::EndpointSlice).into_iter().flatten() {
+        let of = slice
+            .pointer("/metadata/labels/kubernetes.io~1service-name")
+            .and_then(Value::as_str);
+        if key.namespace != namespace || of.unwrap_or(&key.name) != service {
+            continue;
+        }
+        let ports = slice["ports"].as_array().into_iter().flatten();
+        let ports: Vec<u16> = ports
+            .filter_map(|port| u16::try_from(port["port"].as_u64()?).ok())
+            .collect();
+        let addresses = slice["endpoints"].as_array().into_iter().flatten();
+        let addresses = addresses.flat_map(|endpoint| endpoint["addresses"].as_array().into_iter().flatten());
+        for address in addresses.filter_map(|text| text.as_str()?.parse::<IpAddr>().ok()) {
+            found.extend(ports.iter().map(|port| (address, *port)));
+        }
+    }
+    found
+}
+
+fn networks(texts: &[&str]) -> AddressSet {
+    let cidrs: Vec<Cidr> = texts.iter().filter_map(|text| Cidr::parse(text).ok()).collect();
+    AddressSet::from_cidrs(&cidrs)
+}
+
+impl Incoming {
+    /// Whether it is about this node.
+    pub fn at(&self, node: &str) -> bool {
+        self.nodes.as_ref().is_none_or(|nodes| nodes.contains(node))
+    }
+}
