@@ -8,6 +8,7 @@ mod exposure;
 mod files;
 mod plan;
 mod prepare;
+mod promises;
 mod rights;
 mod schema;
 mod snapshot;

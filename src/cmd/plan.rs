@@ -89,6 +89,7 @@ pub(super) async fn show_intent(
     let kinds = unreadable
         .iter()
         .chain(&prepared.difference.conflicts)
+        .chain(&prepared.promised.unmet)
         .map(|error| error.kind);
     let blocked = kinds.collect();
     Ok(Shown {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Failure;
 use super::files::Loaded;
+use super::promises::{self, Promised};
 use crate::changes::Note;
 use crate::compile::{self, Compiled};
 use crate::diff::{self, Difference};
@@ -25,6 +26,8 @@ pub(super) enum Intent {
 
 /// Everything known once state was read.
 pub(super) struct Prepared {
+    /// The plan's file, for commands that a person can run.
+    pub file: String,
     pub plan: Plan,
     pub lookups: BTreeMap<String, String>,
     pub compiled: Compiled,
@@ -34,6 +37,8 @@ pub(super) struct Prepared {
     pub names: Names,
     /// What the exposure takes for granted.
     pub assumptions: Vec<Assumption>,
+    /// What the plan expects, with answers, and the promises that do not hold.
+    pub promised: Promised,
 }
 
 impl Intent {
@@ -82,13 +87,16 @@ impl Intent {
             ]));
         }
         let names = names(&plan, &lookups);
+        let file = self.source().map_or("PLAN", |source| source.name());
         Ok(Prepared {
+            file: file.to_string(),
             plan,
             lookups,
             compiled,
             difference,
             exposure: Vec::new(),
             assumptions: Vec::new(),
+            promised: Promised::default(),
             names,
         })
     }
@@ -162,6 +170,8 @@ impl Prepared {
         }
         let idle = idle_policies(&self.plan, &after, &world_after);
         self.difference.set.notes.extend(idle);
+        self.promised = promises::judge(self, (&world, &after, &world_after));
+        self.difference.set.notes.extend(self.promised.notes.iter().cloned());
     }
 
     /// The verdicts that were shown, without what only explains them: a pod that moves to another node is no change of
@@ -204,6 +214,8 @@ impl Prepared {
             names: &self.names,
             assumptions: &self.assumptions,
             conflicts: &self.difference.conflicts,
+            expectations: &self.promised.outcomes,
+            unmet: &self.promised.unmet,
             record,
             report: None,
         }

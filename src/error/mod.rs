@@ -95,6 +95,10 @@ pub enum Kind {
     Failed,
     /// 3: another owner holds the field with another value.
     Conflict,
+    /// 3: an expectation does not hold, or a guard would not do what it says.
+    Unmet,
+    /// 8: refused because it is not safe.
+    Unsafe,
     /// 4: the world moved after it was shown.
     Stale,
     /// 5: some steps were done, others were not.
@@ -111,7 +115,8 @@ impl Kind {
     pub fn exit_code(self) -> u8 {
         match self {
             Kind::Failed => 1,
-            Kind::Conflict => 3,
+            Kind::Conflict | Kind::Unmet => 3,
+            Kind::Unsafe => 8,
             Kind::Stale => 4,
             Kind::Partial => 5,
             Kind::Unverified => 7,
@@ -120,16 +125,17 @@ impl Kind {
         }
     }
 
-    /// When several hold, apply answers with the first of 130, 5, 7, 4, 3, 64, 1.
+    /// When several hold, apply answers with the first of 130, 5, 7, 4, 8, 3, 64, 1.
     pub fn rank(self) -> u8 {
         match self {
             Kind::Interrupted => 0,
             Kind::Partial => 1,
             Kind::Unverified => 2,
             Kind::Stale => 3,
-            Kind::Conflict => 4,
-            Kind::Usage => 5,
-            Kind::Failed => 6,
+            Kind::Unsafe => 4,
+            Kind::Conflict | Kind::Unmet => 5,
+            Kind::Usage => 6,
+            Kind::Failed => 7,
         }
     }
 }

@@ -21,7 +21,7 @@ type Name = (String, Option<String>);
 
 impl Client {
     /// The node that it is on.
-    fn home(self, world: &World) -> Option<usize> {
+    pub(super) fn home(self, world: &World) -> Option<usize> {
         match self {
             Client::Outside => None,
             Client::Node(node) => Some(node),
@@ -37,7 +37,7 @@ impl Client {
         }
     }
 
-    fn origin(self, world: &World) -> Origin {
+    pub(super) fn origin(self, world: &World) -> Origin {
         match self.name(world) {
             (node, None) => Origin::Node(node),
             (namespace, Some(name)) => Origin::Pod { namespace, name },
@@ -56,7 +56,7 @@ impl Client {
 }
 
 /// A client and a target of these classes on one node, and a pair on two.
-fn related(world: &World, clients: &[Client], targets: &[Target]) -> Vec<(bool, Client, Target)> {
+pub(super) fn related(world: &World, clients: &[Client], targets: &[Target]) -> Vec<(bool, Client, Target)> {
     let mut found = Vec::new();
     for same in [true, false] {
         let pair = clients.iter().find_map(|client| {

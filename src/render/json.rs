@@ -6,6 +6,7 @@ use super::{Answer, exposure};
 use crate::apply::{Outcome, Report};
 use crate::changes::Change;
 use crate::error::{Diagnostic, Error, Severity};
+use crate::expect::{Answered, Fails};
 use crate::exposure::{Movement, Row};
 use crate::net::Family;
 use crate::plan::{InputValue, Provenance};
@@ -60,6 +61,8 @@ pub fn json(answer: &Answer) -> String {
         "assumed": exposure::assumed(answer.assumptions),
         "exposure": answer.exposure.iter().map(|row| exposure_row(row, answer)).collect::<Vec<_>>(),
         "findings": findings.collect::<Vec<_>>(),
+        "expectations": answer.expectations.iter().map(|outcome| expectation(outcome, &place)).collect::<Vec<_>>(),
+        "unmet": answer.unmet.iter().map(|error| error_value(error, &place)).collect::<Vec<_>>(),
         "notes": notes.collect::<Vec<_>>(),
         "summary": {"create": counts.create, "update": counts.update, "delete": counts.delete},
         "changeSet": answer.set.digest(),
@@ -113,6 +116,30 @@ fn exposure_row(row: &Row, answer: &Answer) -> Value {
         "witness": {
             "source": row.witness.source.to_string(), "destination": row.witness.destination.to_string(), "port": row.witness.port,
         },
+    })
+}
+
+fn expectation(outcome: &Answered, place: &dyn Fn(crate::source::Span) -> Option<String>) -> Value {
+    let counterexample = match &outcome.fails {
+        Some(Fails::Packet(found)) => Some(json!({
+            "node": found.node,
+            "protocol": found.packet.protocol.to_string(),
+            "source": found.packet.source.to_string(),
+            "destination": found.packet.destination.to_string(),
+            "port": found.packet.port,
+            "verdict": exposure::verdict(found.verdict),
+            "by": found.decision.as_ref().map(|decision| exposure::decided(&decision.by)),
+        })),
+        _ => None,
+    };
+    json!({
+        "from": outcome.from,
+        "to": outcome.to,
+        "at": outcome.at,
+        "is": if outcome.open { "open" } else { "blocked" },
+        "place": place(outcome.span),
+        "holds": outcome.fails.is_none(),
+        "counterexample": counterexample,
     })
 }
 

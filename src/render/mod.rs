@@ -38,6 +38,9 @@ pub struct Answer<'a> {
     pub names: &'a exposure::Names,
     pub assumptions: &'a [crate::exposure::Assumption],
     pub conflicts: &'a [Error],
+    /// What the plan expects, each with its answer, and the promises that do not hold.
+    pub expectations: &'a [crate::expect::Answered],
+    pub unmet: &'a [Error],
     /// The inventory's key, when it has to be written.
     pub record: Option<String>,
     pub report: Option<&'a Report>,

@@ -7,6 +7,7 @@ use crate::apply::{Event, Outcome, Report};
 use crate::changes::{Change, Finding, Op};
 use crate::error::{Style, show_error};
 use crate::escape::escape;
+use crate::expect::Answered;
 use crate::exposure::Movement;
 use crate::plan::{InputValue, Provenance};
 use crate::sequence::CLAIM;
@@ -18,6 +19,7 @@ pub fn text(answer: &Answer) -> String {
     header(&mut out, answer);
     inputs(&mut out, answer);
     exposure_changes(&mut out, answer);
+    expectations(&mut out, answer);
     steps(&mut out, answer);
     let unreadable: Vec<String> = answer
         .set
@@ -35,7 +37,7 @@ pub fn text(answer: &Answer) -> String {
     section(&mut out, "Notes", &notes);
     let findings: Vec<String> = answer.set.findings.iter().map(finding).collect();
     section(&mut out, "Not enforced as written, found in the cluster", &findings);
-    for conflict in answer.conflicts {
+    for conflict in answer.conflicts.iter().chain(answer.unmet) {
         let _ = writeln!(
             out,
             "{}",
@@ -157,6 +159,19 @@ fn exposure_changes(out: &mut String, answer: &Answer) {
             "Exposure\n  nothing opens or closes for sources outside the cluster\n"
         );
     }
+}
+
+/// Each expectation in a line, with its answer.
+fn expectations(out: &mut String, answer: &Answer) {
+    let lines: Vec<String> = answer.expectations.iter().map(expectation).collect();
+    section(out, "Expectations, once everything is done", &lines);
+}
+
+fn expectation(outcome: &Answered) -> String {
+    let word = if outcome.fails.is_some() { "FAILS" } else { "holds" };
+    let is = if outcome.open { "open" } else { "blocked" };
+    let (from, to, at) = (escape(&outcome.from), escape(&outcome.to), escape(&outcome.at));
+    format!("{word}  {from} -> {to}, {at}: {is}")
 }
 
 /// A heading and indented, wrapped lines; nothing when there are none.
