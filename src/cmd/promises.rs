@@ -3,7 +3,7 @@
 use super::prepare::Prepared;
 use crate::changes::Note;
 use crate::error::{Error, Kind, codes};
-use crate::expect::{self, Broken, Counterexample, Fails, Fault, Forbidden, Move, Answered, Resolved};
+use crate::expect::{self, Answered, Broken, Counterexample, Fails, Fault, Forbidden, Move, Resolved};
 use crate::exposure::{Verdict, World};
 use crate::plan::Platform;
 use crate::render::exposure::{decided, verdict};
@@ -28,10 +28,22 @@ pub(super) fn judge(prepared: &Prepared, (before, end, world): Worlds<'_>) -> Pr
     }
     let file = &prepared.file;
     let outcomes = expect::expectations(&resolved, world);
-    let mut unmet: Vec<Error> = expect::guards(&resolved, end, world).iter().map(|found| broken(found, file)).collect();
-    unmet.extend(resolved.nobody().into_iter().map(|(span, nobody)| about_nobody(&nobody, span)));
+    let mut unmet: Vec<Error> = expect::guards(&resolved, end, world)
+        .iter()
+        .map(|found| broken(found, file))
+        .collect();
+    unmet.extend(
+        resolved
+            .nobody()
+            .into_iter()
+            .map(|(span, nobody)| about_nobody(&nobody, span)),
+    );
     unmet.extend(outcomes.iter().filter_map(|outcome| failed(outcome, file)));
-    unmet.extend(expect::at_end(&resolved, before, world).iter().map(|found| forbidden(found, file)));
+    unmet.extend(
+        expect::at_end(&resolved, before, world)
+            .iter()
+            .map(|found| forbidden(found, file)),
+    );
     Promised {
         notes: notes(prepared, &resolved, end),
         outcomes,
@@ -53,9 +65,16 @@ impl Prepared {
         }
         let (file, world) = (&self.file, World::of_state(state));
         let outcomes = expect::expectations(&resolved, &world);
-        let mut lost: Vec<Error> = expect::guards(&resolved, state, &world).iter().map(|found| broken(found, file)).collect();
+        let mut lost: Vec<Error> = expect::guards(&resolved, state, &world)
+            .iter()
+            .map(|found| broken(found, file))
+            .collect();
         lost.extend(outcomes.iter().filter_map(|outcome| failed(outcome, file)));
-        lost.extend(expect::at_end(&resolved, &world, &world).iter().map(|found| forbidden(found, file)));
+        lost.extend(
+            expect::at_end(&resolved, &world, &world)
+                .iter()
+                .map(|found| forbidden(found, file)),
+        );
         lost
     }
 }
@@ -63,7 +82,10 @@ impl Prepared {
 /// `TCP 198.51.100.7 -> 10.0.1.5:30080 on ip-10-0-1-5 is open (failsafe port 22, …)`
 fn packet(found: &Counterexample) -> String {
     let by = found.decision.as_ref().map(|decision| decided(&decision.by));
-    let by = by.filter(|by| !by.is_empty()).map(|by| format!(" ({by})")).unwrap_or_default();
+    let by = by
+        .filter(|by| !by.is_empty())
+        .map(|by| format!(" ({by})"))
+        .unwrap_or_default();
     format!(
         "{} {} -> {} on {} is {}{by}",
         found.packet.protocol,
@@ -131,21 +153,35 @@ fn broken(broken: &Broken, file: &str) -> Error {
         Fault::NoEndpoint(nodes) => {
             let shown: Vec<String> = nodes.iter().take(5).cloned().collect();
             let more = nodes.len().saturating_sub(shown.len());
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            let text = format!("no host endpoint for {}{more} once everything is done", shown.join(", "));
+            let more = if more > 0 {
+                format!(" and {more} more")
+            } else {
+                String::new()
+            };
+            let text = format!(
+                "no host endpoint for {}{more} once everything is done",
+                shown.join(", ")
+            );
             error(codes::GUARD_NO_ENDPOINT, &text)
                 .consequence("no policy reaches a node without one")
                 .fix("add `hostEndpoints: { autoCreate: Enabled }`, or write host endpoints for these nodes")
         }
         Fault::LetsIn(found) => explained(error(codes::GUARD_BROKEN, "somebody it shuts out gets in"), found, file),
-        Fault::ShutsOut(found) => explained(error(codes::GUARD_BROKEN, "somebody it lets in is cut off"), found, file),
+        Fault::ShutsOut(found) => explained(
+            error(codes::GUARD_BROKEN, "somebody it lets in is cut off"),
+            found,
+            file,
+        ),
         Fault::Elsewhere(found, before) => {
             let without = before.map_or("not there", verdict);
             let text = format!("it changes what it does not name, which is {without} without it");
             explained(error(codes::GUARD_BROKEN, &text), found, file)
         }
-        Fault::NoAddress => error(codes::GUARD_BROKEN, "no address of its nodes is known, so nothing is shown of it")
-            .fix("see whether the nodes of the group are still there and have addresses"),
+        Fault::NoAddress => error(
+            codes::GUARD_BROKEN,
+            "no address of its nodes is known, so nothing is shown of it",
+        )
+        .fix("see whether the nodes of the group are still there and have addresses"),
     }
 }
 
@@ -187,7 +223,11 @@ fn notes(prepared: &Prepared, resolved: &Resolved, end: &State) -> Vec<Note> {
             .map(|(node, ty, address)| format!("{ty} {address} of {node}"))
             .collect();
         let more = addresses.len().saturating_sub(shown.len());
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let more = if more > 0 {
+            format!(" and {more} more")
+        } else {
+            String::new()
+        };
         let why = if translated {
             "the cloud translates it to the node's own address before the node sees it, so it is covered by that one"
         } else {

@@ -6,8 +6,8 @@
 mod findings;
 mod guard;
 mod hosts;
-mod node_ports;
 mod lookups;
+mod node_ports;
 mod objects;
 mod release;
 mod remembered;

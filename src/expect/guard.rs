@@ -72,7 +72,9 @@ fn words(guard: &Guarded, flows: &Flows<'_>) -> Vec<Fault> {
     }
     let first = shut_out.iter().find(|part| part.verdict != Verdict::Blocked);
     faults.extend(first.map(|part| Fault::LetsIn(counterexample(part))));
-    let first = let_in.iter().find(|part| !is_open(part.verdict) && !nobody_listens(part));
+    let first = let_in
+        .iter()
+        .find(|part| !is_open(part.verdict) && !nobody_listens(part));
     faults.extend(first.map(|part| Fault::ShutsOut(counterexample(part))));
     faults
 }
@@ -80,7 +82,10 @@ fn words(guard: &Guarded, flows: &Flows<'_>) -> Vec<Fault> {
 /// A service without an endpoint there is not the guard's doing.
 fn nobody_listens(part: &Part) -> bool {
     part.verdict == Verdict::Blocked
-        && part.decision.as_ref().is_some_and(|decision| matches!(decision.by, By::NoBackend { .. }))
+        && part
+            .decision
+            .as_ref()
+            .is_some_and(|decision| matches!(decision.by, By::NoBackend { .. }))
 }
 
 /// Somebody whom the guard does not name and who fares differently with it than without.
@@ -104,7 +109,11 @@ fn unnamed(guard: &Guarded, row: &Row, outside: &AddressSet) -> Option<Fault> {
         .map(|(name, addresses)| (name.clone(), addresses.clone()))
         .partition(|(name, _)| guard.nodes.contains(name));
     let sources = row.subject.sources.intersect(outside);
-    let unnamed = if guard.only { AddressSet::empty() } else { sources.minus(&guard.sources) };
+    let unnamed = if guard.only {
+        AddressSet::empty()
+    } else {
+        sources.minus(&guard.sources)
+    };
     // The part of the row that is about other nodes, else about other ports, else about sources it does not name.
     let (nodes, ports, sources) = if !others.is_empty() {
         (others, row.subject.ports.clone(), sources)
@@ -127,7 +136,10 @@ fn unnamed(guard: &Guarded, row: &Row, outside: &AddressSet) -> Option<Fault> {
         verdict: after.map_or(Verdict::Blocked, |answer| answer.verdict),
         decision: after.and_then(|answer| answer.decision.clone()),
     };
-    Some(Fault::Elsewhere(found, row.before.as_ref().map(|answer| answer.verdict)))
+    Some(Fault::Elsewhere(
+        found,
+        row.before.as_ref().map(|answer| answer.verdict),
+    ))
 }
 
 type Nodes = BTreeMap<String, BTreeSet<IpAddr>>;
@@ -141,9 +153,15 @@ pub fn uncovered(resolved: &Resolved, end: &State) -> BTreeMap<String, Vec<(Stri
     };
     let mut held: BTreeMap<&str, BTreeSet<IpAddr>> = BTreeMap::new();
     for (_, endpoint) in endpoints {
-        let node = endpoint.pointer("/spec/node").and_then(Value::as_str).unwrap_or_default();
+        let node = endpoint
+            .pointer("/spec/node")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         let listed = endpoint.pointer("/spec/expectedIPs").and_then(Value::as_array);
-        let listed = listed.into_iter().flatten().filter_map(|ip| ip.as_str()?.parse::<IpAddr>().ok());
+        let listed = listed
+            .into_iter()
+            .flatten()
+            .filter_map(|ip| ip.as_str()?.parse::<IpAddr>().ok());
         held.entry(node).or_default().extend(listed);
     }
     for (key, node) in nodes {

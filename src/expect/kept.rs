@@ -46,7 +46,10 @@ pub fn at_end(resolved: &Resolved, before: &World, end: &World) -> Vec<Forbidden
     }
     let now = Flows::new(end);
     for line in &resolved.never_open {
-        if found.iter().any(|other| other.what == Move::Opens && other.span == line.words.span) {
+        if found
+            .iter()
+            .any(|other| other.what == Move::Opens && other.span == line.words.span)
+        {
             continue;
         }
         let mut parts = line.flows.iter().flatten().flat_map(|flow| now.of(flow));
@@ -63,7 +66,9 @@ impl Sides<'_> {
         for flow in line.flows.iter().flatten() {
             let (old, new) = (self.before.of(flow), self.now.of(flow));
             for part in &new {
-                let meeting = old.iter().find(|old| moved(old.verdict, part.verdict) && meet(flow, old, part));
+                let meeting = old
+                    .iter()
+                    .find(|old| moved(old.verdict, part.verdict) && meet(flow, old, part));
                 if let Some(old) = meeting {
                     return Some(line.forbidden(what, &common(flow, old, part)));
                 }

@@ -91,7 +91,11 @@ impl Resolved {
                 .collect(),
             never_open: plan.never_open.iter().map(line).collect(),
             never_close: plan.never_close.iter().map(line).collect(),
-            guards: plan.guards.iter().map(|(name, guard)| resolver.guard(name, guard)).collect(),
+            guards: plan
+                .guards
+                .iter()
+                .map(|(name, guard)| resolver.guard(name, guard))
+                .collect(),
         }
     }
 
@@ -201,7 +205,10 @@ impl Resolver<'_> {
             let there = self.ports(&of.at).remove(&protocol).unwrap_or_else(PortSet::empty);
             open_at.push((self.nodes(&of.to), there, self.addresses(&of.from)?));
         }
-        let sets: Vec<&PortSet> = [ports].into_iter().chain(open_at.iter().map(|(_, ports, _)| ports)).collect();
+        let sets: Vec<&PortSet> = [ports]
+            .into_iter()
+            .chain(open_at.iter().map(|(_, ports, _)| ports))
+            .collect();
         let parts = PortSet::overlay(&sets).into_iter();
         let mut flows: BTreeMap<(BTreeSet<String>, Vec<usize>), PortSet> = BTreeMap::new();
         for (of, part) in parts.filter(|(of, _)| of.first() == Some(&0)) {
@@ -230,7 +237,11 @@ impl Resolver<'_> {
 
     fn own_set(&self, name: &str) -> AddressSet {
         let nets = self.plan.network_sets.get(name).map(|set| set.nets.iter());
-        let nets: Vec<Cidr> = nets.into_iter().flatten().filter_map(|net| Cidr::parse(net).ok()).collect();
+        let nets: Vec<Cidr> = nets
+            .into_iter()
+            .flatten()
+            .filter_map(|net| Cidr::parse(net).ok())
+            .collect();
         AddressSet::from_cidrs(&nets)
     }
 
@@ -238,7 +249,10 @@ impl Resolver<'_> {
         let mut found: Vec<Cidr> = Vec::new();
         let mut any = false;
         for kind in [Kind::GlobalNetworkSet, Kind::NetworkSet] {
-            let sets = self.end.list(kind).map_err(|why| Nobody::Unread(kind, why.to_string()))?;
+            let sets = self
+                .end
+                .list(kind)
+                .map_err(|why| Nobody::Unread(kind, why.to_string()))?;
             for (_, set) in sets.filter(|(_, set)| has_labels(set, labels)) {
                 any = true;
                 let nets = set.pointer("/spec/nets").and_then(Value::as_array);
@@ -262,7 +276,11 @@ impl Resolver<'_> {
         }
     }
 
-    fn pods(&self, namespace: Option<&str>, labels: &BTreeMap<String, String>) -> Result<BTreeSet<(String, String)>, Nobody> {
+    fn pods(
+        &self,
+        namespace: Option<&str>,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<BTreeSet<(String, String)>, Nobody> {
         let pods = self.end.list(Kind::Pod);
         let pods = pods.map_err(|why| Nobody::Unread(Kind::Pod, why.to_string()))?;
         let chosen = pods.filter(|(key, pod)| {

@@ -183,8 +183,10 @@ impl<'w> Prober<'w> {
     fn combine(&self, client: Client, ends: &[(usize, End)]) -> Vec<Region> {
         let sets: Vec<&AddressSet> = ends.iter().map(|(_, end)| &end.sources).collect();
         let mut by_answer: BTreeMap<Found, Vec<AddressSet>> = BTreeMap::new();
+        let mut inside: Vec<AddressSet> = Vec::new();
         for (of, sources) in AddressSet::overlay(&sets) {
             if client == Client::Outside && sources.first_common(&self.outside).is_none() {
+                inside.push(sources);
                 continue;
             }
             let here = || of.iter().map(|index| &ends[*index]);
@@ -204,6 +206,11 @@ impl<'w> Prober<'w> {
                 decision,
             })
             .collect();
+        // Of nobody outside; in the most scattered set they fill gaps that a reader would stumble over.
+        if let Some(most) = regions.iter_mut().max_by_key(|region| region.sources.pieces()) {
+            inside.push(most.sources.clone());
+            most.sources = AddressSet::union_of(&inside);
+        }
         regions.sort();
         regions
     }

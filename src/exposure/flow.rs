@@ -116,10 +116,7 @@ impl<'w> Flows<'w> {
     ) -> Vec<Part> {
         let mut parts = Vec::new();
         let family = Family::of(target.address);
-        for cell in self
-            .prober
-            .cells_of(client, target, flow.protocol, Some(&flow.ports))
-        {
+        for cell in self.prober.cells_of(client, target, flow.protocol, Some(&flow.ports)) {
             for region in cell.regions {
                 let own = AddressSet::family(family);
                 let sources = region.sources.intersect(addresses.unwrap_or(&own));

@@ -118,6 +118,11 @@ impl AddressSet {
         self.intersect(&Self::family(family))
     }
 
+    /// How many ranges it takes to write it down.
+    pub fn pieces(&self) -> usize {
+        self.v4.intervals().len() + self.v6.intervals().len()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.v4.is_empty() && self.v6.is_empty()
     }

@@ -349,7 +349,15 @@ impl Decoder {
         (scalar, object): (&'static Type, &'static Object),
         place: &Place<'_>,
     ) -> Node {
-        let filled = |item: &Node| matches!(&item.kind, Kind::Scalar { style: Style::Filled(_), .. });
+        let filled = |item: &Node| {
+            matches!(
+                &item.kind,
+                Kind::Scalar {
+                    style: Style::Filled(_),
+                    ..
+                }
+            )
+        };
         match &node.kind {
             Kind::Map(_) => self.object(node, object, place),
             Kind::Seq(items) if self.filled && items.iter().all(filled) => {

@@ -22,7 +22,9 @@ impl<'a> Builder<'a> {
             at: ports(guard)?,
             sources: sources.filter_map(|node| self.source(node)).collect(),
             only: only.is_some(),
-            order: guard.get("order").and_then(|order| json_number(order.text()?)?.as_f64()),
+            order: guard
+                .get("order")
+                .and_then(|order| json_number(order.text()?)?.as_f64()),
             span: entry.key.span,
         })
     }
@@ -42,11 +44,7 @@ impl<'a> Builder<'a> {
         let name = node.text()?;
         let sets = self.spec.get("networkSets").map_or(&[][..], Node::entries);
         let set = sets.iter().find(|set| set.key.value == name)?;
-        if set
-            .value
-            .get("labels")
-            .is_none_or(|labels| labels.entries().is_empty())
-        {
+        if set.value.get("labels").is_none_or(|labels| labels.entries().is_empty()) {
             let message = format!("network set `{name}` has no label, and policies select sets by labels alone");
             let problem = Diagnostic::error(codes::SET_WITHOUT_LABEL, node.span, message, "cannot be selected");
             let problem = problem.and(set.key.span, "declared here");

@@ -144,6 +144,15 @@ pub fn sources(set: &AddressSet, family: Family, names: &Names) -> String {
     }
 }
 
+/// A network with the name of the input that it came from; any other text as it is.
+pub fn named(text: &str, names: &Names) -> String {
+    let name = Cidr::parse(text).ok().and_then(|cidr| names.get(&cidr));
+    match name {
+        Some(name) => format!("{text} ({})", escape(name)),
+        None => escape(text).to_string(),
+    }
+}
+
 fn networks(cidrs: &[Cidr], names: &Names) -> String {
     let shown: Vec<String> = cidrs
         .iter()

@@ -163,14 +163,24 @@ fn exposure_changes(out: &mut String, answer: &Answer) {
 
 /// Each expectation in a line, with its answer.
 fn expectations(out: &mut String, answer: &Answer) {
-    let lines: Vec<String> = answer.expectations.iter().map(expectation).collect();
+    let lines: Vec<String> = answer
+        .expectations
+        .iter()
+        .map(|line| expectation(line, answer))
+        .collect();
     section(out, "Expectations, once everything is done", &lines);
 }
 
-fn expectation(outcome: &Answered) -> String {
+fn expectation(outcome: &Answered, answer: &Answer) -> String {
     let word = if outcome.fails.is_some() { "FAILS" } else { "holds" };
     let is = if outcome.open { "open" } else { "blocked" };
-    let (from, to, at) = (escape(&outcome.from), escape(&outcome.to), escape(&outcome.at));
+    let (to, at) = (escape(&outcome.to), escape(&outcome.at));
+    let from: Vec<String> = outcome
+        .from
+        .split(", ")
+        .map(|part| exposure::named(part, answer.names))
+        .collect();
+    let from = from.join(", ");
     format!("{word}  {from} -> {to}, {at}: {is}")
 }
 

@@ -28,7 +28,9 @@ const AZURE_PROBES: &str = "168.63.129.16";
 pub(super) fn compile(builder: &mut Builder) {
     for (name, guard) in builder.plan.guards.clone() {
         let nodes = builder.groups.get(&guard.nodes).cloned().unwrap_or_default();
-        let Some(ports) = ports_of(builder, &guard) else { continue };
+        let Some(ports) = ports_of(builder, &guard) else {
+            continue;
+        };
         if nodes.is_empty() {
             continue; // an error of the group's
         }
@@ -57,13 +59,7 @@ fn ports_of(builder: &Builder, guard: &Guard) -> Option<BTreeMap<Protocol, Vec<u
     Some(listed.collect())
 }
 
-fn spec(
-    builder: &Builder,
-    name: &str,
-    guard: &Guard,
-    selector: &str,
-    ports: &BTreeMap<Protocol, Vec<u16>>,
-) -> Value {
+fn spec(builder: &Builder, name: &str, guard: &Guard, selector: &str, ports: &BTreeMap<Protocol, Vec<u16>>) -> Value {
     let mut rules = Vec::new();
     for (protocol, ports) in ports {
         let mut rule = |action: &str, source: Value| {
@@ -171,7 +167,10 @@ fn refused(builder: &mut Builder, name: &str, guard: &Guard, spec: &Value) -> bo
     let message = format!("policies.{name}: what the guard becomes is no valid policy");
     let mut error = Error::failed(codes::GUARD_REFUSED, message).at(guard.span);
     for violation in wrong.iter().take(5) {
-        error = error.cause(format!("{} [{}]: {}", violation.path, violation.rule.id, violation.message));
+        error = error.cause(format!(
+            "{} [{}]: {}",
+            violation.path, violation.rule.id, violation.message
+        ));
     }
     builder.error(error.fix("give the group a label of its own under `labels`, or divide the guard"));
     true

@@ -42,7 +42,10 @@ pub(super) fn group_selector(builder: &mut Builder, name: &str, guard: &Guard, n
             Error::failed(codes::GUARD_SELECTOR, message)
                 .at(guard.span)
                 .consequence("the policy would hold on other nodes too, or not on all of these")
-                .fix(format!("give the group one of its own: `labels: {{ {}: guarded }}`", guard.nodes)),
+                .fix(format!(
+                    "give the group one of its own: `labels: {{ {}: guarded }}`",
+                    guard.nodes
+                )),
         );
         return None;
     };
@@ -63,7 +66,12 @@ fn candidates(builder: &Builder, guard: &Guard, nodes: &[String], all: &BTreeMap
             Select::MatchLabels(labels) => labels.clone(),
             _ => Labels::new(),
         };
-        let both: Labels = group.labels.iter().chain(&chosen_by).map(|(k, v)| (k.clone(), v.clone())).collect();
+        let both: Labels = group
+            .labels
+            .iter()
+            .chain(&chosen_by)
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect();
         let ways = [&group.labels, &chosen_by, &both].into_iter();
         candidates.extend(ways.filter(|labels| !labels.is_empty()).map(with_labels));
         if group.select == Select::All {
@@ -86,13 +94,20 @@ fn candidates(builder: &Builder, guard: &Guard, nodes: &[String], all: &BTreeMap
 
 /// `a == 'x' && b == 'y'`
 pub(super) fn with_labels(labels: &Labels) -> String {
-    let terms: Vec<String> = labels.iter().map(|(key, value)| format!("{key} == '{value}'")).collect();
+    let terms: Vec<String> = labels
+        .iter()
+        .map(|(key, value)| format!("{key} == '{value}'"))
+        .collect();
     terms.join(" && ")
 }
 
 /// Whether kube-controllers makes host endpoints here, or will.
 pub(super) fn automatic(builder: &Builder) -> bool {
-    let planned = builder.plan.host_endpoints.as_ref().and_then(|wanted| wanted.auto_create);
+    let planned = builder
+        .plan
+        .host_endpoints
+        .as_ref()
+        .and_then(|wanted| wanted.auto_create);
     let made = || endpoints(builder).any(|object| labels(object).get(CREATED_BY).is_some_and(|by| by == CONTROLLERS));
     planned.unwrap_or_else(made)
 }
@@ -117,7 +132,9 @@ fn by_hand(builder: &Builder, selector: &str, wanted: &BTreeSet<&str>) -> bool {
         .into_iter()
         .flat_map(|kind| builder.state.list(kind).into_iter().flatten());
     written.iter().any(mine)
-        && written.iter().all(|object| selects(selector, &labels(object)) == mine(object))
+        && written
+            .iter()
+            .all(|object| selects(selector, &labels(object)) == mine(object))
         && !others.any(|(_, object)| selects(selector, &labels(object)))
 }
 
