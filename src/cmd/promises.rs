@@ -228,10 +228,10 @@ fn notes(prepared: &Prepared, resolved: &Resolved, end: &State) -> Vec<Note> {
         } else {
             String::new()
         };
-        let why = if translated {
-            "the cloud translates it to the node's own address before the node sees it, so it is covered by that one"
+        let why = if translated && addresses.iter().all(|(_, ty, _)| ty == "ExternalIP") {
+            "the cloud translates such an address to the node's own before the node sees it, which is covered"
         } else {
-            "covered only where something in front of the node translates it to the node's own address"
+            "covered only where something in front of the node translates it to the node's own"
         };
         Note {
             about: format!("policies.{guard}"),

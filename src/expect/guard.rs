@@ -171,7 +171,8 @@ pub fn uncovered(resolved: &Resolved, end: &State) -> BTreeMap<String, Vec<(Stri
                 continue;
             };
             let Ok(ip) = text.parse::<IpAddr>() else { continue };
-            if held.get(key.name.as_str()).is_some_and(|held| held.contains(&ip)) {
+            // A node without any endpoint is a fault of its own.
+            if held.get(key.name.as_str()).is_none_or(|held| held.contains(&ip)) {
                 continue;
             }
             for guard in resolved.guards.iter().filter(|guard| guard.nodes.contains(&key.name)) {

@@ -206,11 +206,9 @@ impl<'w> Prober<'w> {
                 decision,
             })
             .collect();
-        // Of nobody outside; in the most scattered set they fill gaps that a reader would stumble over.
-        if let Some(most) = regions.iter_mut().max_by_key(|region| region.sources.pieces()) {
-            inside.push(most.sources.clone());
-            most.sources = AddressSet::union_of(&inside);
-        }
+        // Of nobody outside: they fill gaps that a reader would stumble over.
+        let sources = regions.iter_mut().map(|region| &mut region.sources);
+        AddressSet::fill(sources, &AddressSet::union_of(&inside));
         regions.sort();
         regions
     }

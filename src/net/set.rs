@@ -118,9 +118,11 @@ impl AddressSet {
         self.intersect(&Self::family(family))
     }
 
-    /// How many ranges it takes to write it down.
-    pub fn pieces(&self) -> usize {
-        self.v4.intervals().len() + self.v6.intervals().len()
+    /// Each range of `gaps` put into the set that has most of its neighbours.
+    pub fn fill<'s>(sets: impl IntoIterator<Item = &'s mut Self>, gaps: &Self) {
+        let (mut v4, mut v6): (Vec<_>, Vec<_>) = sets.into_iter().map(|set| (&mut set.v4, &mut set.v6)).unzip();
+        IntervalSet::fill(&mut v4, &gaps.v4);
+        IntervalSet::fill(&mut v6, &gaps.v6);
     }
 
     pub fn is_empty(&self) -> bool {

@@ -3,32 +3,32 @@
 use super::*;
 
 /// A small generator of numbers: the same worlds in every run.
-struct Dice(u64);
+pub(super) struct Dice(pub u64);
 
 impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
+    pub(super) fn roll(&mut self, sides: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         (self.0 >> 11) as usize % sides
     }
 
-    fn chance(&mut self, percent: usize) -> bool {
+    pub(super) fn chance(&mut self, percent: usize) -> bool {
         self.roll(100) < percent
     }
 
-    fn one<'t>(&mut self, of: &[&'t str]) -> &'t str {
+    pub(super) fn one<'t>(&mut self, of: &[&'t str]) -> &'t str {
         of[self.roll(of.len())]
     }
 
-    fn some(&mut self, of: &[&str], most: usize) -> Vec<String> {
+    pub(super) fn some(&mut self, of: &[&str], most: usize) -> Vec<String> {
         let count = 1 + self.roll(most);
         let picked: BTreeSet<String> = (0..count).map(|_| self.one(of).to_string()).collect();
         picked.into_iter().collect()
     }
 }
 
-const NETS_V4: [&str; 9] = [
+pub(super) const NETS_V4: [&str; 9] = [
     "10.9.0.4/32",
     "10.8.0.0/16",
     "10.0.1.10/32",
@@ -39,7 +39,7 @@ const NETS_V4: [&str; 9] = [
     "10.96.0.10/32",
     "0.0.0.0/0",
 ];
-const NETS_V6: [&str; 6] = [
+pub(super) const NETS_V6: [&str; 6] = [
     "fd00:9::4/128",
     "fd00:8::/32",
     "fd00:1::10/128",
@@ -138,7 +138,7 @@ fn rule(dice: &mut Dice, namespaced: bool) -> Value {
     rule
 }
 
-fn policy(dice: &mut Dice, number: usize) -> Value {
+pub(super) fn policy(dice: &mut Dice, number: usize) -> Value {
     let kind = match dice.roll(12) {
         0 | 1 => "NetworkPolicy",
         2 => "StagedGlobalNetworkPolicy",
@@ -225,7 +225,7 @@ fn host_endpoints(dice: &mut Dice, node: &str, role: &str, out: &mut Vec<Value>)
     }
 }
 
-fn settings(dice: &mut Dice) -> Value {
+pub(super) fn settings(dice: &mut Dice) -> Value {
     let mut spec = json!({"defaultEndpointToHostAction": dice.one(&["Drop", "Accept", "Return"])});
     if dice.chance(30) {
         spec["failsafeInboundHostPorts"] = json!([{"protocol": "TCP", "port": 22, "net": "10.8.0.0/16"},

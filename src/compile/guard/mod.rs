@@ -177,10 +177,19 @@ fn refused(builder: &mut Builder, name: &str, guard: &Guard, spec: &Value) -> bo
 }
 
 fn notes(builder: &mut Builder, name: &str, guard: &Guard) {
+    let about = format!("policies.{name}");
+    for labels in guard.sources.iter().filter_map(|source| match source {
+        Source::Labels(labels) => Some(labels),
+        _ => None,
+    }) {
+        if !any_set(builder, labels) {
+            let selector = selector::with_labels(labels);
+            builder.note(&about, format!("no network set has {selector}: until one does, it names nobody"));
+        }
+    }
     if !guard.only {
         return;
     }
-    let about = format!("policies.{name}");
     builder.note(
         &about,
         "pods count as anybody else: those that connect with an address of their own are kept out unless `allowOnly` \
@@ -207,6 +216,14 @@ fn notes(builder: &mut Builder, name: &str, guard: &Guard) {
              its own, `allowOnly` must hold that address",
         );
     }
+}
+
+fn any_set(builder: &Builder, labels: &BTreeMap<String, String>) -> bool {
+    let has = |own: &BTreeMap<String, String>| labels.iter().all(|(key, value)| own.get(key) == Some(value));
+    let there = [Kind::GlobalNetworkSet, Kind::NetworkSet].into_iter();
+    let mut there = there.flat_map(|kind| builder.state.list(kind).into_iter().flatten());
+    builder.plan.network_sets.values().any(|set| has(&set.labels))
+        || there.any(|(_, set)| has(&selector::labels(set)))
 }
 
 /// Whether a load balancer stands in front and probes the node ports themselves; with externalTrafficPolicy Local it

@@ -151,7 +151,7 @@ fn labels_of_nodes(builder: &Builder) -> BTreeMap<String, Labels> {
     all
 }
 
-fn labels(object: &Value) -> Labels {
+pub(super) fn labels(object: &Value) -> Labels {
     let map = object.pointer("/metadata/labels").and_then(Value::as_object);
     let pairs = map.into_iter().flatten();
     pairs
