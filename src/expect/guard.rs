@@ -67,7 +67,8 @@ fn words(guard: &Guarded, flows: &Flows<'_>) -> Vec<Fault> {
         (ask(&guard.sources), Vec::new())
     };
     let mut faults = Vec::new();
-    if shut_out.is_empty() && let_in.is_empty() {
+    // Sources may all be inside the cluster; what no packet reaches shows nothing.
+    if shut_out.is_empty() && let_in.is_empty() && ask(&AddressSet::all()).is_empty() {
         faults.push(Fault::NoAddress);
     }
     let first = shut_out.iter().find(|part| part.verdict != Verdict::Blocked);

@@ -1,5 +1,5 @@
 //! Guards in random worlds: what the policy does, judged by the oracle, is what the guard says, or the plan is refused
-//! and the packet that it is refused for fares as shown.
+//! and the packet that it is refused for fares as shown. `HOSTGUARD_ORACLE_GUARDS` asks for more than the usual number.
 
 use hostguard::changes::Change;
 use hostguard::compile::{Compiled, compile};
@@ -227,7 +227,9 @@ fn right_to_refuse(fault: &Fault, end: &State) -> Option<bool> {
 fn a_guard_does_what_it_says_or_is_refused() {
     let mut dice = Dice(0x2545_F491_4F6C_DD1D);
     let (mut kept, mut refused, mut packets, mut wrong) = (0, 0, 0, Vec::new());
-    for round in 0..600 {
+    let rounds = std::env::var("HOSTGUARD_ORACLE_GUARDS").ok();
+    let rounds: usize = rounds.map_or(120, |n| n.parse().expect("HOSTGUARD_ORACLE_GUARDS is a number"));
+    for round in 0..rounds {
         let objects = others(&mut dice);
         let said = guard(&mut dice, &objects);
         let state = state(&objects);
@@ -257,5 +259,6 @@ fn a_guard_does_what_it_says_or_is_refused() {
     }
     println!("guards: {kept} kept on {packets} packets, {refused} refused, {} wrong", wrong.len());
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong[..wrong.len().min(3)].join("\n"));
-    assert!(kept > 150 && refused > 50, "{kept} kept, {refused} refused: the test must see both");
+    let both = kept * 4 > rounds && refused * 12 > rounds;
+    assert!(both, "{kept} kept, {refused} refused of {rounds}: the test must see both");
 }

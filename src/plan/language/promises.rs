@@ -61,7 +61,7 @@ pub(super) static GUARD: Object = Object {
         optional(
             "deny",
             Type::List(&SOURCE, 1),
-            "These may not connect; everybody else fares as before.",
+            "These may not connect, the nodes of the cluster themselves excepted; everybody else fares as before.",
             "[203.0.113.7/32]",
         ),
         optional(
