@@ -369,6 +369,9 @@ impl Decoder {
             }
             Kind::Seq(_) => {
                 self.wrong_type(node, ty, place);
+                if let Some(problem) = self.problems.last_mut() {
+                    problem.fix = Some("write one source here, and another entry for each other one".to_string());
+                }
                 Node::bad(node.span)
             }
             _ => self.scalar(node, scalar, place),

@@ -51,7 +51,7 @@ pub(super) fn check(ty: &Type, text: &str, style: Style, span: Span, name: &str)
         }
         Type::Cidr => cidr(text, style, span),
         Type::From => match text.strip_prefix("node/") {
-            Some(name) => expect(Form::Subdomain.accepts(name), ty, text, span, name),
+            Some(node) => expect(Form::Subdomain.accepts(node), ty, text, span, name),
             None if ["internet", "others"].contains(&text) => Ok(None),
             None if text.starts_with(|c: char| c.is_ascii_hexdigit() || c == ':') && text.contains(['.', ':', '/']) => {
                 cidr(text, style, span)

@@ -29,6 +29,7 @@ pub fn shop(server: &ControlPlane) {
     server
         .rest()
         .create(&world::workload("Deployment", "hipstershop", "frontend", container));
+    world::pod(server, "hipstershop", "frontend", "ip-10-0-1-5", "10.0.1.71");
 }
 
 /// The player of Calico's controller, once it has reported its configuration.

@@ -158,12 +158,15 @@ fn case(end: &State, without: Option<&str>) -> Value {
         .filter(|(key, _)| Some(key.name.as_str()) != without)
         .map(|(_, object)| object.clone())
         .collect();
-    let nodes = NODES.iter().map(|(name, v4, v6)| json!({"name": name, "labels": {}, "interfaces": {"eth0": [v4, v6]}}));
+    let nodes = NODES
+        .iter()
+        .map(|(name, v4, v6)| json!({"name": name, "labels": {}, "interfaces": {"eth0": [v4, v6]}}));
     json!({"dataplane": "iptables", "nodes": nodes.collect::<Vec<_>>(), "pods": [], "services": [], "resources": objects})
 }
 
 fn is_open(oracle: &mut Oracle<'_>, source: &str, destination: &str, port: u16) -> bool {
-    let probe = json!({"from": "outside", "src": source, "dst": destination, "proto": "tcp", "port": port, "sport": 40000});
+    let probe =
+        json!({"from": "outside", "src": source, "dst": destination, "proto": "tcp", "port": port, "sport": 40000});
     oracle.probe(&probe).0 != "drop"
 }
 
@@ -175,7 +178,10 @@ fn judged(said: &Said, end: &State, wrong: &mut Vec<String>) -> usize {
     for (node, v4, v6) in NODES {
         let clients = CLIENTS_V4.iter().map(|client| (*client, v4));
         for (source, destination) in clients.chain(CLIENTS_V6.iter().map(|client| (*client, v6))) {
-            let named = said.nets.iter().any(|text| net(text).is_some_and(|net| net.contains(ip(source))));
+            let named = said
+                .nets
+                .iter()
+                .any(|text| net(text).is_some_and(|net| net.contains(ip(source))));
             for port in PORTS {
                 packets += 1;
                 let open = is_open(&mut with, source, destination, port);
@@ -187,7 +193,9 @@ fn judged(said: &Said, end: &State, wrong: &mut Vec<String>) -> usize {
                     (true, false, true) => false,
                 };
                 if open != should {
-                    wrong.push(format!("{source} -> {destination}:{port} is {open}, should be {should}"));
+                    wrong.push(format!(
+                        "{source} -> {destination}:{port} is {open}, should be {should}"
+                    ));
                 }
             }
         }
@@ -257,8 +265,19 @@ fn a_guard_does_what_it_says_or_is_refused() {
             wrong.push(format!("round {round}: {found:#?}\n{}", case(&end, None)["resources"]));
         }
     }
-    println!("guards: {kept} kept on {packets} packets, {refused} refused, {} wrong", wrong.len());
-    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong[..wrong.len().min(3)].join("\n"));
+    println!(
+        "guards: {kept} kept on {packets} packets, {refused} refused, {} wrong",
+        wrong.len()
+    );
+    assert!(
+        wrong.is_empty(),
+        "{} wrong:\n{}",
+        wrong.len(),
+        wrong[..wrong.len().min(3)].join("\n")
+    );
     let both = kept * 4 > rounds && refused * 12 > rounds;
-    assert!(both, "{kept} kept, {refused} refused of {rounds}: the test must see both");
+    assert!(
+        both,
+        "{kept} kept, {refused} refused of {rounds}: the test must see both"
+    );
 }

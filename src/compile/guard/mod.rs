@@ -184,7 +184,10 @@ fn notes(builder: &mut Builder, name: &str, guard: &Guard) {
     }) {
         if !any_set(builder, labels) {
             let selector = selector::with_labels(labels);
-            builder.note(&about, format!("no network set has {selector}: until one does, it names nobody"));
+            builder.note(
+                &about,
+                format!("no network set has {selector}: until one does, it names nobody"),
+            );
         }
     }
     if !guard.only {
@@ -222,8 +225,7 @@ fn any_set(builder: &Builder, labels: &BTreeMap<String, String>) -> bool {
     let has = |own: &BTreeMap<String, String>| labels.iter().all(|(key, value)| own.get(key) == Some(value));
     let there = [Kind::GlobalNetworkSet, Kind::NetworkSet].into_iter();
     let mut there = there.flat_map(|kind| builder.state.list(kind).into_iter().flatten());
-    builder.plan.network_sets.values().any(|set| has(&set.labels))
-        || there.any(|(_, set)| has(&selector::labels(set)))
+    builder.plan.network_sets.values().any(|set| has(&set.labels)) || there.any(|(_, set)| has(&selector::labels(set)))
 }
 
 /// Whether a load balancer stands in front and probes the node ports themselves; with externalTrafficPolicy Local it
