@@ -168,12 +168,16 @@ fn broken(broken: &Broken, file: &str) -> Error {
                 .consequence("no policy reaches a node without one")
                 .fix("add `hostEndpoints: { autoCreate: Enabled }`, or write host endpoints for these nodes")
         }
-        Fault::LetsIn(found) => explained(error(codes::GUARD_BROKEN, "somebody it shuts out gets in"), found, file),
-        Fault::ShutsOut(found) => explained(
-            error(codes::GUARD_BROKEN, "somebody it lets in is cut off"),
-            found,
-            file,
-        ),
+        Fault::LetsIn(found) => {
+            let gets = if sure(found) { "gets in" } else { "may get in" };
+            let text = format!("somebody it shuts out {gets}");
+            explained(error(codes::GUARD_BROKEN, &text), found, file)
+        }
+        Fault::ShutsOut(found) => {
+            let is = if sure(found) { "is cut off" } else { "may be cut off" };
+            let text = format!("somebody it lets in {is}");
+            explained(error(codes::GUARD_BROKEN, &text), found, file)
+        }
         Fault::Elsewhere(found, before) => {
             let without = before.map_or("not there", verdict);
             let text = format!("it changes what it does not name, which is {without} without it");
@@ -185,6 +189,11 @@ fn broken(broken: &Broken, file: &str) -> Error {
         )
         .fix("see whether the nodes of the group are still there and have addresses"),
     }
+}
+
+/// Whether the verdict holds for every such connection.
+fn sure(found: &Counterexample) -> bool {
+    !matches!(found.verdict, Verdict::Unknown | Verdict::Partly)
 }
 
 fn explained(error: Error, found: &Counterexample, file: &str) -> Error {

@@ -224,6 +224,7 @@ fn the_network_set_form_goes_round() {
     server
         .rest()
         .create(&world::node_port("hipstershop", "frontend-nodeport", 30080, 80, 8080));
+    world::pod(&server, "hipstershop", "frontend-nodeport", "ip-10-0-1-5", "10.0.1.72");
     let applied = round(
         &server,
         &["plans/network-set.yaml", "--set", "partnerNets=203.0.113.0/24"],
