@@ -3,7 +3,7 @@
 use super::prepare::Prepared;
 use crate::changes::Note;
 use crate::error::{Error, Kind, codes};
-use crate::expect::{self, Answered, Broken, Counterexample, Fails, Fault, Forbidden, Move, Resolved};
+use crate::expect::{self, Answered, Broken, Counterexample, Fails, Fault, Forbidden, Move, Nobody, Resolved};
 use crate::exposure::{Verdict, World};
 use crate::plan::Platform;
 use crate::render::exposure::{decided, verdict};
@@ -140,7 +140,14 @@ fn failed(outcome: &Answered, file: &str) -> Option<Error> {
     })
 }
 
-fn about_nobody(nobody: &expect::Nobody, span: crate::source::Span) -> Error {
+fn about_nobody(nobody: &Nobody, span: crate::source::Span) -> Error {
+    if let Nobody::Unread(kind, why) = nobody {
+        let message = format!("whom this is about is not known: {nobody}");
+        return Error::new(Kind::Unmet, codes::UNREADABLE, message)
+            .at(span)
+            .consequence("what is not known counts against a promise")
+            .fix(why.way_out(*kind));
+    }
     let message = format!("a promise about nobody: {nobody}");
     Error::new(Kind::Unmet, codes::NOBODY, message)
         .at(span)

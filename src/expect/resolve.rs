@@ -11,7 +11,7 @@ use crate::net::{AddressSet, Cidr, PortSet, Protocol};
 use crate::plan::{From, Guard, Plan, Ports, Promise, Source, internet};
 use crate::resource::{Key, Kind};
 use crate::source::Span;
-use crate::state::State;
+use crate::state::{State, Unreadable};
 
 /// The promises of a plan for one cluster.
 #[derive(Clone, Debug, Default)]
@@ -63,7 +63,7 @@ pub enum Nobody {
     NoSet(String),
     /// The networks hold no address outside the cluster.
     Inside(String),
-    Unread(Kind, String),
+    Unread(Kind, Unreadable),
 }
 
 impl Resolved {
@@ -249,10 +249,7 @@ impl Resolver<'_> {
         let mut found: Vec<Cidr> = Vec::new();
         let mut any = false;
         for kind in [Kind::GlobalNetworkSet, Kind::NetworkSet] {
-            let sets = self
-                .end
-                .list(kind)
-                .map_err(|why| Nobody::Unread(kind, why.to_string()))?;
+            let sets = self.end.list(kind).map_err(|why| Nobody::Unread(kind, why.clone()))?;
             for (_, set) in sets.filter(|(_, set)| has_labels(set, labels)) {
                 any = true;
                 let nets = set.pointer("/spec/nets").and_then(Value::as_array);
@@ -271,7 +268,7 @@ impl Resolver<'_> {
             Some(_) => Ok(name.to_string()),
             None => match self.end.list(Kind::Node) {
                 Ok(_) => Err(Nobody::NoNode(name.to_string())),
-                Err(why) => Err(Nobody::Unread(Kind::Node, why.to_string())),
+                Err(why) => Err(Nobody::Unread(Kind::Node, why.clone())),
             },
         }
     }
@@ -282,7 +279,7 @@ impl Resolver<'_> {
         labels: &BTreeMap<String, String>,
     ) -> Result<BTreeSet<(String, String)>, Nobody> {
         let pods = self.end.list(Kind::Pod);
-        let pods = pods.map_err(|why| Nobody::Unread(Kind::Pod, why.to_string()))?;
+        let pods = pods.map_err(|why| Nobody::Unread(Kind::Pod, why.clone()))?;
         let chosen = pods.filter(|(key, pod)| {
             namespace.is_none_or(|namespace| key.namespace == namespace) && has_labels(pod, labels)
         });

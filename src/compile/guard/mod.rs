@@ -223,9 +223,12 @@ fn notes(builder: &mut Builder, name: &str, guard: &Guard) {
 
 fn any_set(builder: &Builder, labels: &BTreeMap<String, String>) -> bool {
     let has = |own: &BTreeMap<String, String>| labels.iter().all(|(key, value)| own.get(key) == Some(value));
-    let there = [Kind::GlobalNetworkSet, Kind::NetworkSet].into_iter();
-    let mut there = there.flat_map(|kind| builder.state.list(kind).into_iter().flatten());
-    builder.plan.network_sets.values().any(|set| has(&set.labels)) || there.any(|(_, set)| has(&selector::labels(set)))
+    let kinds = [Kind::GlobalNetworkSet, Kind::NetworkSet];
+    let there = kinds.into_iter().any(|kind| match builder.state.list(kind) {
+        Ok(mut sets) => sets.any(|(_, set)| has(&selector::labels(set))),
+        Err(_) => true, // not known to have none
+    });
+    there || builder.plan.network_sets.values().any(|set| has(&set.labels))
 }
 
 /// Whether a load balancer stands in front and probes the node ports themselves; with externalTrafficPolicy Local it
