@@ -3,7 +3,7 @@
 use super::prepare::Prepared;
 use crate::changes::Note;
 use crate::error::{Error, Kind, codes};
-use crate::expect::{self, Answered, Broken, Counterexample, Fails, Fault, Forbidden, Move, Nobody, Resolved};
+use crate::expect::{self, Answered, Broken, Counterexample, Fails, Fault, Forbidden, Move, Nobody, Resolved, Watch};
 use crate::exposure::{Verdict, World};
 use crate::plan::Platform;
 use crate::render::exposure::{decided, verdict};
@@ -40,7 +40,8 @@ pub(super) fn judge(prepared: &Prepared, (before, end, world): Worlds<'_>) -> Pr
     );
     unmet.extend(outcomes.iter().filter_map(|outcome| failed(outcome, file)));
     unmet.extend(
-        expect::at_end(&resolved, before, world)
+        Watch::new(&resolved, before)
+            .at_end(world)
             .iter()
             .map(|found| forbidden(found, file)),
     );
@@ -73,7 +74,8 @@ impl Prepared {
             .collect();
         lost.extend(outcomes.iter().filter_map(|outcome| failed(outcome, file)));
         lost.extend(
-            expect::at_end(&resolved, &world, &world)
+            Watch::new(&resolved, &world)
+                .at_end(&world)
                 .iter()
                 .map(|found| forbidden(found, file)),
         );
@@ -217,10 +219,12 @@ fn explained(error: Error, found: &Counterexample, file: &str) -> Error {
 
 fn forbidden(forbidden: &Forbidden, file: &str) -> Error {
     let about = format!("{} -> {}, {}", forbidden.from, forbidden.to, forbidden.at);
-    let (code, text) = match forbidden.what {
-        Move::Opens => (codes::NEVER_OPEN, "may never open, and would be open"),
-        Move::StaysOpen => (codes::NEVER_OPEN, "may never be open, and is left open"),
-        Move::Closes => (codes::NEVER_CLOSE, "may never close, and would be cut"),
+    let (code, text) = match (forbidden.what, sure(&forbidden.packet)) {
+        (Move::Opens, true) => (codes::NEVER_OPEN, "may never open, and would be open"),
+        (Move::StaysOpen, true) => (codes::NEVER_OPEN, "may never be open, and is left open"),
+        (Move::Opens | Move::StaysOpen, false) => (codes::NEVER_OPEN, "may never be open, and could be"),
+        (Move::Closes, true) => (codes::NEVER_CLOSE, "may never close, and would be cut"),
+        (Move::Closes, false) => (codes::NEVER_CLOSE, "may never close, and could be cut"),
     };
     Error::new(Kind::Unsafe, code, format!("{about} {text}"))
         .at(forbidden.span)

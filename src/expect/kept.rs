@@ -1,91 +1,95 @@
-//! Flows that may never open or never close, asked of a world beside the one before: of every prefix of an order, and of
-//! the end.
+//! Flows that may never open or never close: what a world does to them, beside the world before. Asked of the end, and
+//! in a form that can be asked of every prefix of an order.
 
 use super::resolve::{Line, Resolved};
 use super::{Forbidden, Move, counterexample, is_open};
 use crate::exposure::{Flow, Flows, Part, Senders, Verdict, World};
 
-/// The world before and another one.
-pub struct Sides<'w> {
-    before: Flows<'w>,
-    now: Flows<'w>,
+/// The flows as they are before anything is done.
+pub struct Watch<'r> {
+    lines: Vec<Watched<'r>>,
 }
 
-impl<'w> Sides<'w> {
-    pub fn new(before: &'w World, now: &'w World) -> Self {
-        Sides {
-            before: Flows::new(before),
-            now: Flows::new(now),
+struct Watched<'r> {
+    line: &'r Line,
+    /// Else it may never close.
+    never_open: bool,
+    /// Each flow with its parts before.
+    before: Vec<(&'r Flow, Vec<Part>)>,
+}
+
+impl<'r> Watch<'r> {
+    pub fn new(resolved: &'r Resolved, before: &World) -> Self {
+        let never_open = resolved.never_open.iter().map(|line| (line, true));
+        let lines: Vec<(&Line, bool)> = never_open
+            .chain(resolved.never_close.iter().map(|line| (line, false)))
+            .collect();
+        if lines.is_empty() {
+            return Watch { lines: Vec::new() };
+        }
+        let flows = Flows::new(before);
+        let watched = |(line, never_open): (&'r Line, bool)| Watched {
+            line,
+            never_open,
+            before: line.flows.iter().flatten().map(|flow| (flow, flows.of(flow))).collect(),
+        };
+        Watch {
+            lines: lines.into_iter().map(watched).collect(),
         }
     }
-}
 
-/// What may not happen on the way: a `neverOpen` flow that was blocked before and is not now, a `neverClose` flow that
-/// was open before and is not now. Not known counts as not.
-pub fn forbidden(resolved: &Resolved, before: &World, world: &World) -> Vec<Forbidden> {
-    if resolved.never_open.is_empty() && resolved.never_close.is_empty() {
-        return Vec::new();
+    /// What may not happen on the way: a `neverOpen` flow that was blocked before and is not now, a `neverClose` flow
+    /// that was open before and is not now. Not known counts as not. The first packet of each line.
+    pub fn forbidden(&self, world: &World) -> Vec<Forbidden> {
+        self.ask(world, false)
     }
-    let sides = Sides::new(before, world);
-    let opened = resolved.never_open.iter().filter_map(|line| {
-        let moved = |old: Verdict, new: Verdict| old == Verdict::Blocked && new != Verdict::Blocked;
-        sides.find(line, Move::Opens, moved)
-    });
-    let closed = resolved.never_close.iter().filter_map(|line| {
-        let moved = |old: Verdict, new: Verdict| is_open(old) && !is_open(new);
-        sides.find(line, Move::Closes, moved)
-    });
-    opened.chain(closed).collect()
-}
 
-/// The same of the end, where a `neverOpen` flow may not be open even if it was before.
-pub fn at_end(resolved: &Resolved, before: &World, end: &World) -> Vec<Forbidden> {
-    let mut found = forbidden(resolved, before, end);
-    if resolved.never_open.is_empty() {
-        return found;
+    /// The same of the end, where a `neverOpen` flow may not be open even if it was before.
+    pub fn at_end(&self, end: &World) -> Vec<Forbidden> {
+        self.ask(end, true)
     }
-    let now = Flows::new(end);
-    for line in &resolved.never_open {
-        if found
-            .iter()
-            .any(|other| other.what == Move::Opens && other.span == line.words.span)
-        {
-            continue;
+
+    fn ask(&self, world: &World, end: bool) -> Vec<Forbidden> {
+        if self.lines.is_empty() {
+            return Vec::new();
         }
-        let mut parts = line.flows.iter().flatten().flat_map(|flow| now.of(flow));
-        if let Some(part) = parts.find(|part| part.verdict != Verdict::Blocked) {
-            found.push(line.forbidden(Move::StaysOpen, &part));
-        }
+        let now = Flows::new(world);
+        self.lines.iter().filter_map(|watched| watched.ask(&now, end)).collect()
     }
-    found
 }
 
-impl Sides<'_> {
-    /// The first part of the flow whose verdict moves so.
-    fn find(&self, line: &Line, what: Move, moved: impl Fn(Verdict, Verdict) -> bool) -> Option<Forbidden> {
-        for flow in line.flows.iter().flatten() {
-            let (old, new) = (self.before.of(flow), self.now.of(flow));
-            for part in &new {
-                let meeting = old
+impl Watched<'_> {
+    fn ask(&self, now: &Flows<'_>, end: bool) -> Option<Forbidden> {
+        let moved = |old: Verdict, new: Verdict| match self.never_open {
+            true => old == Verdict::Blocked && new != Verdict::Blocked,
+            false => is_open(old) && !is_open(new),
+        };
+        let what = if self.never_open { Move::Opens } else { Move::Closes };
+        let mut still = None;
+        for (flow, before) in &self.before {
+            for part in now.of(flow) {
+                let meeting = before
                     .iter()
-                    .find(|old| moved(old.verdict, part.verdict) && meet(flow, old, part));
+                    .find(|old| moved(old.verdict, part.verdict) && meet(flow, old, &part));
                 if let Some(old) = meeting {
-                    return Some(line.forbidden(what, &common(flow, old, part)));
+                    return Some(self.forbidden(what, &common(flow, old, &part)));
+                }
+                if end && self.never_open && part.verdict != Verdict::Blocked && still.is_none() {
+                    still = Some(self.forbidden(Move::StaysOpen, &part));
                 }
             }
         }
-        None
+        still
     }
-}
 
-impl Line {
     fn forbidden(&self, what: Move, part: &Part) -> Forbidden {
+        let words = &self.line.words;
         Forbidden {
             what,
-            from: self.words.from.clone(),
-            to: self.words.to.clone(),
-            at: self.words.at.clone(),
-            span: self.words.span,
+            from: words.from.clone(),
+            to: words.to.clone(),
+            at: words.at.clone(),
+            span: words.span,
             packet: counterexample(part),
         }
     }

@@ -14,7 +14,8 @@ use std::net::IpAddr;
 use crate::exposure::{Decision, Flow, Flows, Packet, Part, Senders, Verdict, World};
 use crate::source::Span;
 
-pub use kept::Sides;
+pub use guard::{guards, uncovered};
+pub use kept::Watch;
 pub use resolve::{Nobody, Resolved};
 
 /// A packet that breaks a promise.
@@ -136,9 +137,6 @@ fn fails(flows: &Flows<'_>, list: &[Flow], open: bool) -> Option<Fails> {
     }
     none.then_some(Fails::NoAddress)
 }
-
-pub use guard::{guards, uncovered};
-pub use kept::{at_end, forbidden};
 
 /// Open, if need be under the assumption about the node's own firewall.
 fn is_open(verdict: Verdict) -> bool {
