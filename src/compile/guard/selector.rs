@@ -17,7 +17,7 @@ use crate::state::{CONTROLLERS, CREATED_BY};
 type Labels = BTreeMap<String, String>;
 
 /// Every automatic host endpoint.
-pub(super) const AUTOMATIC: &str = "projectcalico.org/created-by == 'calico-kube-controllers'";
+pub(super) const AUTOMATIC: &str = "has(projectcalico.org/created-by)";
 const HOSTNAME: &str = "kubernetes.io/hostname";
 
 /// What both the policy and its rules' destinations select; an error where nothing does.
