@@ -17,7 +17,7 @@ use super::objects::{number, own_policy};
 use crate::calico::{Level, validate};
 use crate::error::{Error, codes};
 use crate::net::{Cidr, Family, Protocol};
-use crate::plan::{AddressType, Guard, Platform, Policy, Ports, Service, Source};
+use crate::plan::{AddressType, Guard, Platform, Policy, Ports, Service, Source, internet};
 use crate::resource::{Key, Kind};
 
 /// Networks in one list of a rule (Calico: `api/pkg/apis/projectcalico/v3/policy_common.go`, EntityRule).
@@ -189,6 +189,19 @@ fn notes(builder: &mut Builder, name: &str, guard: &Guard) {
                 format!("no network set has {selector}: until one does, it names nobody"),
             );
         }
+    }
+    // Microsoft Learn, "Virtual network peering": traffic between peered networks keeps its private addresses.
+    let public = internet();
+    let named = |source: &Source| match source {
+        Source::Net(cidr) => public.contains(cidr.network()),
+        Source::Set(_) | Source::Labels(_) => false,
+    };
+    if builder.plan.cluster.platform == Platform::Aks && guard.sources.iter().any(named) {
+        builder.note(
+            &about,
+            "a client in the nodes' own or a peered network arrives with its private address; a public one stands for \
+             clients that come from the internet alone",
+        );
     }
     if !guard.only {
         return;
