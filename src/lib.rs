@@ -9,6 +9,7 @@ pub mod compile;
 pub mod diff;
 pub mod error;
 pub mod escape;
+pub mod expect;
 pub mod exposure;
 pub mod graph;
 pub mod inventory;

@@ -76,7 +76,7 @@ pub(super) async fn carry_out(
         if prepared.refused != shown.prepared.refused {
             let error = stale(&shown.prepared.difference.set, &prepared.difference.set);
             return Err(Failure::from(
-                error.cause("the steps are the same, and a policy does nothing any more"),
+                error.cause("the steps are the same, and another part of the plan is wrong now"),
             ));
         }
         shown.prepared = prepared;
@@ -345,15 +345,16 @@ async fn verify(shown: &Shown) -> Result<Vec<Error>, Failure> {
         }
     };
     let now = shown.intent.prepare(&state, &shown.options)?;
+    let lost = now.lost(&state);
     let (left, unread) = (&now.difference.set.steps, now.unreadable(&state));
-    if left.is_empty() && now.difference.conflicts.is_empty() && unread.is_empty() {
+    if left.is_empty() && now.difference.conflicts.is_empty() && unread.is_empty() && lost.is_empty() {
         return Ok(Vec::new());
     }
     let mut error = unverified("every step was made, and the state read afterwards still differs");
     for step in left {
         error = error.cause(format!("still to {} {}", step.op.verb(), step.key));
     }
-    for other in now.difference.conflicts.iter().chain(&unread) {
+    for other in now.difference.conflicts.iter().chain(&unread).chain(&lost) {
         error = error.cause(other.message.clone());
     }
     Ok(vec![error.fix(

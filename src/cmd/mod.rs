@@ -11,6 +11,7 @@ mod order;
 mod packet;
 mod plan;
 mod prepare;
+mod promises;
 mod rights;
 mod schema;
 mod snapshot;

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::files::Loaded;
+
+use super::promises::{self, Promised};
 use super::{Failure, idle, order, traps};
 use crate::compile::{self, Compiled};
 use crate::diff::{self, Difference};
@@ -26,6 +28,8 @@ pub(super) enum Intent {
 
 /// Everything known once state was read.
 pub(super) struct Prepared {
+    /// The plan's file, for commands that a person can run.
+    pub file: String,
     pub plan: Plan,
     pub lookups: BTreeMap<String, String>,
     pub compiled: Compiled,
@@ -41,6 +45,8 @@ pub(super) struct Prepared {
     pub assumptions: Vec<Assumption>,
     /// What is wrong with the end of all steps; see [`Prepared::look`].
     pub refused: Vec<Error>,
+    /// What the plan expects, with answers.
+    pub promised: Promised,
 }
 
 impl Intent {
@@ -88,7 +94,9 @@ impl Intent {
                 Error::failed(codes::INVENTORY_TOO_LARGE, message).fix("split the plan in two"),
             ]));
         }
+        let file = self.source().map_or("PLAN", |source| source.name());
         Ok(Prepared {
+            file: file.to_string(),
             plan,
             lookups,
             compiled,
@@ -98,6 +106,7 @@ impl Intent {
             sequence: None,
             assumptions: Vec::new(),
             refused: Vec::new(),
+            promised: Promised::default(),
             names: Names::default(),
         })
     }
@@ -187,6 +196,9 @@ impl Prepared {
         self.difference.set.notes.extend(idle.notes);
         let traps = traps::look(&self.plan, &self.compiled.groups, &after, &self.exposure);
         self.difference.set.notes.extend(traps);
+        self.promised = promises::judge(self, (&world, &after, &world_after));
+        self.refused.append(&mut self.promised.unmet);
+        self.difference.set.notes.extend(self.promised.notes.iter().cloned());
     }
 
     /// Puts the steps in an order that is proven, or says why there is none.
@@ -251,6 +263,7 @@ impl Prepared {
             conflicts: &self.difference.conflicts,
             refused: &self.refused,
             sequence: self.sequence.as_ref(),
+            expectations: &self.promised.outcomes,
             record,
             report: None,
         }

@@ -4,8 +4,10 @@
 //! its provenance. Knows nothing of differences: whether anything must change is `diff`'s business.
 
 mod findings;
+mod guard;
 mod hosts;
 mod lookups;
+mod node_ports;
 mod objects;
 mod release;
 mod remembered;
@@ -24,6 +26,7 @@ use crate::source::Span;
 use crate::state::{Scope, Serving, State};
 
 pub use lookups::resolve as resolve_lookups;
+pub use node_ports::NodePorts;
 
 /// What `diff` needs: the graph, and what the inventories say.
 #[derive(Clone, Debug)]
@@ -36,6 +39,8 @@ pub struct Compiled {
     pub picks: BTreeMap<String, Vec<String>>,
     /// The nodes of each group, for people.
     pub groups: BTreeMap<String, Vec<String>>,
+    /// The node ports of each service that a guard or a promise is about.
+    pub node_ports: NodePorts,
     pub notes: Vec<Note>,
     /// What is wrong with objects that are there already.
     pub findings: Vec<Finding>,
@@ -86,6 +91,8 @@ pub fn compile(plan: &Plan, state: &State) -> Result<Compiled, Vec<Error>> {
     builder.read_inventories();
     hosts::compile(&mut builder);
     objects::compile(&mut builder);
+    node_ports::compile(&mut builder);
+    guard::compile(&mut builder);
     release::compile(&mut builder);
     remembered::compile(&mut builder);
     builder.finish()
@@ -103,6 +110,7 @@ struct Builder<'a> {
     others: BTreeMap<String, Inventory>,
     picks: BTreeMap<String, Vec<String>>,
     groups: BTreeMap<String, Vec<String>>,
+    node_ports: NodePorts,
     release: Option<String>,
 }
 
@@ -119,6 +127,7 @@ impl<'a> Builder<'a> {
             others: BTreeMap::new(),
             picks: BTreeMap::new(),
             groups: BTreeMap::new(),
+            node_ports: NodePorts::new(),
             release: None,
         }
     }
@@ -270,6 +279,7 @@ impl<'a> Builder<'a> {
             others: self.others,
             picks: self.picks,
             groups: self.groups,
+            node_ports: self.node_ports,
             notes: self.notes,
             findings: findings::live(self.state),
             release: self.release,

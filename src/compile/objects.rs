@@ -50,7 +50,7 @@ pub(super) fn compile(builder: &mut Builder) {
 }
 
 /// 500 rather than 500.0.
-fn number(value: f64) -> Value {
+pub(super) fn number(value: f64) -> Value {
     let whole = value as i64;
     if whole as f64 == value {
         json!(whole)
@@ -209,7 +209,7 @@ fn existing(builder: &mut Builder, name: &str, namespace: &str, service: &str, s
     }
 }
 
-fn own_policy(builder: &mut Builder, name: &str, policy: &Policy) {
+pub(super) fn own_policy(builder: &mut Builder, name: &str, policy: &Policy) {
     let key = Key::cluster(Kind::GlobalNetworkPolicy, name);
     builder.object(
         key.clone(),

@@ -131,6 +131,10 @@ codes! {
         "The prefix of a policy's name is its tier. A `spec.tier` that says something else would be refused by Calico before v3.32 and misread by people afterwards. Leave `spec.tier` out, or rename the policy."
     NOT_ONE_NODE "HG0307" "a lookup of a group that may hold several nodes"
         "A lookup by group reads the address of the group's only node, so the group must be made to hold one: `pick` with count 1 or one name. Otherwise the address would be that of an arbitrary node."
+    CONTRADICTION "HG0308" "two expectations that cannot both hold"
+        "One expectation says open and another says blocked of the same source, nodes and ports. No cluster can satisfy both, whatever the policies are. Both places are shown; narrow one of the sources. `others` never contradicts an open expectation: it is everybody but those."
+    SET_WITHOUT_LABEL "HG0309" "a network set that a guard cannot select"
+        "Calico's rules select network sets by labels and never by name. A guard that names a set of this plan selects it by all of its labels, and this one has none. Give it a label of its own."
 
     // 04: Calico's rules; their rows are in calico::RULES
 
@@ -205,6 +209,24 @@ codes! {
         "A cluster lives on connections that no plan may cut: the API server's calls to the kubelet, nodes' to the API server and to each other, DNS, the metadata service, load balancers' health checks, IPv6 neighbour discovery, and somebody's SSH. If Felix cannot reach the API server, no later fix reaches the node. Where it is not known who connects, every address counts: name who must keep access under `neverClose`, and the others may be closed. A failsafe list that no longer covers such a port counts as a cut, too. Automatic host endpoints let everything through until a policy selects them; then that direction is denied but for failsafe ports, and 10250, the kubelet, is none of them. What is really meant is accepted with --accept, packet by packet."
     ACCEPTED_NOTHING "HG0543" "--accept names nothing that is refused"
         "The option takes exactly what a refusal printed, STEP=PACKET. One that meets nothing is a mistake in the name or in the belief: the order is safe without it, or the packet is another one now."
+    EXPECTATION "HG0550" "an expectation that does not hold"
+        "An expectation holds for every source, node address, port and family that it names, in the cluster as it would be once everything is done and settled, or it fails. One packet that fares otherwise is shown with the rule that decides about it; `hostguard why` walks it hop by hop. What could not be read counts against the expectation. Nothing is applied."
+    NEVER_OPEN "HG0551" "a flow that may never open would be open"
+        "The plan lists flows that no step may open under `neverOpen`. One of them would be open, or it could not be told that it is not. Nothing is applied."
+    NEVER_CLOSE "HG0552" "a flow that may never close would be cut"
+        "The plan lists flows that no step may cut under `neverClose`. One of them is open now and would be blocked, or it could not be told that it is not. Nothing is applied."
+    NOBODY "HG0553" "a promise about nobody"
+        "The promise names a source that is not there: no such node, no pod or network set with these labels, or a network that holds no address outside the cluster. It would hold whatever happens, so it says nothing. Nodes are named as node/NAME, pods by their labels."
+    GUARD_NO_ENDPOINT "HG0560" "a guarded node without a host endpoint"
+        "No policy reaches a node that has no host endpoint, so the guard would protect nothing there. Once everything is done, kube-controllers makes one for every node if hostEndpoints.autoCreate is Enabled; else write one for the node by hand."
+    GUARD_SELECTOR "HG0561" "no selector picks exactly the guarded nodes"
+        "A policy selects host endpoints by labels, and automatic ones have the labels of their node. Neither the labels that the plan gives the group, nor those it is chosen by, nor kubernetes.io/hostname tell the group's nodes from all others. Give the group a label of its own under `labels`."
+    GUARD_BROKEN "HG0562" "a guard that would not do what it says"
+        "The cluster as it would be was asked for every source, node, port and family: one that the guard shuts out could still connect, one that it lets in could not, or somebody it does not name would fare differently. The packet and the rule that decides about it are shown; `hostguard why` walks it hop by hop. What could not be read counts against the guard."
+    NO_NODE_PORT "HG0563" "a service whose node ports are not known"
+        "A guard and a promise about a service are about its node ports. This Service has none (its type is ClusterIP), or it could not be read. What could not be read is not taken for absent."
+    GUARD_REFUSED "HG0564" "a guard that becomes no valid policy"
+        "The policy that the guard becomes breaks one of Calico's own rules, most often a limit: a selector of at most 1024 characters, 50 ports in a rule, 1024 rules. Give the group a label instead of names, or divide the guard."
     // 06: the cluster
     KUBECONFIG "HG0601" "no usable kubeconfig"
         "hostguard looks where kubectl looks: --kubeconfig, then the files in KUBECONFIG (those that exist are merged, the first to name a thing wins), then ~/.kube/config, then the service account of the pod it runs in. What it found there does not say which server to ask or as whom. `kubectl config get-contexts` shows what a kubeconfig holds; --context picks one."
@@ -271,7 +293,7 @@ codes! {
 
     // 09: what is not there yet
     LATER "HG0901" "comes in a later version"
-        "This part of the language is read and its references are checked, but this version of hostguard cannot do it yet. It is refused and never ignored: ignoring it would promise a protection that is not there. Remove it, or write a raw `spec` instead of a `guard`."
+        "This part of the language is read and its references are checked, but this version of hostguard cannot do it yet. It is refused and never ignored: ignoring it would promise a protection that is not there. Remove it until then."
 }
 
 /// The row of a code written as `HG0104` or `0104`, in any case.

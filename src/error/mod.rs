@@ -95,7 +95,7 @@ pub enum Kind {
     Failed,
     /// 3: another owner holds the field with another value.
     Conflict,
-    /// 3: what would be there once all is done is not what anybody can mean.
+    /// 3: what would be there once all is done is not what is expected, or not what anybody can mean.
     Finding,
     /// 4: the world moved after it was shown.
     Stale,
@@ -133,8 +133,7 @@ impl Kind {
             Kind::Unverified => 2,
             Kind::Stale => 3,
             Kind::Unsafe => 4,
-            Kind::Conflict => 5,
-            Kind::Finding => 5,
+            Kind::Conflict | Kind::Finding => 5,
             Kind::Usage => 6,
             Kind::Failed => 7,
         }

@@ -203,48 +203,50 @@ impl<'w> Prober<'w> {
     }
 
     fn work_out(&self, client: Client, target: Target, only: Option<&Ports>) -> Vec<Cell> {
-        let family = Family::of(target.address);
         let mut cells = Vec::new();
-        for protocol in protocols(family) {
+        for protocol in protocols(Family::of(target.address)) {
             let only = match only.map(|only| only.get(&protocol)) {
                 Some(None) => continue,
                 Some(Some(ports)) => Some(ports),
                 None => None,
             };
-            if !protocol.has_ports() {
-                let regions = self.regions(client, target, protocol, None);
-                cells.push(Cell {
-                    protocol,
-                    ports: PortSet::empty(),
-                    service: None,
-                    regions,
-                });
+            cells.extend(self.cells_of(client, target, protocol, only));
+        }
+        cells
+    }
+
+    /// The same for one protocol, which may be any.
+    pub fn cells_of(&self, client: Client, target: Target, protocol: Protocol, only: Option<&PortSet>) -> Vec<Cell> {
+        if !protocol.has_ports() {
+            return vec![Cell {
+                protocol,
+                ports: PortSet::empty(),
+                service: None,
+                regions: self.regions(client, target, protocol, None),
+            }];
+        }
+        let mut merged: BTreeMap<(Option<String>, Vec<Region>), PortSet> = BTreeMap::new();
+        for part in self.port_parts(client, target, protocol).iter() {
+            let part = only.map_or_else(|| part.clone(), |only| only.intersect(part));
+            if part.is_empty() {
                 continue;
             }
-            let mut merged: BTreeMap<(Option<String>, Vec<Region>), PortSet> = BTreeMap::new();
-            for part in self.port_parts(client, target, protocol).iter() {
-                let part = only.map_or_else(|| part.clone(), |only| only.intersect(part));
-                if part.is_empty() {
-                    continue;
-                }
-                let port = part.ranges()[0].0;
-                let key = (
-                    self.world.node_port_service(protocol, port),
-                    self.regions(client, target, protocol, Some(port)),
-                );
-                let entry = merged.entry(key).or_insert_with(PortSet::empty);
-                *entry = entry.union(&part);
-            }
-            let cell = |((service, regions), ports)| Cell {
-                protocol,
-                ports,
-                service,
-                regions,
-            };
-            let mut of_protocol: Vec<Cell> = merged.into_iter().map(cell).collect();
-            of_protocol.sort_by(|a, b| a.ports.cmp(&b.ports));
-            cells.extend(of_protocol);
+            let port = part.ranges()[0].0;
+            let key = (
+                self.world.node_port_service(protocol, port),
+                self.regions(client, target, protocol, Some(port)),
+            );
+            let entry = merged.entry(key).or_insert_with(PortSet::empty);
+            *entry = entry.union(&part);
         }
+        let cell = |((service, regions), ports)| Cell {
+            protocol,
+            ports,
+            service,
+            regions,
+        };
+        let mut cells: Vec<Cell> = merged.into_iter().map(cell).collect();
+        cells.sort_by(|a, b| a.ports.cmp(&b.ports));
         cells
     }
 
@@ -289,8 +291,10 @@ impl<'w> Prober<'w> {
     fn combine(&self, client: Client, ends: &[(usize, End)]) -> Vec<Region> {
         let sets: Vec<&AddressSet> = ends.iter().map(|(_, end)| &end.sources).collect();
         let mut by_answer: BTreeMap<Found, Vec<AddressSet>> = BTreeMap::new();
+        let mut inside: Vec<AddressSet> = Vec::new();
         for (of, sources) in AddressSet::overlay(&sets) {
             if client == Client::Outside && sources.first_common(self.outside()).is_none() {
+                inside.push(sources);
                 continue;
             }
             let here = || of.iter().map(|index| &ends[*index]);
@@ -310,6 +314,9 @@ impl<'w> Prober<'w> {
                 decision,
             })
             .collect();
+        // Of nobody outside: they fill gaps that a reader would stumble over.
+        let sources = regions.iter_mut().map(|region| &mut region.sources);
+        AddressSet::fill(sources, &AddressSet::union_of(&inside));
         regions.sort();
         regions
     }

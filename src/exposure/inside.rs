@@ -10,6 +10,7 @@ use super::compare::{Answers, Pair, Place, Sides};
 use super::coverage::{Census, Coverage, Covered, Name};
 use super::difference::{Answer, From, Movement, Reach, Row, answer, movement, subject};
 use super::targets::Target;
+use super::verdict::Origin;
 use super::world::World;
 use crate::net::AddressSet;
 
@@ -31,6 +32,13 @@ impl Client {
         }
     }
 
+    pub(super) fn origin(self, world: &World) -> Origin {
+        match self.name(world) {
+            (node, None) => Origin::Node(node),
+            (namespace, Some(name)) => Origin::Pod { namespace, name },
+        }
+    }
+
     pub(super) fn from(self, same_node: bool) -> From {
         match (self, same_node) {
             (Client::Outside, _) => From::Outside,
@@ -43,7 +51,7 @@ impl Client {
 }
 
 /// A client and a target of these classes on one node, or on two.
-fn related(world: &World, clients: &[Client], targets: &[Target], same: bool) -> Option<(Client, Target)> {
+pub(super) fn related(world: &World, clients: &[Client], targets: &[Target], same: bool) -> Option<(Client, Target)> {
     let at: BTreeMap<usize, Target> = targets.iter().rev().map(|target| (target.node, *target)).collect();
     clients.iter().find_map(|client| {
         let home = client.home(world)?;

@@ -16,6 +16,7 @@ mod effect;
 mod established;
 mod facts;
 mod felix;
+mod flow;
 mod forward;
 mod from_state;
 mod index;
@@ -47,6 +48,7 @@ pub use difference::{Answer, Exposure, From, Movement, Reach, Row, Subject, diff
 pub use effect::{Blocker, Idle, Idleness, idle};
 pub use established::{Fate, Peer, fate_of_connection, neighbour_discovery};
 pub use facts::{Backend, Dataplane, Facts, InterfaceFacts, NamedPort, NodeFacts, PodFacts, ServiceFacts};
+pub use flow::{Flow, Flows, Part, Senders};
 pub use from_state::Context;
 pub use inside::{difference_inside, exposure_inside};
 pub use lost::{failsafes_lost, neighbour_discovery_lost};

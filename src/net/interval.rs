@@ -59,6 +59,23 @@ impl<T: Point> IntervalSet<T> {
         IntervalSet(merged)
     }
 
+    /// Each interval of `gaps` put into the set that has most of its neighbours, the first of several; none is lost while
+    /// there is a set.
+    pub fn fill(sets: &mut [&mut Self], gaps: &Self) {
+        let mut filled: Vec<Vec<(T, T)>> = vec![Vec::new(); sets.len()];
+        for (lo, hi) in &gaps.0 {
+            let beside = [lo.prev(), hi.next()];
+            let neighbours = |set: &Self| beside.iter().flatten().filter(|point| set.contains(**point)).count();
+            let counts = sets.iter().enumerate().map(|(at, set)| (at, neighbours(set)));
+            if let Some((at, _)) = counts.rev().max_by_key(|(_, count)| *count) {
+                filled[at].push((*lo, *hi));
+            }
+        }
+        for (set, more) in sets.iter_mut().zip(filled) {
+            **set = set.union(&Self::from_intervals(more));
+        }
+    }
+
     pub fn intervals(&self) -> &[(T, T)] {
         &self.0
     }

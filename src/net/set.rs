@@ -118,6 +118,13 @@ impl AddressSet {
         self.intersect(&Self::family(family))
     }
 
+    /// Each range of `gaps` put into the set that has most of its neighbours.
+    pub fn fill<'s>(sets: impl IntoIterator<Item = &'s mut Self>, gaps: &Self) {
+        let (mut v4, mut v6): (Vec<_>, Vec<_>) = sets.into_iter().map(|set| (&mut set.v4, &mut set.v6)).unzip();
+        IntervalSet::fill(&mut v4, &gaps.v4);
+        IntervalSet::fill(&mut v6, &gaps.v6);
+    }
+
     pub fn is_empty(&self) -> bool {
         self.v4.is_empty() && self.v6.is_empty()
     }

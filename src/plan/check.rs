@@ -86,9 +86,14 @@ impl Draft {
             tiers: builder.section("tiers", Builder::tier),
             network_sets: builder.section("networkSets", Builder::network_set),
             policies: builder.section("policies", Builder::policy),
+            guards: builder.section("policies", Builder::guard),
             claims: builder.claims(),
+            expect: builder.expectations(),
+            never_open: builder.flows("neverOpen"),
+            never_close: builder.flows("neverClose"),
             warnings: Vec::new(),
         };
+        builder.contradictions(&plan);
         let cluster = builder.cluster()?;
         let name = root.get("metadata")?.get("name")?.text()?.to_string();
         Some(Plan { name, cluster, ..plan })
@@ -150,6 +155,13 @@ impl<'a> Builder<'a> {
                 .entries()
                 .iter()
                 .for_each(|entry| self.references(&entry.value, value)),
+            Type::Either(_, object) if matches!(node.kind, Kind::Map(_)) => {
+                for entry in node.entries() {
+                    if let Some(field) = object.field(&entry.key.value) {
+                        self.references(&entry.value, &field.ty);
+                    }
+                }
+            }
             Type::Ref(section) => self.reference(node, *section),
             _ => {}
         }

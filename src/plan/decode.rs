@@ -70,6 +70,7 @@ impl Decoder {
             Type::Labels => self.labels(node, ty, place),
             Type::Any => self.any(node, place),
             Type::Default => self.default(node, place),
+            Type::Either(scalar, object) => self.either(node, ty, (scalar, object), place),
             _ => self.scalar(node, ty, place),
         }
     }
@@ -106,7 +107,7 @@ impl Decoder {
                 let message = format!("`{}` comes in a later version of hostguard", field.name);
                 let problem = self.report(codes::LATER, entry.key.span, message, "understood, not supported yet");
                 problem.consequence = Some("ignoring it would promise a protection that is not there".to_string());
-                problem.fix = Some("leave it out until then; a policy can be written out under `spec`".to_string());
+                problem.fix = Some("leave it out until then".to_string());
             }
             let value = self.value(
                 &entry.value,
@@ -337,6 +338,43 @@ impl Decoder {
         Node {
             kind,
             ..node.clone_place()
+        }
+    }
+
+    /// A scalar or a mapping. An input of type cidrs has put several scalars in the place of one.
+    fn either(
+        &mut self,
+        node: &Node,
+        ty: &Type,
+        (scalar, object): (&'static Type, &'static Object),
+        place: &Place<'_>,
+    ) -> Node {
+        let filled = |item: &Node| {
+            matches!(
+                &item.kind,
+                Kind::Scalar {
+                    style: Style::Filled(_),
+                    ..
+                }
+            )
+        };
+        match &node.kind {
+            Kind::Map(_) => self.object(node, object, place),
+            Kind::Seq(items) if self.filled && items.iter().all(filled) => {
+                let items = items.iter().map(|item| self.scalar(item, scalar, place)).collect();
+                Node {
+                    kind: Kind::Seq(items),
+                    ..node.clone_place()
+                }
+            }
+            Kind::Seq(_) => {
+                self.wrong_type(node, ty, place);
+                if let Some(problem) = self.problems.last_mut() {
+                    problem.fix = Some("write one source here, and another entry for each other one".to_string());
+                }
+                Node::bad(node.span)
+            }
+            _ => self.scalar(node, scalar, place),
         }
     }
 

@@ -17,13 +17,14 @@ mod lookup;
 mod node;
 mod objects;
 mod platform;
+mod promises;
 mod raw;
 mod scalar;
 mod services;
 mod text;
 mod yaml;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use document::Document;
 pub use draft::Draft;
@@ -33,10 +34,12 @@ pub(crate) use language::nearest;
 pub use language::{field_help, field_paths, schema};
 use serde_json::Value;
 
+use crate::net::{Cidr, Protocol};
 use crate::selector::Selector;
 use crate::source::{Span, Spanned};
 
 pub use platform::{Facts as PlatformFacts, PLATFORMS};
+pub(crate) use promises::internet;
 
 /// A valid plan.
 #[derive(Clone, Debug)]
@@ -51,7 +54,14 @@ pub struct Plan {
     pub(crate) tiers: BTreeMap<String, Tier>,
     pub(crate) network_sets: BTreeMap<String, NetworkSet>,
     pub(crate) policies: BTreeMap<String, Policy>,
+    /// Policies written as guards, by the policy's name.
+    pub(crate) guards: BTreeMap<String, Guard>,
     pub(crate) claims: Vec<Claim>,
+    /// What must be open or blocked in the end.
+    pub(crate) expect: Vec<Expectation>,
+    /// What no step may open, and what none may cut.
+    pub(crate) never_open: Vec<Promise>,
+    pub(crate) never_close: Vec<Promise>,
     /// Warnings found by `check`; shown, never fatal.
     pub(crate) warnings: Vec<crate::error::Diagnostic>,
 }
@@ -246,6 +256,74 @@ pub struct Policy {
     pub egress: Vec<Span>,
 }
 
+/// Who may reach a service or ports on a group of nodes; becomes a policy.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Guard {
+    /// The group.
+    pub nodes: String,
+    pub at: Ports,
+    pub sources: Vec<Source>,
+    /// Whether the sources alone may connect; else they may not.
+    pub only: bool,
+    pub order: Option<f64>,
+    pub span: Span,
+}
+
+/// Where connections go to on a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ports {
+    /// The node ports of a service of this plan.
+    Service(String),
+    Numbers(BTreeMap<Protocol, BTreeSet<u16>>),
+}
+
+/// A source of a guard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    Net(Cidr),
+    /// A network set of this plan.
+    Set(String),
+    /// Network sets by their labels.
+    Labels(BTreeMap<String, String>),
+}
+
+/// Something said about connections from here to there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Promise {
+    pub from: From,
+    /// The group.
+    pub to: String,
+    pub at: Ports,
+    pub span: Span,
+}
+
+/// Who connects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum From {
+    /// Clients outside the cluster in these networks.
+    Nets(Vec<Cidr>),
+    /// Every public address outside the cluster.
+    Internet,
+    /// Every source outside the cluster that no expectation says is open there.
+    Others,
+    Node(String),
+    /// A network set of this plan.
+    Set(String),
+    /// Network sets by their labels.
+    Labels(BTreeMap<String, String>),
+    Pods {
+        namespace: Option<String>,
+        labels: BTreeMap<String, String>,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expectation {
+    pub promise: Promise,
+    /// Else blocked.
+    pub open: bool,
+}
+
 /// Fields of an object that others own.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Claim {
@@ -284,7 +362,11 @@ impl Plan {
             tiers: BTreeMap::new(),
             network_sets: BTreeMap::new(),
             policies: BTreeMap::new(),
+            guards: BTreeMap::new(),
             claims: Vec::new(),
+            expect: Vec::new(),
+            never_open: Vec::new(),
+            never_close: Vec::new(),
             warnings: Vec::new(),
         }
     }

@@ -74,13 +74,7 @@ impl<'a> Builder<'a> {
             return None;
         }
         let tier = name.split_once('.').map_or("default", |(tier, _)| tier);
-        if let Some(bare) = name.strip_prefix("default.") {
-            let message = format!("policy `{name}` is in tier `default`, where names are bare");
-            let problem = Diagnostic::error(codes::POLICY_NAME, entry.key.span, message, "prefix of tier `default`");
-            let problem =
-                problem.consequence("Calico releases differ on whether this is the same policy as the bare name");
-            self.problems.push(problem.fix(format!("write `{bare}`")));
-        }
+        self.bare_in_default(entry);
         if let Some(written) = spec.value.get("tier")
             && let Some(text) = written.text().filter(|text| *text != tier)
         {
@@ -115,6 +109,18 @@ impl<'a> Builder<'a> {
             ingress: rules("ingress"),
             egress: rules("egress"),
         })
+    }
+
+    /// Names of tier `default` are bare.
+    pub(super) fn bare_in_default(&mut self, entry: &Entry) {
+        let name = &entry.key.value;
+        if let Some(bare) = name.strip_prefix("default.") {
+            let message = format!("policy `{name}` is in tier `default`, where names are bare");
+            let problem = Diagnostic::error(codes::POLICY_NAME, entry.key.span, message, "prefix of tier `default`");
+            let problem =
+                problem.consequence("Calico releases differ on whether this is the same policy as the bare name");
+            self.problems.push(problem.fix(format!("write `{bare}`")));
+        }
     }
 
     fn object(

@@ -50,7 +50,14 @@ pub(super) fn check(ty: &Type, text: &str, style: Style, span: Span, name: &str)
             )))
         }
         Type::Cidr => cidr(text, style, span),
-        Type::From if !["internet", "others"].contains(&text) => cidr(text, style, span),
+        Type::From => match text.strip_prefix("node/") {
+            Some(node) => expect(Form::Subdomain.accepts(node), ty, text, span, name),
+            None if ["internet", "others"].contains(&text) => Ok(None),
+            None if text.starts_with(|c: char| c.is_ascii_hexdigit() || c == ':') && text.contains(['.', ':', '/']) => {
+                cidr(text, style, span)
+            }
+            None => word(ty, &["internet", "others"], text, span, name),
+        },
         Type::PortOrName => port_or_name(ty, text, style, span, name),
         Type::ProtocolPort => {
             let known = text.split_once('/').is_some_and(|(protocol, port)| {

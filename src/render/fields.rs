@@ -12,6 +12,8 @@ use crate::escape::escape;
 const SHORT: usize = 48;
 /// Columns for a field's first line, beside its indent.
 const WIDTH: usize = 72;
+/// Longer texts in YAML are folded: what a rule's selector has beside its indent and its name.
+const FOLD: usize = 56;
 /// Unchanged lines shown around a change.
 const CONTEXT: usize = 2;
 
@@ -70,7 +72,8 @@ fn short(value: &Value) -> Option<String> {
 }
 
 fn yaml(value: &Value) -> String {
-    let text = serde_saphyr::to_string(value).unwrap_or_else(|_| value.to_string());
+    let options = serde_saphyr::ser_options! { folded_wrap_chars: FOLD };
+    let text = serde_saphyr::to_string_with_options(value, options).unwrap_or_else(|_| value.to_string());
     text.lines().map(escape).collect::<Vec<_>>().join("\n")
 }
 

@@ -6,6 +6,7 @@ use super::{Answer, exposure, json_exposure, order};
 use crate::apply::{Outcome, Report};
 use crate::changes::Change;
 use crate::error::{Diagnostic, Error, Severity};
+use crate::expect::{Answered, Fails};
 use crate::plan::{InputValue, Provenance};
 use crate::source::Source;
 
@@ -54,11 +55,13 @@ pub fn json(answer: &Answer) -> String {
         "steps": answer.set.steps.iter().enumerate().map(|(place, step)| self::step(place, step, answer)).collect::<Vec<_>>(),
         "unreadable": unreadable.collect::<Vec<_>>(),
         "conflicts": answer.conflicts.iter().map(|error| error_value(error, &place)).collect::<Vec<_>>(),
+        "expectations": answer.expectations.iter().map(|outcome| expectation(outcome, &place)).collect::<Vec<_>>(),
         "refused": answer.refused.iter().map(|error| error_value(error, &place)).collect::<Vec<_>>(),
         "assumed": exposure::assumed(answer.assumptions),
         "exposure": answer.exposure.iter().chain(answer.inside.unwrap_or_default()).map(|row| json_exposure::row(row, answer.names)).collect::<Vec<_>>(),
         "inside": answer.inside.is_some(),
         "findings": findings.collect::<Vec<_>>(),
+        "expectations": answer.expectations.iter().map(|outcome| expectation(outcome, &place)).collect::<Vec<_>>(),
         "notes": notes.collect::<Vec<_>>(),
         "summary": {"create": counts.create, "update": counts.update, "delete": counts.delete},
         "changeSet": answer.set.digest(),
@@ -82,6 +85,30 @@ fn provenance(provenance: &Provenance) -> String {
         Provenance::Lookup => "lookup".into(),
         Provenance::Default => "default".into(),
     }
+}
+
+fn expectation(outcome: &Answered, place: &dyn Fn(crate::source::Span) -> Option<String>) -> Value {
+    let counterexample = match &outcome.fails {
+        Some(Fails::Packet(found)) => Some(json!({
+            "node": found.node,
+            "protocol": found.packet.protocol.to_string(),
+            "source": found.packet.source.to_string(),
+            "destination": found.packet.destination.to_string(),
+            "port": found.packet.port,
+            "verdict": exposure::verdict(found.verdict),
+            "by": found.decision.as_ref().map(|decision| exposure::decided(&decision.by)),
+        })),
+        _ => None,
+    };
+    json!({
+        "from": outcome.from,
+        "to": outcome.to,
+        "at": outcome.at,
+        "is": if outcome.open { "open" } else { "blocked" },
+        "place": place(outcome.span),
+        "holds": outcome.fails.is_none(),
+        "counterexample": counterexample,
+    })
 }
 
 fn step(nth: usize, step: &Change, answer: &Answer) -> Value {

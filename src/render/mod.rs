@@ -51,6 +51,8 @@ pub struct Answer<'a> {
     pub conflicts: &'a [Error],
     /// What is wrong with the end of all steps, so that none is made.
     pub refused: &'a [Error],
+    /// What the plan expects, each with its answer.
+    pub expectations: &'a [crate::expect::Answered],
     /// The order, where it is proven.
     pub sequence: Option<&'a Sequence>,
     /// The inventory's key, when it has to be written.

@@ -26,6 +26,16 @@ impl Names {
         self.sets.insert(name.to_string(), networks);
     }
 
+    /// A network with the name of the input or set that is just it; any other text as it is.
+    pub fn named(&self, text: &str) -> String {
+        let network = Cidr::parse(text).ok();
+        let is_it = |(_, nets): &(&String, &Vec<Cidr>)| network.is_some_and(|network| nets.as_slice() == [network]);
+        match self.inputs.iter().chain(&self.sets).find(is_it) {
+            Some((name, _)) => format!("{text} ({})", escape(name)),
+            None => escape(text),
+        }
+    }
+
     /// Each with the networks of that family, in words.
     fn of_family(&self, family: Family) -> Vec<(String, AddressSet)> {
         let inputs = self.inputs.iter().map(|(name, nets)| (escape(name), nets));

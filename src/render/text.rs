@@ -7,6 +7,7 @@ use crate::apply::{Event, Outcome, Report};
 use crate::changes::{Change, Finding, Op};
 use crate::error::{Style, show_error};
 use crate::escape::escape;
+use crate::expect::Answered;
 use crate::exposure::Movement;
 use crate::plan::{InputValue, Provenance};
 use crate::state::Serving;
@@ -17,6 +18,7 @@ pub fn text(answer: &Answer) -> String {
     header(&mut out, answer);
     inputs(&mut out, answer);
     exposure_changes(&mut out, answer);
+    expectations(&mut out, answer);
     steps(&mut out, answer);
     let unreadable: Vec<String> = answer
         .set
@@ -168,6 +170,25 @@ fn exposure_changes(out: &mut String, answer: &Answer) {
             "Exposure\n  nothing opens or closes, for sources outside the cluster or clients in it\n"
         );
     }
+}
+
+/// Each expectation in a line, with its answer.
+fn expectations(out: &mut String, answer: &Answer) {
+    let lines: Vec<String> = answer
+        .expectations
+        .iter()
+        .map(|line| expectation(line, answer))
+        .collect();
+    section(out, "Expectations, once everything is done", &lines);
+}
+
+fn expectation(outcome: &Answered, answer: &Answer) -> String {
+    let word = if outcome.fails.is_some() { "FAILS" } else { "holds" };
+    let is = if outcome.open { "open" } else { "blocked" };
+    let (to, at) = (escape(&outcome.to), escape(&outcome.at));
+    let from: Vec<String> = outcome.from.split(", ").map(|part| answer.names.named(part)).collect();
+    let from = from.join(", ");
+    format!("{word}  {from} -> {to}, {at}: {is}")
 }
 
 /// A heading and indented, wrapped lines; nothing when there are none.

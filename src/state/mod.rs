@@ -9,6 +9,7 @@ mod redact;
 mod settled;
 
 pub use redact::trim;
+pub use settled::{CONTROLLERS, CREATED_BY};
 
 use std::collections::{BTreeMap, BTreeSet};
 

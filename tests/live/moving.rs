@@ -5,12 +5,12 @@ use std::process::Stdio;
 
 use serde_json::json;
 
-use super::workshop::shop;
+use super::workshop::{controller, shop};
 use crate::support::cluster::{command_on, hostguard_on, plan_file, terminal};
 use crate::support::control_plane::{ControlPlane, Identity};
 use crate::support::kinds::calico;
 use crate::support::live::live;
-use crate::support::world::Node;
+use crate::support::world::{self, Node};
 
 const EVERY_NODE: &str = "nodes: { guarded: { all: true, labels: { host-end-point: test } } }";
 
@@ -134,4 +134,45 @@ fn interrupted_it_reports_and_a_second_apply_goes_on() {
         config["spec"]["controllers"]["node"]["hostEndpoint"]["autoCreate"],
         "Disabled"
     );
+}
+
+/// Somebody else's policy, made while the steps run, lets everybody in before the guard is asked.
+#[test]
+fn an_expectation_that_is_lost_on_the_way_is_said_after_apply() {
+    let Some(server) = live!() else { return };
+    shop(&server);
+    let _controller = controller(&server);
+    let args = [
+        "apply",
+        "plans/eks-nodeport.yaml",
+        "--set",
+        "trusted=203.0.113.7/32",
+        "--yes",
+    ];
+    let mut command = command_on(&server, Identity::Admin, &args);
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut stderr = child.stderr.take().expect("a pipe");
+    let mut told = read_until(&mut stderr, "Tier/security: done");
+    let allow = json!([{"action": "Allow", "protocol": "TCP", "destination": {"ports": [30080]}}]);
+    let spec = json!({"tier": "security", "order": 1, "selector": "all()", "preDNAT": true, "applyOnForward": true,
+        "types": ["Ingress"], "ingress": allow});
+    world::create(&server, "GlobalNetworkPolicy", "security.everybody", spec);
+    stderr.read_to_string(&mut told).expect("text");
+    let code = child.wait().expect("it ends").code().expect("by itself");
+    assert_eq!(code, 7, "{told}");
+    for said in [
+        "HG0709",
+        "somebody it shuts out gets in",
+        "others -> guarded, frontend-nodeport is expected blocked",
+    ] {
+        assert!(
+            told.split_whitespace().collect::<Vec<_>>().join(" ").contains(said),
+            "{said}: {told}"
+        );
+    }
 }

@@ -29,6 +29,7 @@ pub fn shop(server: &ControlPlane) {
     server
         .rest()
         .create(&world::workload("Deployment", "hipstershop", "frontend", container));
+    world::pod(server, "hipstershop", "frontend", "ip-10-0-1-5", "10.0.1.71");
 }
 
 /// The player of Calico's controller, once it has reported its configuration.
@@ -223,6 +224,7 @@ fn the_network_set_form_goes_round() {
     server
         .rest()
         .create(&world::node_port("hipstershop", "frontend-nodeport", 30080, 80, 8080));
+    world::pod(&server, "hipstershop", "frontend-nodeport", "ip-10-0-1-5", "10.0.1.72");
     let applied = round(
         &server,
         &["plans/network-set.yaml", "--set", "partnerNets=203.0.113.0/24"],

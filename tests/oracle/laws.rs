@@ -1,37 +1,40 @@
 //! Random worlds, and what must hold on them.
 
+use hostguard::exposure::{Flow, Flows, Part, Senders};
+use hostguard::net::{AddressSet, PortSet, Protocol};
+
 use super::*;
 
 #[path = "idle.rs"]
 mod idle;
 
 /// A small generator of numbers: the same worlds in every run.
-struct Dice(u64);
+pub(super) struct Dice(pub u64);
 
 impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
+    pub(super) fn roll(&mut self, sides: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         (self.0 >> 11) as usize % sides
     }
 
-    fn chance(&mut self, percent: usize) -> bool {
+    pub(super) fn chance(&mut self, percent: usize) -> bool {
         self.roll(100) < percent
     }
 
-    fn one<'t>(&mut self, of: &[&'t str]) -> &'t str {
+    pub(super) fn one<'t>(&mut self, of: &[&'t str]) -> &'t str {
         of[self.roll(of.len())]
     }
 
-    fn some(&mut self, of: &[&str], most: usize) -> Vec<String> {
+    pub(super) fn some(&mut self, of: &[&str], most: usize) -> Vec<String> {
         let count = 1 + self.roll(most);
         let picked: BTreeSet<String> = (0..count).map(|_| self.one(of).to_string()).collect();
         picked.into_iter().collect()
     }
 }
 
-const NETS_V4: [&str; 9] = [
+pub(super) const NETS_V4: [&str; 9] = [
     "10.9.0.4/32",
     "10.8.0.0/16",
     "10.0.1.10/32",
@@ -42,7 +45,7 @@ const NETS_V4: [&str; 9] = [
     "10.96.0.10/32",
     "0.0.0.0/0",
 ];
-const NETS_V6: [&str; 6] = [
+pub(super) const NETS_V6: [&str; 6] = [
     "fd00:9::4/128",
     "fd00:8::/32",
     "fd00:1::10/128",
@@ -141,7 +144,7 @@ fn rule(dice: &mut Dice, namespaced: bool) -> Value {
     rule
 }
 
-fn policy(dice: &mut Dice, number: usize) -> Value {
+pub(super) fn policy(dice: &mut Dice, number: usize) -> Value {
     let kind = match dice.roll(12) {
         0 | 1 => "NetworkPolicy",
         2 => "StagedGlobalNetworkPolicy",
@@ -228,7 +231,7 @@ fn host_endpoints(dice: &mut Dice, node: &str, role: &str, out: &mut Vec<Value>)
     }
 }
 
-fn settings(dice: &mut Dice) -> Value {
+pub(super) fn settings(dice: &mut Dice) -> Value {
     let mut spec = json!({"defaultEndpointToHostAction": dice.one(&["Drop", "Accept", "Return"])});
     if dice.chance(30) {
         spec["failsafeInboundHostPorts"] = json!([{"protocol": "TCP", "port": 22, "net": "10.8.0.0/16"},
@@ -396,6 +399,64 @@ fn ours(world: &World, packet: &hostguard::exposure::Packet) -> End {
     (word(walk.verdict).into(), at)
 }
 
+/// Every part of a flow fares as its packet does, and no packet of the flow is in two parts or in none.
+fn flows_agree(world: &World, wrong: &mut Vec<String>) -> usize {
+    let flows = Flows::new(world);
+    let ports = [22, 9100, 30080, 30081].map(|port| (port, port));
+    let pods = ["a", "b"].map(|name| ("default".to_string(), name.to_string()));
+    let senders = [
+        Senders::Outside(AddressSet::all()),
+        Senders::Node("n2".into()),
+        Senders::Pods(pods.into()),
+    ];
+    let mut parts = 0;
+    for from in senders {
+        let flow = Flow {
+            from,
+            nodes: ["n1".to_string(), "n2".to_string()].into(),
+            protocol: Protocol::Tcp,
+            ports: PortSet::from_ranges(ports),
+        };
+        let found = flows.of(&flow);
+        parts += found.len();
+        for part in &found {
+            let walked = walk(world, &part.witness).verdict;
+            if walked != part.verdict {
+                wrong.push(format!("walks {walked:?}: {part:?}"));
+            }
+        }
+        if !matches!(flow.from, Senders::Outside(_)) {
+            continue;
+        }
+        for (source, destination) in [
+            ("10.9.0.4", "10.0.1.10"),
+            ("198.51.100.7", "10.0.1.11"),
+            ("fd00:9::4", "fd00:1::10"),
+        ] {
+            for (port, _) in ports {
+                let holds = |part: &&Part| {
+                    part.sources.contains(ip(source))
+                        && part.ports.contains(port)
+                        && part
+                            .nodes
+                            .values()
+                            .any(|addresses| addresses.contains(&ip(destination)))
+                };
+                let mut packet = found[0].witness.clone();
+                (packet.source, packet.destination, packet.port) = (ip(source), ip(destination), Some(port));
+                let verdicts: Vec<Verdict> = found.iter().filter(holds).map(|part| part.verdict).collect();
+                let walked = walk(world, &packet).verdict;
+                if verdicts != [walked] {
+                    wrong.push(format!(
+                        "{source} -> {destination}:{port} walks {walked:?}, is in {verdicts:?}"
+                    ));
+                }
+            }
+        }
+    }
+    parts
+}
+
 fn wanted() -> usize {
     let given = std::env::var("HOSTGUARD_ORACLE_PACKETS").ok();
     given.map_or(100_000, |n| n.parse().expect("HOSTGUARD_ORACLE_PACKETS is a number"))
@@ -455,6 +516,7 @@ fn walks_and_exposure_agree_with_the_oracle() {
                     wrong.push(format!("walks {walked:?}: {reach:?}\n{}", case["resources"]));
                 }
             }
+            rows += flows_agree(&ours_world, &mut wrong);
             if let Some(before) = &before {
                 for row in difference(before, &ours_world) {
                     rows += 1;

@@ -177,6 +177,21 @@ pub fn workload(kind: &str, namespace: &str, name: &str, container: Value) -> Va
     })
 }
 
+/// A pod `app: APP` that runs on a node, as its kubelet reports it.
+#[track_caller]
+pub fn pod(server: &ControlPlane, namespace: &str, app: &str, node: &str, address: &str) {
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": { "name": format!("{app}-{node}"), "namespace": namespace, "labels": { "app": app } },
+        "spec": { "nodeName": node, "containers": [{ "name": "server", "image": app }] },
+    });
+    server.rest().create(&pod);
+    let ips = json!([{ "ip": address }]);
+    let status = json!({ "phase": "Running", "podIP": address, "podIPs": ips });
+    let path = format!("{}/status", path_of(&pod));
+    server.rest().merge(&path, &json!({ "status": status })).ok();
+}
+
 /// A Service of type NodePort for the pods `app: NAME`.
 pub fn node_port(namespace: &str, name: &str, node_port: u16, port: u16, target_port: u16) -> Value {
     json!({

@@ -42,7 +42,7 @@ pub fn field_paths() -> Vec<String> {
 /// The object reached through maps (`*`) and lists (nothing), and the path that leads there.
 fn inside(ty: &'static Type, path: String) -> (String, Option<&'static Object>) {
     match ty {
-        Type::Object(object) => (path, Some(object)),
+        Type::Object(object) | Type::Either(_, object) => (path, Some(object)),
         Type::List(item, _) => inside(item, path),
         Type::Map(_, value) => inside(value, path + ".*"),
         _ => (path, None),
@@ -82,10 +82,9 @@ impl Here {
                 } else {
                     &field.ty
                 };
-                let object = if let Type::Object(object) = through {
-                    Some(*object)
-                } else {
-                    None
+                let object = match through {
+                    Type::Object(object) | Type::Either(_, object) => Some(*object),
+                    _ => None,
                 };
                 Ok(Here {
                     ty: Some(&field.ty),

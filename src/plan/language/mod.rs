@@ -5,6 +5,7 @@
 
 mod help;
 mod later;
+mod promises;
 mod schema;
 mod sections;
 mod table;
@@ -42,8 +43,10 @@ pub(crate) enum Type {
     Workload,
     /// `namespace/name`.
     NamespacedName,
-    /// Where traffic comes from: a network or a word such as `others`.
+    /// Where traffic comes from: a network, `internet`, `others` or `node/NAME`.
     From,
+    /// A scalar, or a mapping.
+    Either(&'static Type, &'static Object),
     /// The default of an input, whose own type decides.
     Default,
     /// Any value, checked elsewhere.
@@ -114,6 +117,7 @@ impl InputType {
 pub(crate) enum Section {
     Nodes,
     Services,
+    NetworkSets,
 }
 
 impl Section {
@@ -121,6 +125,7 @@ impl Section {
         match self {
             Section::Nodes => "nodes",
             Section::Services => "services",
+            Section::NetworkSets => "networkSets",
         }
     }
 
@@ -129,6 +134,7 @@ impl Section {
         match self {
             Section::Nodes => "node group",
             Section::Services => "service",
+            Section::NetworkSets => "network set",
         }
     }
 }
@@ -187,7 +193,8 @@ impl Type {
             Type::ProtocolPort => "a protocol and a port such as tcp/9100".to_string(),
             Type::Workload => "a workload such as deployment/frontend".to_string(),
             Type::NamespacedName => "a Service as namespace/name".to_string(),
-            Type::From => "a network, `internet` or `others`".to_string(),
+            Type::From => "a network, `internet`, `others` or `node/NAME`".to_string(),
+            Type::Either(scalar, object) => format!("{}, or {}, a mapping", scalar.expects(), object.noun),
             Type::Object(object) => format!("{}, a mapping", object.noun),
             Type::List(item, _) => format!("a list, each item {}", item.expects()),
             Type::Map(..) => "a mapping of names".to_string(),

@@ -86,7 +86,8 @@ fn of(ty: &Type) -> Value {
         Type::Number => or_filled(json!({ "type": "number" })),
         Type::Name(form) => text(form.pattern()),
         Type::Cidr => text("^[0-9A-Fa-f.:]+/[0-9]{1,3}$"),
-        Type::From => text("^(internet|others|[0-9A-Fa-f.:]+/[0-9]{1,3})$"),
+        Type::From => text("^(internet|others|node/[-a-z0-9.]+|[0-9A-Fa-f.:]+/[0-9]{1,3})$"),
+        Type::Either(scalar, inner) => json!({ "anyOf": [of(scalar), object(inner)] }),
         Type::PortOrName => or_filled(json!({ "anyOf": [
             { "type": "integer", "minimum": 1, "maximum": 65535 },
             { "type": "string", "pattern": Form::Port.pattern() },

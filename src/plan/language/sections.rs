@@ -1,8 +1,8 @@
 //! The table of the sections of a plan: what is wanted of the cluster.
 
-use super::later::GUARD;
+use super::promises::GUARD;
 use super::table::{optional, required};
-use super::{Choice, Field, Form, Object, Type};
+use super::{Choice, Form, Object, Type};
 
 const PORT: Type = Type::Integer(1, 65535);
 
@@ -227,14 +227,13 @@ pub(super) static POLICY: Object = Object {
              the policy's name; `types` is always sent, by Calico's own default when not written.",
             "{ selector: all(), ingress: [{ action: Deny }] }",
         ),
-        Field {
-            name: "guard",
-            ty: Type::Object(&GUARD),
-            required: false,
-            later: true,
-            doc: "The common case in short: who may reach a service or ports on a group of nodes.",
-            example: "{ nodes: guarded, service: frontend, allowOnly: [203.0.113.0/24] }",
-        },
+        optional(
+            "guard",
+            Type::Object(&GUARD),
+            "The common case in short: who may reach a service or ports on a group of nodes. It becomes a policy before DNAT \
+             that is shown as any other, and is refused where it would not do what it says.",
+            "{ nodes: guarded, service: frontend, allowOnly: [203.0.113.0/24] }",
+        ),
     ],
 };
 

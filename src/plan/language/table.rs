@@ -1,6 +1,7 @@
-//! The table itself, top down: the document, the cluster, the inputs. `sections.rs` goes on, `later.rs` ends.
+//! The table itself, top down: the document, the cluster, the inputs. `sections.rs` and `promises.rs` go on, `later.rs` ends.
 
-use super::later::{CLOUD, EXPECT, FLOW};
+use super::later::CLOUD;
+use super::promises::{EXPECT, FLOW};
 use super::sections::{CLAIM, HOST_ENDPOINTS, NETWORK_SET, NODE_GROUP, POLICY, SERVICE, TIER};
 use super::{Choice, Field, Form, Object, Section, Type};
 
@@ -143,22 +144,22 @@ static SPEC: Object = Object {
             "Rules of the cloud's own firewall in front of the nodes.",
             "[{ allow: { to: guarded, service: frontend, from: [0.0.0.0/0] } }]",
         ),
-        later(
+        optional(
             "expect",
             Type::List(&Type::Object(&EXPECT), 0),
             "What must be open or blocked when all is done.",
             "[{ from: others, to: guarded, service: frontend, is: blocked }]",
         ),
-        later(
+        optional(
             "neverOpen",
             Type::List(&Type::Object(&FLOW), 0),
-            "Flows that no step may open.",
+            "Flows that no step may open, and that are not open in the end.",
             "[{ from: internet, to: guarded, ports: [tcp/10250] }]",
         ),
-        later(
+        optional(
             "neverClose",
             Type::List(&Type::Object(&FLOW), 0),
-            "Flows that no step may cut.",
+            "Flows that no step may cut: what is open before is open in the end.",
             "[{ from: 192.0.2.0/24, to: guarded, ports: [tcp/22] }]",
         ),
     ],
