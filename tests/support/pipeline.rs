@@ -4,14 +4,14 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use hostguard::apply::{self, Journal, Refused, Report, Run, Wait};
-use hostguard::changes::Change;
+use hostguard::changes::{Change, ChangeSet};
 use hostguard::compile;
 use hostguard::diff::{self, Difference, Options};
 use hostguard::error::Error;
 use hostguard::plan::Plan;
 use hostguard::provider::Provider;
 use hostguard::resource::Key;
-use hostguard::sequence::Sequence;
+use hostguard::sequence::{Acceptance, Sequence};
 use hostguard::state::State;
 
 pub fn options() -> Options {
@@ -32,6 +32,29 @@ pub fn runtime() -> tokio::runtime::Runtime {
         .expect("a runtime")
 }
 
+/// The order, with whatever has to be accepted for there to be one: these laws are not about what a plan does to packets.
+pub fn accepting(state: &State, set: &ChangeSet) -> (Sequence, Vec<Acceptance>) {
+    let mut accepted: Vec<Acceptance> = Vec::new();
+    for _ in 0..100 {
+        let stuck = match Sequence::find(state, set, &accepted).expect("all is readable") {
+            Ok(sequence) => return (sequence, accepted),
+            Err(stuck) => stuck,
+        };
+        let known = accepted.len();
+        for blocked in stuck.blocked {
+            let packets = blocked.breaches.iter().map(|breach| Acceptance {
+                step: blocked.step.to_string(),
+                packet: breach.packet_text(),
+            });
+            accepted.extend(packets);
+        }
+        accepted.sort();
+        accepted.dedup();
+        assert!(accepted.len() > known, "what is refused can be accepted: {accepted:?}");
+    }
+    panic!("no order although everything was accepted: {accepted:?}");
+}
+
 /// Applies as the command does: read, compare, approve, run; with something that happens between the reading and the
 /// first write.
 pub fn apply_after(
@@ -49,11 +72,10 @@ pub fn apply_after(
     if now.set.steps.is_empty() && !now.record.changes() {
         return Ok(Report::default());
     }
-    let sequence = Sequence::find(&state, &now.set, &[]).expect("all is readable");
-    let sequence = sequence.map_err(|stuck| format!("no safe order: {stuck:?}"))?;
+    let (sequence, accepted) = accepting(&state, &now.set);
     let digest = sequence.digest().to_string();
     let approved = sequence.approve(&digest).expect("just made");
-    let rest = |seen: &State, left: &[Change]| Sequence::rest(&state, &now.set, &[], seen, left);
+    let rest = |seen: &State, left: &[Change]| Sequence::rest(&state, &now.set, &accepted, seen, left);
     let recompute = |state: &State, key: &Key| -> Result<Option<Change>, String> {
         let now = difference(plan, state).map_err(|errors| format!("{errors:?}"))?;
         Ok(now.set.steps.into_iter().find(|step| step.key == *key))
