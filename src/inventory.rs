@@ -3,7 +3,7 @@
 //! One ConfigMap a plan, in the inventory namespace. It is written before the changes it protects, and read by
 //! every plan: what another plan claims is known from here. Knows nothing of how it is stored beyond that shape.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -28,6 +28,9 @@ pub struct Inventory {
     /// Nodes picked for each group: they stay while eligible.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub picks: BTreeMap<String, Vec<String>>,
+    /// What was accepted although it was worse on the way, as STEP=PACKET.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub accepted: BTreeSet<String>,
     /// By `Key`'s text.
     #[serde(default)]
     pub entries: BTreeMap<String, Entry>,

@@ -12,7 +12,7 @@ use crate::cli::{Apply, Doing, Format};
 use crate::error::{Error, Kind, codes};
 use crate::render;
 use crate::resource::{Key, Kind as ObjectKind};
-use crate::sequence::{Approved, Sequence};
+use crate::sequence::{Approved, Sequence, Terms};
 use crate::state::State;
 
 /// Deletions that need no number.
@@ -179,7 +179,11 @@ async fn make(shown: &Shown, approved: &Approved, doing: &Doing, console: &mut d
         }
     };
     let rest = |now: &State, left: &[Change]| {
-        Sequence::rest(&shown.state, &shown.prepared.difference.set, &shown.accepted, now, left)
+        let terms = Terms {
+            accepted: &shown.accepted,
+            promised: Some(&shown.prepared.resolved),
+        };
+        Sequence::rest(&shown.state, &shown.prepared.difference.set, &terms, now, left)
     };
     let record = shown.prepared.difference.record.clone();
     let settled = record.clone();

@@ -11,12 +11,13 @@ use super::{Failure, idle, order, traps};
 use crate::compile::{self, Compiled};
 use crate::diff::{self, Difference};
 use crate::error::{Error, codes};
+use crate::expect::Resolved;
 use crate::exposure::{self, Assumption, By, Direction, Movement, Subject, Verdict, World};
 use crate::net::{AddressSet, Cidr};
 use crate::plan::{InputValue, Plan};
 use crate::render::{Answer, Names};
 use crate::resource::Kind;
-use crate::sequence::{Acceptance, Sequence};
+use crate::sequence::{Acceptance, Sequence, Terms};
 use crate::source::Source;
 use crate::state::{Observed, State};
 
@@ -47,6 +48,8 @@ pub(super) struct Prepared {
     pub refused: Vec<Error>,
     /// What the plan expects, with answers.
     pub promised: Promised,
+    /// The plan's promises, for this cluster.
+    pub resolved: Resolved,
 }
 
 impl Intent {
@@ -107,6 +110,7 @@ impl Intent {
             assumptions: Vec::new(),
             refused: Vec::new(),
             promised: Promised::default(),
+            resolved: Resolved::default(),
             names: Names::default(),
         })
     }
@@ -136,7 +140,11 @@ pub(super) fn places(intent: &Intent, plan: &Plan, state: &State, by: &By) -> Op
     let span = match by {
         By::Rule(rule) => {
             let key = rule.policy.key().filter(|key| key.kind == Kind::GlobalNetworkPolicy)?;
-            let policy = plan.policies.get(&key.name)?;
+            let Some(policy) = plan.policies.get(&key.name) else {
+                // A guard is written in one place, and becomes several rules.
+                let guard = plan.guards.get(&key.name)?;
+                return Some(intent.source()?.locate(guard.span));
+            };
             let (list, rules) = match rule.direction {
                 Direction::Ingress => ("ingress", &policy.ingress),
                 Direction::Egress => ("egress", &policy.egress),
@@ -192,22 +200,32 @@ impl Prepared {
         }
         let idle = idle::look(&self.plan, &after, &world_after);
         self.refused = idle.errors;
+        self.resolved = promises::resolved(self, &after);
         self.sequence(state, accepted);
         self.difference.set.notes.extend(idle.notes);
         let traps = traps::look(&self.plan, &self.compiled.groups, &after, &self.exposure);
         self.difference.set.notes.extend(traps);
-        self.promised = promises::judge(self, (&world, &after, &world_after));
+        self.promised = promises::judge(self, &self.resolved, (&world, &after, &world_after));
         self.refused.append(&mut self.promised.unmet);
         self.difference.set.notes.extend(self.promised.notes.iter().cloned());
     }
 
     /// Puts the steps in an order that is proven, or says why there is none.
     fn sequence(&mut self, state: &State, accepted: &[Acceptance]) {
-        match Sequence::find(state, &self.difference.set, accepted) {
+        let terms = Terms {
+            accepted,
+            promised: Some(&self.resolved),
+        };
+        match Sequence::find(state, &self.difference.set, &terms) {
             None => {}
             Some(Ok(sequence)) => {
                 self.difference.set.steps = sequence.steps().iter().map(|step| step.change.clone()).collect();
                 self.refused.extend(order::unused(&sequence, accepted));
+                let accepted = sequence.steps().iter().flat_map(|step| {
+                    let key = &step.change.key;
+                    step.accepted.iter().map(move |packet| format!("{key}={packet}"))
+                });
+                self.difference.record.accept(accepted);
                 self.sequence = Some(sequence);
             }
             Some(Err(stuck)) => self.refused.extend(order::errors(&stuck, &self.difference.set)),

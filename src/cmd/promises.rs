@@ -21,14 +21,13 @@ pub(super) struct Promised {
 /// The world before; the state that the plan leaves, settled; its world.
 pub(super) type Worlds<'w> = (&'w World, &'w State, &'w World);
 
-pub(super) fn judge(prepared: &Prepared, (before, end, world): Worlds<'_>) -> Promised {
-    let resolved = resolved(prepared, end);
+pub(super) fn judge(prepared: &Prepared, resolved: &Resolved, (before, end, world): Worlds<'_>) -> Promised {
     if resolved.is_empty() {
         return Promised::default();
     }
     let file = &prepared.file;
-    let outcomes = expect::expectations(&resolved, world);
-    let mut unmet: Vec<Error> = expect::guards(&resolved, end, world)
+    let outcomes = expect::expectations(resolved, world);
+    let mut unmet: Vec<Error> = expect::guards(resolved, end, world)
         .iter()
         .map(|found| broken(found, file))
         .collect();
@@ -40,19 +39,19 @@ pub(super) fn judge(prepared: &Prepared, (before, end, world): Worlds<'_>) -> Pr
     );
     unmet.extend(outcomes.iter().filter_map(|outcome| failed(outcome, file)));
     unmet.extend(
-        Watch::new(&resolved, before)
+        Watch::new(resolved, before)
             .at_end(world)
             .iter()
             .map(|found| forbidden(found, file)),
     );
     Promised {
-        notes: notes(prepared, &resolved, end),
+        notes: notes(prepared, resolved, end),
         outcomes,
         unmet,
     }
 }
 
-fn resolved(prepared: &Prepared, end: &State) -> Resolved {
+pub(super) fn resolved(prepared: &Prepared, end: &State) -> Resolved {
     let compiled = &prepared.compiled;
     Resolved::new(&prepared.plan, &compiled.groups, &compiled.node_ports, end)
 }

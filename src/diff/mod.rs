@@ -363,6 +363,12 @@ impl Differ<'_> {
         self.set.notes = notes;
         self.set.findings = self.compiled.findings.clone();
         let record = Record::new(self.compiled, self.state, &self.options.inventory_namespace, self.after);
+        let accepted = self.compiled.mine.accepted.iter().map(|accepted| Note {
+            about: record.key.to_string(),
+            text: format!("accepted on an earlier run: {accepted}"),
+            code: None,
+        });
+        self.set.notes.extend(accepted);
         record.add_namespace_step(self.state, &mut self.set);
         if let Observed::Unreadable(why) = self.state.get(&record.key) {
             self.set.unreadable.push((record.key.clone(), why.to_string()));

@@ -31,6 +31,7 @@ impl Record {
         let mut settled = Inventory {
             format: FORMAT,
             picks: BTreeMap::new(),
+            accepted: compiled.mine.accepted.clone(),
             entries: BTreeMap::new(),
             plan: compiled.mine.plan.clone(),
         };
@@ -55,14 +56,21 @@ impl Record {
         }
     }
 
+    /// Remembers what was accepted for good: it is shown with every later answer.
+    pub fn accept(&mut self, accepted: impl Iterator<Item = String>) {
+        self.settled.accepted.extend(accepted);
+        self.intended.accepted.extend(self.settled.accepted.iter().cloned());
+    }
+
     /// Whether the inventory itself has to be written although no step is.
     pub fn changes(&self) -> bool {
-        self.found_inventory.entries != self.settled.entries || self.found_inventory.picks != self.settled.picks
+        let (found, settled) = (&self.found_inventory, &self.settled);
+        found.entries != settled.entries || found.picks != settled.picks || found.accepted != settled.accepted
     }
 
     /// Whether it must be written before the first step.
     pub fn must_be_written_first(&self) -> bool {
-        self.intended.entries != self.found_inventory.entries
+        self.intended.entries != self.found_inventory.entries || self.intended.accepted != self.found_inventory.accepted
     }
 
     /// The record after a run that did not do these steps: their old entries stay beside the new ones.

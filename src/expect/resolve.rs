@@ -103,6 +103,11 @@ impl Resolved {
         self.expected.is_empty() && self.guards.is_empty() && self.never_open.is_empty() && self.never_close.is_empty()
     }
 
+    /// Flows that may never close: who needs them is known.
+    pub fn kept(&self) -> impl Iterator<Item = &Flow> {
+        self.never_close.iter().flat_map(|line| line.flows.iter().flatten())
+    }
+
     /// Flows of `neverOpen` and `neverClose` that nobody sends, by the place of their source.
     pub fn nobody(&self) -> Vec<(Span, Nobody)> {
         let lines = self.never_open.iter().chain(&self.never_close);

@@ -29,7 +29,7 @@ pub fn remarks(step: &Step) -> Vec<String> {
 pub fn breach(breach: &Breach) -> String {
     let what = match &breach.wrong {
         Wrong::Exposed => "exposed".to_string(),
-        Wrong::LockedOut(what) => what.clone(),
+        Wrong::LockedOut(what) | Wrong::Forbidden(what) => what.clone(),
         Wrong::Interrupted => "interrupted".to_string(),
     };
     let packet = breach

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::lockout::{Incoming, Needed};
+use crate::expect::{self, Forbidden, Watch};
 use crate::exposure::{
     Direction, Hop, Known, Move, MoveWay, Openness, Packet, Verdict, World, cut_off, failsafes_lost, moves,
     neighbour_discovery_lost, pods_cut_off, walk,
@@ -21,6 +22,8 @@ pub enum Wrong {
     Exposed,
     /// A connection that must stay may be cut off; what needs it.
     LockedOut(String),
+    /// A flow that the plan says may never open, or never close; in its words.
+    Forbidden(String),
     /// Open before and after, and not here.
     Interrupted,
 }
@@ -74,25 +77,33 @@ pub struct Findings {
     pub exposed: Vec<Breach>,
     pub locked_out: Vec<Breach>,
     pub interrupted: Vec<Breach>,
+    pub forbidden: Vec<Breach>,
 }
 
 impl Findings {
     pub fn worst(&self) -> impl Iterator<Item = &Breach> {
-        self.exposed.iter().chain(&self.locked_out)
+        self.exposed.iter().chain(&self.locked_out).chain(&self.forbidden)
     }
 }
 
 /// Holds the ends.
-pub struct Judge {
+pub struct Judge<'a> {
     /// As it is, and once controllers have caught up with it.
     before: Vec<Rc<Known>>,
     after: Rc<Known>,
     needed: Needed,
+    /// What the plan forbids.
+    watch: Option<Watch<'a>>,
 }
 
-impl Judge {
-    pub fn new(before: Vec<Rc<Known>>, after: Rc<Known>, needed: Needed) -> Judge {
-        Judge { before, after, needed }
+impl<'a> Judge<'a> {
+    pub fn new(before: Vec<Rc<Known>>, after: Rc<Known>, needed: Needed, watch: Option<Watch<'a>>) -> Judge<'a> {
+        Judge {
+            before,
+            after,
+            needed,
+            watch,
+        }
     }
 
     /// Everything that is worse in a world than in the ends.
@@ -122,6 +133,7 @@ impl Judge {
                 .map(|part| breach(Wrong::Interrupted, part))
                 .collect(),
             locked_out: self.locked_out(&from_before, world),
+            forbidden: self.forbidden(world),
         }
     }
 
@@ -177,6 +189,31 @@ impl Judge {
         }
         found.extend(self.failsafes_lost(world.world()));
         found
+    }
+
+    /// What `neverOpen` and `neverClose` forbid.
+    fn forbidden(&self, world: &Known) -> Vec<Breach> {
+        let found = self.watch.iter().flat_map(|watch| watch.forbidden(world.world()));
+        let breach = |found: Forbidden| {
+            let line = match found.what {
+                expect::Move::Opens | expect::Move::StaysOpen => "neverOpen",
+                expect::Move::Closes => "neverClose",
+            };
+            Breach {
+                wrong: Wrong::Forbidden(format!("{line} {} -> {}, {}", found.from, found.to, found.at)),
+                part: None,
+                by: walk(world.world(), &found.packet.packet).decided,
+                openness: match found.packet.verdict {
+                    Verdict::Unknown => Openness::Unknown,
+                    Verdict::Blocked => Openness::Closed,
+                    Verdict::Partly => Openness::Partly,
+                    Verdict::Open | Verdict::HostDecides => Openness::Open,
+                },
+                packet: Some(found.packet.packet),
+                nodes: BTreeSet::from([found.packet.node]),
+            }
+        };
+        found.map(breach).collect()
     }
 
     /// A failsafe list that no longer covers a port that must stay: the next policy would cut it off.

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use serde_json::Value;
 
-use crate::exposure::{From, Outgoing, ToPod};
+use crate::exposure::{Flow, From, Outgoing, Senders, ToPod};
 use crate::net::{AddressSet, Cidr, PortSet, Protocol};
 use crate::resource::Kind;
 use crate::state::State;
@@ -26,6 +26,8 @@ pub struct Incoming {
     pub ports: PortSet,
     /// `None` is every node.
     pub nodes: Option<BTreeSet<String>>,
+    /// Nodes at which somebody else is known to need it.
+    pub but: BTreeSet<String>,
 }
 
 /// Everything that must stay.
@@ -113,6 +115,7 @@ fn to_nodes(needed: &mut Needed, control: &BTreeSet<String>) {
             protocol,
             ports: PortSet::from_ranges(ports.iter().map(|port| (*port, *port))),
             nodes: nodes.cloned(),
+            but: BTreeSet::new(),
         });
     };
     // Who administrates, and from where a managed API server calls, is not known: any address.
@@ -194,6 +197,7 @@ fn health_checks(needed: &mut Needed, state: &State, cloud: Cloud) {
             protocol: Protocol::Tcp,
             ports,
             nodes: None,
+            but: BTreeSet::new(),
         });
     }
 }
@@ -294,9 +298,41 @@ fn networks(texts: &[&str]) -> AddressSet {
     AddressSet::from_cidrs(&cidrs)
 }
 
+impl Needed {
+    /// Who needs a port is known at some nodes: there, nobody else counts.
+    pub fn known(&mut self, flow: &Flow) {
+        let Senders::Outside(addresses) = &flow.from else {
+            return;
+        };
+        let mut rest = Vec::new();
+        for incoming in &mut self.incoming {
+            let outside = incoming.from.contains(&From::Outside) && incoming.protocol == flow.protocol;
+            if !outside || incoming.ports.intersect(&flow.ports).is_empty() || incoming.sources.is_some() {
+                continue;
+            }
+            let ports = incoming.ports.intersect(&flow.ports);
+            let at = |here: bool| Incoming {
+                ports: ports.clone(),
+                sources: here.then(|| addresses.clone()),
+                nodes: here.then(|| flow.nodes.clone()),
+                but: if here {
+                    BTreeSet::new()
+                } else {
+                    &incoming.but | &flow.nodes
+                },
+                ..incoming.clone()
+            };
+            rest.extend([at(true), at(false)]);
+            incoming.ports = incoming.ports.minus(&flow.ports);
+        }
+        self.incoming.retain(|incoming| !incoming.ports.is_empty());
+        self.incoming.extend(rest);
+    }
+}
+
 impl Incoming {
     /// Whether it is about this node.
     pub fn at(&self, node: &str) -> bool {
-        self.nodes.as_ref().is_none_or(|nodes| nodes.contains(node))
+        self.nodes.as_ref().is_none_or(|nodes| nodes.contains(node)) && !self.but.contains(node)
     }
 }

@@ -11,6 +11,7 @@ mod search;
 use std::rc::Rc;
 
 use crate::changes::{Change, ChangeSet};
+use crate::expect::{Resolved, Watch};
 use crate::exposure::{Known, World};
 use crate::resource::Key;
 use crate::state::State;
@@ -46,6 +47,15 @@ pub struct Acceptance {
     pub packet: String,
 }
 
+/// What an order has to keep to beside what every cluster needs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Terms<'a> {
+    /// What may be worse although it is refused otherwise.
+    pub accepted: &'a [Acceptance],
+    /// `neverOpen` and `neverClose` of the plan.
+    pub promised: Option<&'a Resolved>,
+}
+
 /// Steps in their proven order. Made only from a change set without unreadable targets.
 #[derive(Clone, Debug)]
 pub struct Sequence {
@@ -59,13 +69,13 @@ pub struct Approved(Sequence);
 
 impl Sequence {
     /// Finds the order. `None` when a target could not be read: such a change set is shown, and never sequenced.
-    pub fn find(state: &State, set: &ChangeSet, accepted: &[Acceptance]) -> Option<Result<Sequence, Stuck>> {
+    pub fn find(state: &State, set: &ChangeSet, terms: &Terms<'_>) -> Option<Result<Sequence, Stuck>> {
         if !set.unreadable.is_empty() {
             return None;
         }
         let start = Prefix::start(state);
-        let judge = judge(state, set, &start);
-        let steps = Search::new(&judge, &set.steps, accepted).run(&start);
+        let judge = judge(state, set, terms, &start);
+        let steps = Search::new(&judge, &set.steps, terms.accepted).run(&start);
         Some(steps.map(Sequence::of))
     }
 
@@ -85,12 +95,12 @@ impl Sequence {
     pub fn rest(
         before: &State,
         set: &ChangeSet,
-        accepted: &[Acceptance],
+        terms: &Terms<'_>,
         now: &State,
         left: &[Change],
     ) -> (Vec<Step>, Vec<(Key, String)>) {
-        let judge = judge(before, set, &Prefix::start(before));
-        Search::new(&judge, left, accepted).rest(&Prefix::start(now))
+        let judge = judge(before, set, terms, &Prefix::start(before));
+        Search::new(&judge, left, terms.accepted).rest(&Prefix::start(now))
     }
 
     pub fn steps(&self) -> &[Step] {
@@ -109,7 +119,7 @@ impl Sequence {
 }
 
 /// Before, after, and what must stay.
-fn judge(state: &State, set: &ChangeSet, start: &Prefix) -> Judge {
+fn judge<'a>(state: &State, set: &ChangeSet, terms: &Terms<'a>, start: &Prefix) -> Judge<'a> {
     let mut after = state.clone();
     for step in &set.steps {
         after.write(step);
@@ -118,11 +128,13 @@ fn judge(state: &State, set: &ChangeSet, start: &Prefix) -> Judge {
     if !start.is_settled() {
         before.push(start.settled.world.clone());
     }
-    Judge::new(
-        before,
-        Rc::new(Known::new(World::of_state(&after.settled()))),
-        lockout::needed(state),
-    )
+    let after = Rc::new(Known::new(World::of_state(&after.settled())));
+    let mut needed = lockout::needed(state);
+    for flow in terms.promised.iter().flat_map(|promised| promised.kept()) {
+        needed.known(flow);
+    }
+    let watch = terms.promised.map(|promised| Watch::new(promised, before[0].world()));
+    Judge::new(before, after, needed, watch)
 }
 
 impl Approved {

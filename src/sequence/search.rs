@@ -37,7 +37,7 @@ pub struct Blocked {
 }
 
 pub struct Search<'a> {
-    judge: &'a Judge,
+    judge: &'a Judge<'a>,
     steps: &'a [Change],
     accepted: &'a [Acceptance],
     needs: Vec<Vec<usize>>,
@@ -65,7 +65,7 @@ struct Frame {
 }
 
 impl<'a> Search<'a> {
-    pub fn new(judge: &'a Judge, steps: &'a [Change], accepted: &'a [Acceptance]) -> Search<'a> {
+    pub fn new(judge: &'a Judge<'a>, steps: &'a [Change], accepted: &'a [Acceptance]) -> Search<'a> {
         let places: BTreeMap<&Key, usize> = steps.iter().enumerate().map(|(i, step)| (&step.key, i)).collect();
         let needs = steps.iter().map(|step| {
             let needs = step.needs.iter().filter_map(|need| places.get(&need.key).copied());
@@ -263,6 +263,7 @@ impl<'a> Search<'a> {
                 exposed: [findings.exposed, settled.exposed].concat(),
                 locked_out: [findings.locked_out, settled.locked_out].concat(),
                 interrupted: [findings.interrupted, settled.interrupted].concat(),
+                forbidden: [findings.forbidden, settled.forbidden].concat(),
             };
         }
         let key = self.steps[at].key.to_string();

@@ -11,7 +11,7 @@ use hostguard::error::Error;
 use hostguard::plan::Plan;
 use hostguard::provider::Provider;
 use hostguard::resource::Key;
-use hostguard::sequence::{Acceptance, Sequence};
+use hostguard::sequence::{Acceptance, Sequence, Terms};
 use hostguard::state::State;
 
 pub fn options() -> Options {
@@ -32,11 +32,18 @@ pub fn runtime() -> tokio::runtime::Runtime {
         .expect("a runtime")
 }
 
+fn terms(accepted: &[Acceptance]) -> Terms<'_> {
+    Terms {
+        accepted,
+        promised: None,
+    }
+}
+
 /// The order, with whatever has to be accepted for there to be one: these laws are not about what a plan does to packets.
 pub fn accepting(state: &State, set: &ChangeSet) -> (Sequence, Vec<Acceptance>) {
     let mut accepted: Vec<Acceptance> = Vec::new();
     for _ in 0..100 {
-        let stuck = match Sequence::find(state, set, &accepted).expect("all is readable") {
+        let stuck = match Sequence::find(state, set, &terms(&accepted)).expect("all is readable") {
             Ok(sequence) => return (sequence, accepted),
             Err(stuck) => stuck,
         };
@@ -75,7 +82,7 @@ pub fn apply_after(
     let (sequence, accepted) = accepting(&state, &now.set);
     let digest = sequence.digest().to_string();
     let approved = sequence.approve(&digest).expect("just made");
-    let rest = |seen: &State, left: &[Change]| Sequence::rest(&state, &now.set, &accepted, seen, left);
+    let rest = |seen: &State, left: &[Change]| Sequence::rest(&state, &now.set, &terms(&accepted), seen, left);
     let recompute = |state: &State, key: &Key| -> Result<Option<Change>, String> {
         let now = difference(plan, state).map_err(|errors| format!("{errors:?}"))?;
         Ok(now.set.steps.into_iter().find(|step| step.key == *key))
