@@ -9,7 +9,7 @@ use std::fmt::Write;
 use super::exposure::{answer, assumed, moved_sides, movement_words, place, verdict, what};
 use super::json_exposure::Looked;
 use super::sources::{Names, Shares, who};
-use super::{Answer, exposure, text};
+use super::{Answer, exposure, order, text};
 use crate::error::{Diagnostic, Error};
 use crate::escape::escape;
 use crate::exposure::{Assumption, Movement, Reach, Row, Verdict};
@@ -50,11 +50,13 @@ pub fn plan(answer: &Answer) -> String {
         rows.filter(|row| row.movement == wanted).count()
     };
     let counts = answer.set.counts();
+    let refused = !(answer.conflicts.is_empty() && answer.refused.is_empty());
     let mut out = format!(
-        "**hostguard {}** {}: {} opened, {} closed, {} become unknown; {} steps ({} to create, {} to change, {} to \
+        "**hostguard {}** {}: {}{} opened, {} closed, {} become unknown; {} steps ({} to create, {} to change, {} to \
          delete)\n\n",
         answer.verb,
         code(answer.plan),
+        if refused { "**refused**; " } else { "" },
         moves(Movement::Opens),
         moves(Movement::Closes),
         moves(Movement::BecomesUnknown),
@@ -63,10 +65,18 @@ pub fn plan(answer: &Answer) -> String {
         counts.update,
         counts.delete,
     );
-    let _ = writeln!(out, "Cluster {}\n", code(&answer.facts.name));
+    let _ = writeln!(out, "Cluster {}; {}\n", code(&answer.facts.name), order::claim(answer));
     rows(&mut out, answer);
     let conflicts: Vec<&str> = answer.conflicts.iter().map(|error| error.message.as_str()).collect();
     list(&mut out, "Conflicts: this cannot be applied", &conflicts);
+    let refused: Vec<String> = answer.refused.iter().flat_map(refusal).collect();
+    list(&mut out, "Refused: nothing of this will be done", &refused);
+    let expectations: Vec<String> = answer
+        .expectations
+        .iter()
+        .map(|e| text::expectation(e, answer))
+        .collect();
+    list(&mut out, "Expectations, once everything is done", &expectations);
     let pairs = |pairs: Vec<(String, &str)>| -> Vec<String> {
         pairs
             .into_iter()
@@ -87,6 +97,14 @@ pub fn plan(answer: &Answer) -> String {
     );
     steps(&mut out, answer);
     out
+}
+
+/// What is wrong, why, and what to do, a line each.
+fn refusal(error: &Error) -> Vec<String> {
+    let first = format!("{}: {}", error.code, error.message);
+    let causes = error.causes.iter().map(|cause| format!("caused by: {cause}"));
+    let fix = error.fix.iter().map(|fix| format!("fix: {fix}"));
+    std::iter::once(first).chain(causes).chain(fix).collect()
 }
 
 fn rows(out: &mut String, answer: &Answer) {

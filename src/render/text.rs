@@ -182,7 +182,7 @@ fn expectations(out: &mut String, answer: &Answer) {
     section(out, "Expectations, once everything is done", &lines);
 }
 
-fn expectation(outcome: &Answered, answer: &Answer) -> String {
+pub(super) fn expectation(outcome: &Answered, answer: &Answer) -> String {
     let word = if outcome.fails.is_some() { "FAILS" } else { "holds" };
     let is = if outcome.open { "open" } else { "blocked" };
     let (to, at) = (escape(&outcome.to), escape(&outcome.at));
