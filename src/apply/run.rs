@@ -70,7 +70,9 @@ pub async fn run(
         if next.wait {
             report.unsettled = settle(&run, true, events).await;
         }
-        if report.unsettled.is_empty() {
+        if stopped(&run) {
+            skip(&next.change, "interrupted", &mut report, events);
+        } else if report.unsettled.is_empty() {
             step(&next.change, &run, &mut report, events).await;
         } else {
             let why = "Calico had not caught up with the steps before it";
@@ -80,11 +82,10 @@ pub async fn run(
             go_on_without(&mut steps, &run, &mut report, events).await;
         }
     }
-    report.interrupted = stopped(&run);
     let waited_for = [Kind::Node, Kind::KubeControllersConfiguration];
     let done = report.steps.iter().filter(|(_, _, outcome)| *outcome == Outcome::Done);
     let arming = done.clone().any(|(key, _, _)| waited_for.contains(&key.kind));
-    if (arming || !report.unsettled.is_empty()) && !report.interrupted {
+    if (arming || !report.unsettled.is_empty()) && !stopped(&run) {
         report.unsettled = settle(&run, false, events).await;
     }
     let not_done: BTreeSet<Key> = report
@@ -93,6 +94,7 @@ pub async fn run(
         .filter(|(_, _, outcome)| *outcome != Outcome::Done)
         .map(|(key, _, _)| key.clone())
         .collect();
+    report.interrupted = stopped(&run);
     report.record_behind = journal.settle(run.provider, &not_done).await.err();
     Ok(report)
 }
@@ -138,7 +140,7 @@ async fn go_on_without(
 /// What controllers have still to do when the deadline came. Before a step that relies on what was done, the dataplane
 /// gets its time, too.
 async fn settle(run: &Run<'_>, dataplane: bool, events: &mut (dyn FnMut(Event) + Send)) -> Vec<String> {
-    let left = match wait_until_settled(run.provider, run.scope, run.wait, events).await {
+    let left = match wait_until_settled(run.provider, run.scope, run.wait, run.stop, events).await {
         Ok(left) => left,
         // the steps were made; that the cluster cannot be read any more is what was seen last
         Err(error) => vec![error.message],

@@ -1,6 +1,7 @@
 //! Waiting for Calico's controllers: until what is there is what `State::settled` says.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -78,11 +79,12 @@ pub fn unsettled(state: &State) -> Vec<String> {
     left
 }
 
-/// Reads until the state is settled. What was seen last when the deadline came; empty is success.
+/// Reads until the state is settled. What was seen last when the deadline came, or the word to stop; empty is success.
 pub async fn wait_until_settled(
     provider: &dyn Provider,
     scope: &Scope,
     wait: Wait,
+    stop: &AtomicBool,
     events: &mut (dyn FnMut(Event) + Send),
 ) -> Result<Vec<String>, Error> {
     let kinds = [
@@ -105,7 +107,7 @@ pub async fn wait_until_settled(
             }
             return Ok(left);
         }
-        if Instant::now() + wait.interval > end {
+        if Instant::now() + wait.interval > end || stop.load(Ordering::SeqCst) {
             return Ok(left);
         }
         if told != left {

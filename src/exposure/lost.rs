@@ -30,7 +30,7 @@ pub fn neighbour_discovery_lost(before: &World, after: &World) -> Vec<(String, O
     lost
 }
 
-/// Nodes whose failsafe list covered a port before and does not after, with addresses no longer covered.
+/// Nodes with a host endpoint whose failsafe list covered a port before and does not after, with addresses no longer covered.
 pub fn failsafes_lost(
     before: &World,
     after: &World,
@@ -57,6 +57,10 @@ pub fn failsafes_lost(
     let mut lost = AddressSet::empty();
     for (index, node) in before.nodes.iter().enumerate() {
         let Some(now) = after.node(&node.name) else { continue };
+        let bare = after.nodes[now].endpoints.is_empty() && after.nodes[now].star.is_none();
+        if bare && after.unread("HostEndpoint").is_none() {
+            continue; // no policy reaches it
+        }
         let gone = covered(before, index).minus(&covered(after, now));
         if !gone.is_empty() {
             nodes.insert(node.name.clone());

@@ -115,7 +115,7 @@ impl<'a> Search<'a> {
         for step in self.steps {
             let (next, effect) = prefix.with(step);
             prefix = next;
-            if effect.none() {
+            if effect.none() && step.key.kind != Kind::FelixConfiguration {
                 continue;
             }
             let now = self.judge.judge(&prefix.settled.world).locked_out;
@@ -253,7 +253,8 @@ impl<'a> Search<'a> {
         effect: Effect,
         accepted: &[Breach],
     ) -> Result<(Vec<Breach>, Vec<Breach>), Vec<Breach>> {
-        if effect.none() {
+        // Failsafe ports decide about no packet until a policy does.
+        if effect.none() && self.steps[at].key.kind != Kind::FelixConfiguration {
             return Ok((Vec::new(), Vec::new())); // as good as the prefix before
         }
         let mut findings = self.judge.judge(&prefix.written.world);

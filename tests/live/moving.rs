@@ -14,6 +14,27 @@ use crate::support::world::{self, Node};
 
 const EVERY_NODE: &str = "nodes: { guarded: { all: true, labels: { host-end-point: test } } }";
 
+/// The Service opens, so it waits until the policy holds.
+const BEHIND_A_WAIT: &str = "\
+hostEndpoints: { autoCreate: Enabled }
+nodes: { guarded: { names: [ip-10-0-1-5], labels: { host-end-point: test } } }
+services:
+  frontend-nodeport:
+    namespace: hipstershop
+    expose: deployment/frontend
+    ports: [{ port: 80, targetPort: 8080, nodePort: 30002 }]
+tiers: { security: { order: 500 } }
+policies:
+  security.deny:
+    spec:
+      order: 1
+      selector: host-end-point == 'test'
+      preDNAT: true
+      applyOnForward: true
+      types: [Ingress]
+      ingress: [{ action: Deny, protocol: TCP, destination: { ports: [30002] } }]
+";
+
 /// What is told up to these words, or up to the end.
 fn read_until(stderr: &mut impl Read, words: &str) -> String {
     let mut told = String::new();
@@ -96,7 +117,7 @@ fn interrupted_it_reports_and_a_second_apply_goes_on() {
     let Some(server) = live!() else { return };
     shop(&server);
     // no controller runs, so apply waits for host endpoints until it is interrupted
-    let plan = plan_file("hostEndpoints: { autoCreate: Enabled }\ntiers: { security: { order: 500 } }");
+    let plan = plan_file(BEHIND_A_WAIT);
     let mut command = command_on(
         &server,
         Identity::Admin,
@@ -116,7 +137,10 @@ fn interrupted_it_reports_and_a_second_apply_goes_on() {
     assert_eq!(code, 130, "{told}");
     assert!(told.contains("HG0712"), "{told}");
     assert_eq!(
-        server.rest().get(&calico("tiers", "security")).status,
+        server
+            .rest()
+            .get("/api/v1/namespaces/hipstershop/services/frontend-nodeport")
+            .status,
         404,
         "the rest was skipped"
     );

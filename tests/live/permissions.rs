@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::workshop::shop;
+use super::workshop::{controller, shop};
 use crate::support::cluster::{PlanFile, hostguard_on, plan_file};
 use crate::support::command::Ran;
 use crate::support::control_plane::{ControlPlane, Identity};
@@ -25,7 +25,7 @@ services:
   frontend-nodeport:
     namespace: hipstershop
     expose: deployment/frontend
-    ports: [ {{ port: 80, targetPort: 8080, nodePort: {node_port} }} ]
+    ports: [ {{ port: 80, targetPort: {target}, nodePort: 30001 }} ]
 tiers: {{ security: {{ order: {order} }} }}
 networkSets: {{ partners: {{ nets: [ 203.0.113.{order}/32 ] }} }}
 policies:
@@ -36,10 +36,10 @@ policies:
       preDNAT: true
       applyOnForward: true
       types: [Ingress]
-      ingress: [ {{ action: Deny, protocol: TCP, destination: {{ ports: [ {node_port} ] }} }} ]
+      ingress: [ {{ action: Deny, protocol: TCP, destination: {{ ports: [ 30001 ] }} }} ]
 claims:
   - {{ kind: FelixConfiguration, name: default, set: {{ logSeverityScreen: Warning }} }}",
-        node_port = 30_000 + order,
+        target = 8080 + order,
     ))
 }
 
@@ -246,15 +246,13 @@ fn the_file_for_apply_is_enough_and_each_verb_is_needed() {
     };
     wait_for(&server, &last, true);
 
-    // No controller runs, so what waits for host endpoints ends with 7: all was written.
-    done(&on(&server, Identity::Reader, &["apply", first.path(), "--yes"]), &[7]);
-    done(
-        &on(&server, Identity::Reader, &["apply", second.path(), "--yes"]),
-        &[0, 7],
-    );
+    // The Service opens last, once the host endpoints have their labels.
+    let _controller = controller(&server);
+    done(&on(&server, Identity::Reader, &["apply", first.path(), "--yes"]), &[0]);
+    done(&on(&server, Identity::Reader, &["apply", second.path(), "--yes"]), &[0]);
     done(
         &on(&server, Identity::Reader, &["destroy", second.path(), "--yes"]),
-        &[0, 7],
+        &[0],
     );
 
     let needed = [rights(&server, &apply), rights(&server, &records)].concat();
@@ -294,7 +292,7 @@ fn the_file_for_apply_is_enough_and_each_verb_is_needed() {
     for right in needed().filter(|right| right.verb == "patch" && !created_by_plans(right)) {
         missed(right, &["apply", first.path(), "--yes"]);
     }
-    done(&on(&server, Identity::Admin, &["apply", first.path(), "--yes"]), &[7]);
+    done(&on(&server, Identity::Admin, &["apply", first.path(), "--yes"]), &[0]);
     for right in needed().filter(|right| {
         right.verb == "patch" && created_by_plans(right) || right.resource == "configmaps" && right.verb == "get"
     }) {

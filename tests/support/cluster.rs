@@ -13,10 +13,20 @@ use super::control_plane::{ControlPlane, Identity};
 pub fn command_on(server: &ControlPlane, who: Identity, args: &[&str]) -> Command {
     let mut command = hostguard(Path::new(env!("CARGO_MANIFEST_DIR")));
     command
-        .args(args)
+        .args(with_no_dataplane(args))
         .env("KUBECONFIG", server.kubeconfig(who))
         .env("HOME", "/nonexistent");
     command
+}
+
+/// No kernel follows these servers, so none is waited for.
+pub fn with_no_dataplane<'a>(args: &[&'a str]) -> Vec<&'a str> {
+    let mut args = args.to_vec();
+    let writes = args.iter().any(|arg| *arg == "apply" || *arg == "destroy");
+    if writes && !args.contains(&"--settle") {
+        args.extend(["--settle", "0"]);
+    }
+    args
 }
 
 pub fn hostguard_on(server: &ControlPlane, who: Identity, args: &[&str]) -> Ran {

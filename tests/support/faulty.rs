@@ -21,7 +21,7 @@ pub fn run(proxy: &FaultProxy, kubeconfig: &Path, args: &[&str]) -> Came {
     proxy.take();
     let start = Instant::now();
     let output = hostguard(Path::new(env!("CARGO_MANIFEST_DIR")))
-        .args(args)
+        .args(super::cluster::with_no_dataplane(args))
         .env("KUBECONFIG", kubeconfig)
         .env("HOME", "/nonexistent")
         .output()
