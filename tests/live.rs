@@ -36,6 +36,7 @@ mod live {
     mod faults_table;
     mod looking;
     mod moving;
+    mod order;
     mod owners;
     mod permissions;
     mod proxy;

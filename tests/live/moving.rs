@@ -15,7 +15,7 @@ use crate::support::world::{self, Node};
 const EVERY_NODE: &str = "nodes: { guarded: { all: true, labels: { host-end-point: test } } }";
 
 /// The Service opens, so it waits until the policy holds.
-const BEHIND_A_WAIT: &str = "\
+pub const BEHIND_A_WAIT: &str = "\
 hostEndpoints: { autoCreate: Enabled }
 nodes: { guarded: { names: [ip-10-0-1-5], labels: { host-end-point: test } } }
 services:
