@@ -81,7 +81,7 @@ fn exposure_and_walks_fit_their_schemas_and_are_stable() {
     let decided = &walked["ways"][0]["hops"][0];
     assert_eq!(
         (&walked["verdict"], &decided["place"]),
-        (&"blocked".into(), &"plans/eks-nodeport.yaml:63:13".into())
+        (&"blocked".into(), &"plans/eks-nodeport.yaml:48:5".into())
     );
 }
 

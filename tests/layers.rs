@@ -29,7 +29,7 @@ const LAYERS: &[(&str, &str)] = &[
     ),
     ("exposure", "net selector resource state changes calico source"),
     ("expect", "net plan compile resource source state exposure"),
-    ("sequence", "changes resource state expect exposure net"),
+    ("sequence", "changes resource selector state expect exposure net"),
     ("provider", "resource state changes inventory net error"),
     ("apply", "resource state changes inventory sequence provider error"),
     (

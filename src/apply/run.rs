@@ -4,6 +4,8 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Event, Journal, Outcome, Recompute, Refused, Report, Rest, Wait, wait_until_settled};
+use futures_util::future::join_all;
+
 use crate::changes::Change;
 use crate::provider::{Provider, Refusal, Why};
 use crate::resource::{Key, Kind};
@@ -48,7 +50,7 @@ pub async fn run(
     let mut steps: VecDeque<Step> = approved.steps().iter().cloned().collect();
     // the inventory's namespace has to be there before the record is
     if let Some(first) = steps.pop_front_if(|step| step.change.key.kind == Kind::Namespace) {
-        step(&first.change, &run, &mut report, events).await;
+        make(&[first.change], &run, &mut report, events).await;
     }
     if report.failed() == 0 {
         journal.intend(run.provider).await.map_err(Refused::Record)?;
@@ -70,15 +72,23 @@ pub async fn run(
         if next.wait {
             report.unsettled = settle(&run, true, events).await;
         }
-        if stopped(&run) {
-            skip(&next.change, "interrupted", &mut report, events);
-        } else if report.unsettled.is_empty() {
-            step(&next.change, &run, &mut report, events).await;
-        } else {
-            let why = "Calico had not caught up with the steps before it";
-            skip(&next.change, why, &mut report, events);
+        let mut batch = vec![next.change];
+        while let Some(also) = steps.pop_front_if(|step| step.together) {
+            batch.push(also.change);
         }
-        if !last_is_done(&report) && !stopped(&run) {
+        let before = report.steps.len();
+        if report.unsettled.is_empty() || stopped(&run) {
+            make(&batch, &run, &mut report, events).await;
+        } else {
+            for change in &batch {
+                let why = "Calico had not caught up with the steps before it";
+                skip(change, why, &mut report, events);
+            }
+        }
+        let all_done = report.steps[before..]
+            .iter()
+            .all(|(_, _, outcome)| *outcome == Outcome::Done);
+        if !all_done && !stopped(&run) {
             go_on_without(&mut steps, &run, &mut report, events).await;
         }
     }
@@ -156,33 +166,35 @@ fn stopped(run: &Run) -> bool {
     run.stop.load(Ordering::SeqCst)
 }
 
-fn last_is_done(report: &Report) -> bool {
-    report
-        .steps
-        .last()
-        .is_some_and(|(_, _, outcome)| *outcome == Outcome::Done)
-}
-
 fn skip(change: &Change, why: &str, report: &mut Report, events: &mut (dyn FnMut(Event) + Send)) {
     let outcome = Outcome::Skipped(why.to_string());
     events(Event::Finished(change, &outcome));
     report.steps.push((change.key.clone(), change.op.verb(), outcome));
 }
 
-async fn step(change: &Change, run: &Run<'_>, report: &mut Report, events: &mut (dyn FnMut(Event) + Send)) {
+/// Makes steps that no flow meets two of, all at once.
+async fn make(batch: &[Change], run: &Run<'_>, report: &mut Report, events: &mut (dyn FnMut(Event) + Send)) {
     tokio::task::yield_now().await; // a provider that never waits must not keep signals waiting
-    if stopped(run) {
-        return skip(change, "interrupted", report, events);
+    let mut flying: Vec<&Change> = Vec::new();
+    for change in batch {
+        match unmet(change, report) {
+            _ if stopped(run) => skip(change, "interrupted", report, events),
+            Some(key) => skip(change, &format!("it needs {key}"), report, events),
+            None => flying.push(change),
+        }
     }
-    if let Some(key) = unmet(change, report) {
-        return skip(change, &format!("it needs {key}"), report, events);
+    let ends = join_all(flying.iter().map(|change| perform(change, run))).await;
+    for (change, (again, end)) in flying.into_iter().zip(ends) {
+        for _ in 0..again {
+            events(Event::Again(&change.key));
+        }
+        let outcome = match end {
+            Ok(()) => Outcome::Done,
+            Err(refusal) => Outcome::Failed(refusal),
+        };
+        events(Event::Finished(change, &outcome));
+        report.steps.push((change.key.clone(), change.op.verb(), outcome));
     }
-    let outcome = match perform(change, run, events).await {
-        Ok(()) => Outcome::Done,
-        Err(refusal) => Outcome::Failed(refusal),
-    };
-    events(Event::Finished(change, &outcome));
-    report.steps.push((change.key.clone(), change.op.verb(), outcome));
 }
 
 /// The first need of a step that was not met.
@@ -203,31 +215,32 @@ fn unmet(change: &Change, report: &Report) -> Option<Key> {
 
 /// Writes one change. When the object moved or the answer was lost, reads again: nothing left to do is done; a change
 /// that is still the same is tried again after a refusal; another one is stale. What may have been written is never
-/// sent a second time.
-async fn perform(change: &Change, run: &Run<'_>, events: &mut (dyn FnMut(Event) + Send)) -> Result<(), Refusal> {
+/// sent a second time. With how often it was tried again.
+async fn perform(change: &Change, run: &Run<'_>) -> (usize, Result<(), Refusal>) {
     let mut current = change.clone();
     for attempt in 1.. {
+        let again = attempt - 1;
         let refusal = match run.provider.perform(&current).await {
-            Ok(_) => return Ok(()),
+            Ok(_) => return (again, Ok(())),
             Err(refusal) => refusal,
         };
         let refused = matches!(refusal.why, Why::Changed | Why::Gone);
         let doubtful = matches!(refusal.why, Why::AnswerLost | Why::Swallowed);
         if !(refused || doubtful) || attempt == TRIES {
-            return Err(refusal);
+            return (again, Err(refusal));
         }
         let now = match run.provider.read(run.scope).await {
             Ok(state) => (run.recompute)(&state, &change.key),
             Err(error) => Err(error.message),
         };
         match now {
-            Ok(None) => return Ok(()),
+            Ok(None) => return (again, Ok(())),
             Ok(Some(_)) if doubtful => {
                 let message = format!(
                     "{}; read afterwards, it was not made, and it was not sent again",
                     refusal.message
                 );
-                return Err(Refusal { message, ..refusal });
+                return (again, Err(Refusal { message, ..refusal }));
             }
             Ok(Some(same)) if same.same_as(change) => current = same,
             Ok(Some(_)) => {
@@ -235,17 +248,14 @@ async fn perform(change: &Change, run: &Run<'_>, events: &mut (dyn FnMut(Event) 
                     "stale: the object changed, and the step would be another one now ({})",
                     refusal.message
                 );
-                return Err(Refusal {
-                    why: Why::Changed,
-                    message,
-                });
+                let why = Why::Changed;
+                return (again, Err(Refusal { why, message }));
             }
             Err(why) => {
                 let message = format!("{}; whether it was made is not known: {why}", refusal.message);
-                return Err(Refusal { message, ..refusal });
+                return (again, Err(Refusal { message, ..refusal }));
             }
         }
-        events(Event::Again(&change.key));
     }
     unreachable!("the loop returns on its last try")
 }

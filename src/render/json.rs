@@ -133,6 +133,7 @@ fn step(nth: usize, step: &Change, answer: &Answer) -> Value {
         "place": place,
         "fields": fields.collect::<Vec<_>>(),
         "needs": needs.collect::<Vec<_>>(),
+        "together": placed.is_some_and(|placed| placed.together),
         "wait": placed.is_some_and(|placed| placed.wait),
         "remarks": placed.map(order::remarks).unwrap_or_default(),
     })

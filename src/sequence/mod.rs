@@ -3,6 +3,7 @@
 //! The order is found by asking the simulator, so it is its own proof: after every step, as written and once
 //! controllers have caught up, nothing is more open than before or after, and no connection that must stay is cut off.
 
+mod footprint;
 mod judge;
 mod lockout;
 mod prefix;
@@ -13,7 +14,7 @@ use std::rc::Rc;
 use crate::changes::{Change, ChangeSet};
 use crate::expect::{Resolved, Watch};
 use crate::exposure::{Known, World};
-use crate::resource::Key;
+use crate::resource::{Key, Kind};
 use crate::state::State;
 
 /// What the header of every answer with a proven order says of it.
@@ -22,6 +23,7 @@ pub const CLAIM: &str = "order proven: no step opens more than before or after, 
 pub use judge::{Breach, Wrong};
 pub use search::{Blocked, Stuck};
 
+use footprint::{Around, Footprint};
 use judge::Judge;
 use prefix::Prefix;
 use search::Search;
@@ -32,6 +34,8 @@ pub struct Step {
     pub change: Change,
     /// Controllers and the dataplane must have caught up with everything before it.
     pub wait: bool,
+    /// It may be made together with the step before it: no flow meets both.
+    pub together: bool,
     /// Packets, as text, for which somebody accepted that it makes things worse.
     pub accepted: Vec<String>,
     /// Connections that are open before and after everything, and not after this step.
@@ -76,7 +80,10 @@ impl Sequence {
         let start = Prefix::start(state);
         let judge = judge(state, set, terms, &start);
         let steps = Search::new(&judge, &set.steps, terms.accepted).run(&start);
-        Some(steps.map(Sequence::of))
+        Some(steps.map(|mut steps| {
+            together(&mut steps, state, set);
+            Sequence::of(steps)
+        }))
     }
 
     fn of(steps: Vec<Step>) -> Sequence {
@@ -118,12 +125,44 @@ impl Sequence {
     }
 }
 
-/// Before, after, and what must stay.
-fn judge<'a>(state: &State, set: &ChangeSet, terms: &Terms<'a>, start: &Prefix) -> Judge<'a> {
+/// More steps than this are not in flight at once.
+const TOGETHER: usize = 8;
+
+/// Marks steps that may be made together with those before them.
+fn together(steps: &mut [Step], state: &State, set: &ChangeSet) {
+    let after = after(state, set).settled();
+    let around = Around {
+        states: [state, &after],
+    };
+    let mut batch: Vec<(Key, Footprint)> = Vec::new();
+    for step in steps {
+        let footprint = around.footprint(&step.change);
+        let alone = step.wait || !step.accepted.is_empty() || !step.interrupts.is_empty();
+        let apart = |(key, other): &(Key, Footprint)| {
+            !footprint.meets(other) && step.change.needs.iter().all(|need| need.key != *key)
+        };
+        // The namespace of the record comes before the record is written.
+        let first = step.change.key.kind == Kind::Namespace;
+        step.together = !batch.is_empty() && batch.len() < TOGETHER && !alone && !first && batch.iter().all(apart);
+        if !step.together {
+            batch.clear();
+        }
+        batch.push((step.change.key.clone(), footprint));
+    }
+}
+
+/// What the steps make of a state, before controllers act.
+fn after(state: &State, set: &ChangeSet) -> State {
     let mut after = state.clone();
     for step in &set.steps {
         after.write(step);
     }
+    after
+}
+
+/// Before, after, and what must stay.
+fn judge<'a>(state: &State, set: &ChangeSet, terms: &Terms<'a>, start: &Prefix) -> Judge<'a> {
+    let after = after(state, set);
     let mut before = vec![start.written.world.clone()];
     if !start.is_settled() {
         before.push(start.settled.world.clone());

@@ -297,6 +297,7 @@ impl<'a> Search<'a> {
             step: Step {
                 change: self.steps[at].clone(),
                 wait,
+                together: false,
                 accepted: accepted.iter().map(Breach::packet_text).collect(),
                 interrupts,
             },

@@ -1,0 +1,309 @@
+//! What a step can influence at all, whatever else is there: more than it does, never less.
+//!
+//! Steps whose footprints do not meet may be made together: every flow then sees at most one of them, so whatever part
+//! of them is made, each flow fares as before them or as after them, and both were judged.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::changes::{Change, Op, merge};
+use crate::net::{PortSet, Protocol};
+use crate::resource::Kind;
+use crate::selector::Selector;
+use crate::state::State;
+
+/// Flows, by the port at which they come to a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Footprint {
+    Nothing,
+    Ports(Ports),
+    Everything,
+}
+
+type Ports = BTreeMap<Protocol, PortSet>;
+
+/// What there is before the steps and after them all: on the way there is nothing else.
+pub struct Around<'a> {
+    pub states: [&'a State; 2],
+}
+
+impl Footprint {
+    pub fn meets(&self, other: &Footprint) -> bool {
+        match (self, other) {
+            (Footprint::Nothing, _) | (_, Footprint::Nothing) => false,
+            (Footprint::Everything, _) | (_, Footprint::Everything) => true,
+            (Footprint::Ports(a), Footprint::Ports(b)) => a
+                .iter()
+                .any(|(protocol, ports)| b.get(protocol).is_some_and(|other| !ports.intersect(other).is_empty())),
+        }
+    }
+
+    fn and(self, other: Footprint) -> Footprint {
+        match (self, other) {
+            (Footprint::Nothing, one) | (one, Footprint::Nothing) => one,
+            (Footprint::Ports(mut a), Footprint::Ports(b)) => {
+                for (protocol, ports) in b {
+                    add(&mut a, protocol, &ports);
+                }
+                Footprint::Ports(a)
+            }
+            _ => Footprint::Everything,
+        }
+    }
+}
+
+fn add(all: &mut Ports, protocol: Protocol, ports: &PortSet) -> bool {
+    let entry = all.entry(protocol).or_insert_with(PortSet::empty);
+    let union = entry.union(ports);
+    let grew = union != *entry;
+    *entry = union;
+    grew
+}
+
+/// The object before and after a step, as far as it is there.
+fn sides(step: &Change) -> Vec<Value> {
+    match &step.op {
+        Op::Create { object } => vec![object.clone()],
+        Op::Delete { before } => vec![before.clone()],
+        Op::Update { before, patch } => {
+            let mut after = before.clone();
+            merge(&mut after, patch);
+            vec![before.clone(), after]
+        }
+    }
+}
+
+impl Around<'_> {
+    pub fn footprint(&self, step: &Change) -> Footprint {
+        let sides = sides(step);
+        let all = |of: &dyn Fn(&Value) -> Footprint| sides.iter().map(of).fold(Footprint::Nothing, Footprint::and);
+        let found = match step.key.kind {
+            Kind::ConfigMap | Kind::ClusterInformation | Kind::Deployment | Kind::StatefulSet => Footprint::Nothing,
+            // a namespace that is made has no pods
+            Kind::Namespace if matches!(step.op, Op::Create { .. }) => Footprint::Nothing,
+            Kind::Tier if self.is_empty_tier(&step.key.name) => Footprint::Nothing,
+            Kind::GlobalNetworkSet => all(&|set| self.network_set(set)),
+            Kind::GlobalNetworkPolicy => all(&|policy| self.policy(policy)),
+            Kind::Service => all(&service),
+            Kind::Node => self.labels(step),
+            _ => Footprint::Everything,
+        };
+        self.closed(found)
+    }
+
+    fn all(&self, kind: Kind) -> impl Iterator<Item = &Value> {
+        let lists = self.states.iter().filter_map(move |state| state.list(kind).ok());
+        lists.flat_map(|list| list.map(|(_, object)| object))
+    }
+
+    fn read(&self, kinds: &[Kind]) -> bool {
+        self.states
+            .iter()
+            .all(|state| kinds.iter().all(|kind| state.list(*kind).is_ok()))
+    }
+
+    fn is_empty_tier(&self, name: &str) -> bool {
+        let policies = [Kind::GlobalNetworkPolicy, Kind::NetworkPolicy];
+        // What the plan puts there comes after the tier, by its need.
+        let there = |kind: &Kind| {
+            let list = self.states[0].list(*kind).into_iter().flatten();
+            list.into_iter()
+                .any(|(_, policy)| policy["spec"]["tier"].as_str().unwrap_or("default") == name)
+        };
+        self.read(&policies) && !policies.iter().any(there)
+    }
+
+    /// A set that no rule selects decides nothing.
+    fn network_set(&self, set: &Value) -> Footprint {
+        let labels = labels_of(set);
+        let kinds = [Kind::GlobalNetworkPolicy, Kind::NetworkPolicy];
+        let selects = |policy: &Value| {
+            let mut selectors = rule_selectors(policy).into_iter();
+            selectors.any(|text| Selector::parse(&text).map_or(true, |selector| selector.matches(&labels)))
+        };
+        if self.read(&kinds) && !kinds.iter().any(|kind| self.all(*kind).any(selects)) {
+            Footprint::Nothing
+        } else {
+            Footprint::Everything
+        }
+    }
+
+    /// A policy before DNAT decides about the ports of its rules, and brings no default of its own. Which host endpoint
+    /// is asked depends on who has such a policy, where some are named.
+    fn policy(&self, policy: &Value) -> Footprint {
+        let spec = &policy["spec"];
+        let named = |endpoint: &Value| endpoint["spec"]["interfaceName"].as_str() != Some("*");
+        let plain = spec["preDNAT"] == true && spec["egress"].as_array().is_none_or(Vec::is_empty);
+        if !plain || !self.read(&[Kind::HostEndpoint]) || self.all(Kind::HostEndpoint).any(named) {
+            return Footprint::Everything;
+        }
+        let mut ports = Ports::new();
+        for rule in spec["ingress"].as_array().into_iter().flatten() {
+            let protocol = rule["protocol"].as_str().and_then(|name| name.parse::<Protocol>().ok());
+            let (Some(protocol), Some(of_rule)) = (protocol, numbers(&rule["destination"]["ports"])) else {
+                return Footprint::Everything;
+            };
+            add(&mut ports, protocol, &of_rule);
+        }
+        Footprint::Ports(ports)
+    }
+
+    /// Labels of a node arrive on its host endpoint and decide which policies hold there.
+    fn labels(&self, step: &Change) -> Footprint {
+        let keys: Option<BTreeSet<&str>> = step
+            .fields
+            .iter()
+            .map(|field| match field.path.0.as_slice() {
+                [metadata, labels, key] if metadata == "metadata" && labels == "labels" => Some(key.as_str()),
+                _ => None,
+            })
+            .collect();
+        let policies = [
+            Kind::GlobalNetworkPolicy,
+            Kind::NetworkPolicy,
+            Kind::KubernetesNetworkPolicy,
+        ];
+        let templates = |config: &Value| {
+            let templates = config.pointer("/spec/controllers/node/hostEndpoint/templates");
+            templates.and_then(Value::as_array).is_some_and(|all| !all.is_empty())
+        };
+        let (Some(keys), true) = (
+            keys,
+            self.read(&policies) && self.read(&[Kind::KubeControllersConfiguration]),
+        ) else {
+            return Footprint::Everything;
+        };
+        if self.all(Kind::KubeControllersConfiguration).any(templates) {
+            return Footprint::Everything;
+        }
+        let names = |text: &str| keys.iter().any(|key| text.contains(key));
+        let mut found = Footprint::Nothing;
+        for policy in self.all(Kind::GlobalNetworkPolicy) {
+            if rule_selectors(policy).iter().any(|text| names(text)) {
+                return Footprint::Everything; // who is meant by a rule changes everywhere
+            }
+            if policy["spec"]["selector"].as_str().is_some_and(names) {
+                found = found.and(self.policy(policy));
+            }
+        }
+        let of_rules = |kind: Kind| {
+            self.all(kind)
+                .any(|policy| rule_selectors(policy).iter().any(|text| names(text)))
+        };
+        if of_rules(Kind::NetworkPolicy) {
+            return Footprint::Everything;
+        }
+        found
+    }
+
+    /// A flow to a node port goes on to ports behind the Service, and meets the policies on both.
+    fn closed(&self, footprint: Footprint) -> Footprint {
+        let Footprint::Ports(mut ports) = footprint else {
+            return footprint;
+        };
+        if !self.read(&[Kind::Service, Kind::EndpointSlice]) {
+            return Footprint::Everything;
+        }
+        let mut services: Vec<Ports> = Vec::new();
+        for state in self.states {
+            for (key, object) in state.list(Kind::Service).into_iter().flatten() {
+                let Footprint::Ports(mut own) = service(object) else {
+                    return Footprint::Everything;
+                };
+                for (_, slice) in state.list(Kind::EndpointSlice).into_iter().flatten() {
+                    let of = slice
+                        .pointer("/metadata/labels/kubernetes.io~1service-name")
+                        .and_then(Value::as_str);
+                    if slice["metadata"]["namespace"].as_str() == Some(&key.namespace) && of == Some(&key.name) {
+                        add_ports(&mut own, &slice["ports"], &["port"]);
+                    }
+                }
+                services.push(own);
+            }
+        }
+        loop {
+            let mut grew = false;
+            for own in &services {
+                if Footprint::Ports(own.clone()).meets(&Footprint::Ports(ports.clone())) {
+                    for (protocol, more) in own {
+                        grew |= add(&mut ports, *protocol, more);
+                    }
+                }
+            }
+            if !grew {
+                return Footprint::Ports(ports);
+            }
+        }
+    }
+}
+
+/// The ports of a Service, before and behind it where they are numbers.
+fn service(object: &Value) -> Footprint {
+    let mut ports = Ports::new();
+    add_ports(
+        &mut ports,
+        &object["spec"]["ports"],
+        &["nodePort", "port", "targetPort"],
+    );
+    if let Some(port) = object["spec"]["healthCheckNodePort"]
+        .as_u64()
+        .and_then(|p| u16::try_from(p).ok())
+    {
+        add(&mut ports, Protocol::Tcp, &PortSet::from_ranges([(port, port)]));
+    }
+    Footprint::Ports(ports)
+}
+
+fn add_ports(all: &mut Ports, list: &Value, names: &[&str]) {
+    for port in list.as_array().into_iter().flatten() {
+        let protocol = port["protocol"]
+            .as_str()
+            .and_then(|name| name.parse().ok())
+            .unwrap_or(Protocol::Tcp);
+        for number in names
+            .iter()
+            .filter_map(|name| u16::try_from(port[*name].as_u64()?).ok())
+        {
+            add(all, protocol, &PortSet::from_ranges([(number, number)]));
+        }
+    }
+}
+
+/// Ports that are numbers or ranges, all of them; `None` for every port, and for names.
+fn numbers(list: &Value) -> Option<PortSet> {
+    let list = list.as_array().filter(|list| !list.is_empty())?;
+    let range = |port: &Value| -> Option<(u16, u16)> {
+        if let Some(number) = port.as_u64() {
+            let number = u16::try_from(number).ok()?;
+            return Some((number, number));
+        }
+        let text = port.as_str()?;
+        let (low, high) = text.split_once(':').unwrap_or((text, text));
+        Some((low.parse().ok()?, high.parse().ok()?))
+    };
+    Some(PortSet::from_ranges(
+        list.iter().map(range).collect::<Option<Vec<_>>>()?,
+    ))
+}
+
+/// Every selector of a policy's rules.
+fn rule_selectors(policy: &Value) -> Vec<String> {
+    let rules = ["ingress", "egress"].into_iter();
+    let rules = rules.flat_map(|list| policy["spec"][list].as_array().into_iter().flatten());
+    let sides = rules.flat_map(|rule| [&rule["source"], &rule["destination"]]);
+    let names = ["selector", "notSelector", "namespaceSelector"];
+    let texts = sides.flat_map(|side| names.iter().filter_map(|name| side[*name].as_str()));
+    texts.map(str::to_string).collect()
+}
+
+fn labels_of(object: &Value) -> BTreeMap<String, String> {
+    let labels = object
+        .pointer("/metadata/labels")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten();
+    labels
+        .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_string())))
+        .collect()
+}
