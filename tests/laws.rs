@@ -1,13 +1,13 @@
 //! Laws of the engine, on random clusters and plans. Each is one test that can fail.
 
-use hostguard::changes::Op;
+use hostguard::changes::{Change, Op};
 use hostguard::plan::Plan;
 use hostguard::resource::Kind;
 use hostguard::state::State;
 use proptest::prelude::*;
 use serde_json::Value;
 
-use crate::support::pipeline::difference;
+use crate::support::pipeline::{accepting, difference};
 use crate::support::plans::{check, parse};
 use crate::support::random;
 use crate::support::worlds::{Killed, all_done, apply, content, differences, read, state, write};
@@ -126,7 +126,10 @@ proptest! {
         turned.reverse();
         let answer = |plan: &Plan, state: &State| {
             let now = difference(plan, state).expect("the plan fits");
-            format!("{:?}{:?}{}", now.set.steps.iter().map(|s| (&s.key, &s.op, &s.fields, &s.needs)).collect::<Vec<_>>(), now.set.notes, now.set.digest())
+            let (sequence, accepted) = accepting(state, &now.set);
+            let order: Vec<_> = sequence.steps().iter().map(|s| (&s.change.key, s.wait, &s.accepted)).collect();
+            let order = format!("{order:?}{accepted:?}{}", sequence.digest());
+            format!("{:?}{:?}{}{order}", now.set.steps.iter().map(|s| (&s.key, &s.op, &s.fields, &s.needs)).collect::<Vec<_>>(), now.set.notes, now.set.digest())
         };
         let first = answer(&parse(&plan), &settled(&objects));
         prop_assert_eq!(first, answer(&shuffled(&plan, seed), &settled(&turned)));
@@ -137,15 +140,18 @@ proptest! {
     fn needs_come_first((objects, first) in world(), second in random::plan("one")) {
         let (middle, _) = apply_to_file(&parse(&first), &settled(&objects), ENOUGH);
         let Ok(now) = difference(&parse(&second), &middle) else { return Ok(()) }; // a tier that others use
-        for (at, step) in now.set.steps.iter().enumerate() {
+        let (sequence, _) = accepting(&middle, &now.set);
+        let steps: Vec<&Change> = sequence.steps().iter().map(|step| &step.change).collect();
+        prop_assert_eq!(steps.len(), now.set.steps.len());
+        for (at, step) in steps.iter().enumerate() {
             for need in &step.needs {
-                if let Some(there) = now.set.steps.iter().position(|other| other.key == need.key) {
+                if let Some(there) = steps.iter().position(|other| other.key == need.key) {
                     prop_assert!(there < at, "{} comes before {}", step.key, need.key);
                 }
             }
             let tier = |object: &Value| object.pointer("/spec/tier").and_then(Value::as_str).map(str::to_string);
             if let (Kind::Tier, Op::Delete { .. }) = (step.key.kind, &step.op) {
-                let later = now.set.steps[at..].iter().any(|other| matches!(&other.op, Op::Delete { before } if tier(before) == Some(step.key.name.clone())));
+                let later = steps[at..].iter().any(|other| matches!(&other.op, Op::Delete { before } if tier(before) == Some(step.key.name.clone())));
                 prop_assert!(!later, "{} goes before a policy in it", step.key);
             }
         }

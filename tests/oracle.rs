@@ -19,6 +19,8 @@ use crate::corpora::packets::{RESOURCES, facts, packet};
 mod guards;
 #[path = "oracle/laws.rs"]
 mod laws;
+#[path = "oracle/order.rs"]
+mod order;
 
 type Labels = BTreeMap<String, String>;
 

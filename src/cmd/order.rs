@@ -1,15 +1,18 @@
 //! Why there is no safe order, as errors.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::changes::ChangeSet;
 use crate::error::{Error, Kind, codes};
+use crate::exposure::From;
 use crate::render;
-use crate::resource::Key;
-use crate::sequence::{Acceptance, Blocked, Sequence, Stuck, Wrong};
+use crate::resource::{self, Key};
+use crate::sequence::{Acceptance, Blocked, Breach, Sequence, Stuck, Wrong};
 
 /// More breaches of one step than this are counted.
 const BREACHES: usize = 4;
+/// More options than this are counted.
+const ACCEPTED: usize = 6;
 
 /// One error a step that would make it worse; what locks out first.
 pub(super) fn errors(stuck: &Stuck, set: &ChangeSet) -> Vec<Error> {
@@ -29,40 +32,86 @@ pub(super) fn errors(stuck: &Stuck, set: &ChangeSet) -> Vec<Error> {
 
 fn error(blocked: &Blocked, stuck: &Stuck) -> Error {
     let locks_out = blocked.breaches.iter().any(|b| matches!(b.wrong, Wrong::LockedOut(_)));
-    let (code, what) = if locks_out {
-        (codes::LOCKED_OUT, "would cut off what must stay")
+    let what = if locks_out {
+        "would cut off what must stay"
     } else {
-        (codes::UNSAFE_ORDER, "would open what is open neither before nor after")
+        "would open what is open neither before nor after"
     };
-    let message = format!("{}: this step {what}", blocked.step);
+    // What another order would mend is a matter of order, whatever is wrong in this one.
+    let (code, message) = match &blocked.safe_after {
+        Some(other) => (
+            codes::UNSAFE_ORDER,
+            format!("{}: before {other}, this step {what}", blocked.step),
+        ),
+        None if locks_out => (codes::LOCKED_OUT, format!("{}: this step {what}", blocked.step)),
+        None => (codes::UNSAFE_ORDER, format!("{}: this step {what}", blocked.step)),
+    };
     let mut error = Error::new(Kind::Unsafe, code, message);
-    for breach in blocked.breaches.iter().take(BREACHES) {
-        error = error.cause(render::breach(breach));
+    let breaches = render::breaches(&blocked.breaches);
+    for breach in breaches.iter().take(BREACHES) {
+        error = error.cause(breach);
     }
-    if blocked.breaches.len() > BREACHES {
-        error = error.cause(format!("and {} more", blocked.breaches.len() - BREACHES));
+    if breaches.len() > BREACHES {
+        error = error.cause(format!("and {} more", breaches.len() - BREACHES));
     }
-    if let Some(other) = &blocked.safe_after {
-        error = error.cause(format!("it would be safe after {other}, which is not safe before it"));
-    }
-    if !stuck.done.is_empty() {
-        error.consequence = Some(format!(
-            "in every order that was tried, once {} of the steps are made",
-            stuck.done.len()
-        ));
-    }
-    let accept: Vec<String> = blocked
-        .breaches
-        .iter()
-        .take(BREACHES)
-        .map(|breach| format!("--accept '{}={}'", blocked.step, breach.packet_text()))
-        .collect();
-    let first = if locks_out {
-        "let it through in the policy, or say who needs it under `neverClose`"
-    } else {
-        "split the plan in two"
+    error.consequence = consequence(blocked, stuck);
+    error.fix(format!(
+        "{}; if it is meant, accept it: {}",
+        fix(blocked),
+        accept(blocked)
+    ))
+}
+
+/// Where the search came to its end.
+fn consequence(blocked: &Blocked, stuck: &Stuck) -> Option<String> {
+    let steps = match stuck.done.len() {
+        0 => {
+            return blocked
+                .safe_after
+                .as_ref()
+                .map(|other| format!("{other} is not safe before this step either"));
+        }
+        1 => "the first step".to_string(),
+        many => format!("the first {many} steps"),
     };
-    error.fix(format!("{first}; if it is meant, accept it: {}", accept.join(" ")))
+    Some(match &blocked.safe_after {
+        Some(other) => format!("after {steps}, this one is safe only after {other}, which is not safe now either"),
+        None => format!("no order goes further than {steps}"),
+    })
+}
+
+fn fix(blocked: &Blocked) -> &'static str {
+    let is_policy = |key: &Key| key.kind == resource::Kind::GlobalNetworkPolicy;
+    let lost = blocked.breaches.iter().any(|breach| breach.packet.is_none());
+    let outside = |breach: &Breach| breach.part().is_some_and(|part| part.subject.from == From::Outside);
+    match (&blocked.safe_after, blocked.step.kind) {
+        (Some(other), _) if is_policy(other) && is_policy(&blocked.step) => {
+            "write the rules of both in one policy, which is one step, or split the plan in two"
+        }
+        (Some(_), _) => "split the plan in two",
+        (None, resource::Kind::FelixConfiguration) if lost => "keep the port in the list",
+        (None, _) if !blocked.breaches.iter().any(|b| matches!(b.wrong, Wrong::LockedOut(_))) => {
+            "split the plan in two"
+        }
+        (None, _) if blocked.breaches.iter().any(outside) => {
+            "let it through in the policy, or say who needs it under `neverClose`"
+        }
+        (None, _) => "let it through in the policy",
+    }
+}
+
+/// The options that accept it. An option and its value are one word, which no line break parts.
+fn accept(blocked: &Blocked) -> String {
+    let packets: BTreeSet<String> = blocked.breaches.iter().map(Breach::packet_text).collect();
+    let shown = packets.iter().take(ACCEPTED);
+    let shown: Vec<String> = shown
+        .map(|packet| format!("--accept='{}={packet}'", blocked.step))
+        .collect();
+    let more = match packets.len().saturating_sub(ACCEPTED) {
+        0 => String::new(),
+        more => format!(" and {more} more, which are shown once these are accepted"),
+    };
+    shown.join(" ") + &more
 }
 
 /// Acceptances that accept nothing.

@@ -22,7 +22,7 @@ use crate::state::ClusterFacts;
 
 pub use json::{ANSWER_SCHEMA, ANSWER_VERSION, diagnostics_json, error_json, json};
 pub use json_exposure::{EXPOSURE_SCHEMA, EXPOSURE_VERSION, Looked, WHY_SCHEMA, WHY_VERSION, exposure_json, walk_json};
-pub use order::breach;
+pub use order::breaches;
 pub use sources::Names;
 pub use text::{event, report, text, wrap};
 

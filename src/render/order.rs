@@ -2,6 +2,7 @@
 
 use super::Answer;
 use crate::exposure::Openness;
+use crate::net::Protocol;
 use crate::sequence::{Breach, CLAIM, Step, Wrong};
 
 /// The claim of the header.
@@ -21,12 +22,55 @@ pub fn step<'a>(answer: &'a Answer, place: usize) -> Option<&'a Step> {
 /// What is to be said of a step because of its place.
 pub fn remarks(step: &Step) -> Vec<String> {
     let accepted = step.accepted.iter().map(|packet| format!("accepted: {packet}"));
-    let interrupts = step.interrupts.iter().map(breach);
-    accepted.chain(interrupts).collect()
+    accepted.chain(breaches(&step.interrupts)).collect()
 }
 
-/// `kubelet: 10.0.1.6>10.0.1.5:10250/tcp blocked (GlobalNetworkPolicy/x ingress[1]) on ip-10-0-1-5`
-pub fn breach(breach: &Breach) -> String {
+/// What is wrong, by what it is, what decides and at which port: clients and nodes that differ in nothing else are one.
+/// `the API server's calls to the kubelet: 1.0.0.0>10.0.1.5:10250/tcp blocked (GlobalNetworkPolicy/x ingress[1]) on n1`
+pub fn breaches(all: &[Breach]) -> Vec<String> {
+    let mut groups: Vec<(Breach, Worded)> = Vec::new();
+    for breach in all {
+        let worded = Worded::of(breach);
+        match groups.iter_mut().find(|(_, other)| *other == worded) {
+            Some((group, _)) => group.nodes.extend(breach.nodes.iter().cloned()),
+            None => groups.push((breach.clone(), worded)),
+        }
+    }
+    groups.iter().map(|(group, _)| self::breach(group)).collect()
+}
+
+/// What is said of a breach beside its client and its nodes.
+#[derive(PartialEq)]
+struct Worded {
+    wrong: Wrong,
+    to: Option<(Protocol, Option<u16>)>,
+    verdict: &'static str,
+    by: String,
+}
+
+impl Worded {
+    fn of(breach: &Breach) -> Worded {
+        let by = breach.by.as_ref().map(|hop| super::exposure::decided(&hop.by));
+        Worded {
+            wrong: breach.wrong.clone(),
+            to: breach.packet.as_ref().map(|packet| (packet.protocol, packet.port)),
+            verdict: match (breach.openness, breach.packet.is_some()) {
+                (Openness::Closed, true) => "blocked",
+                (Openness::Closed, false) => "lost",
+                (Openness::Partly, _) => "partly open",
+                (Openness::Open, _) => "open",
+                (Openness::Unknown, _) => "not known to be as it was",
+            },
+            by: by
+                .filter(|by| !by.is_empty())
+                .map(|by| format!(" ({by})"))
+                .unwrap_or_default(),
+        }
+    }
+}
+
+fn breach(breach: &Breach) -> String {
+    let Worded { verdict, by, .. } = Worded::of(breach);
     let what = match &breach.wrong {
         Wrong::Exposed => "exposed".to_string(),
         Wrong::LockedOut(what) | Wrong::Forbidden(what) => what.clone(),
@@ -36,19 +80,6 @@ pub fn breach(breach: &Breach) -> String {
         .packet
         .as_ref()
         .map(|packet| format!(" {packet}"))
-        .unwrap_or_default();
-    let verdict = match breach.openness {
-        Openness::Closed => "blocked",
-        Openness::Partly => "partly open",
-        Openness::Open => "open",
-        Openness::Unknown => "not known to be as it was",
-    };
-    let by = breach
-        .by
-        .as_ref()
-        .map(|hop| super::exposure::decided(&hop.by))
-        .filter(|by| !by.is_empty())
-        .map(|by| format!(" ({by})"))
         .unwrap_or_default();
     let many = breach.nodes.len();
     let nodes: Vec<&str> = breach.nodes.iter().take(3).map(String::as_str).collect();

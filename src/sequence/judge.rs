@@ -137,6 +137,15 @@ impl<'a> Judge<'a> {
         }
     }
 
+    /// The same for a world in which every packet to a node fares as in one that was judged: what nodes send out of the
+    /// cluster, pods that are called, neighbour discovery and failsafe ports are no packets to nodes.
+    pub fn judge_beside_nodes(&self, world: &Known) -> Findings {
+        Findings {
+            locked_out: self.locked_out(&[], world),
+            ..Findings::default()
+        }
+    }
+
     /// What must stay and is cut off once everything is done, whatever the order.
     pub fn locked_out_in_the_end(&self) -> Vec<Breach> {
         self.locked_out(&moves(&self.before[0], &self.after), &self.after)

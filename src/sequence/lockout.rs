@@ -336,3 +336,94 @@ impl Incoming {
         self.nodes.as_ref().is_none_or(|nodes| nodes.contains(node)) && !self.but.contains(node)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::state::{ClusterFacts, Serving};
+
+    /// A node with this provider id and role, and a Service with a load balancer.
+    fn cluster(provider: &str, role: Option<&str>, traffic: &str) -> State {
+        let mut state = State::new(ClusterFacts {
+            name: "c".into(),
+            serving: Serving::Native,
+            felix_fields: None,
+            snapshot: None,
+        });
+        let mut node =
+            json!({"kind": "Node", "metadata": {"name": "n1", "labels": {}}, "spec": {"providerID": provider}});
+        if let Some(role) = role {
+            node["metadata"]["labels"][role] = json!("");
+        }
+        let service = json!({"kind": "Service", "metadata": {"name": "web", "namespace": "shop"}, "spec": {
+            "type": "LoadBalancer", "externalTrafficPolicy": traffic, "healthCheckNodePort": 31999,
+            "ports": [{"port": 80, "nodePort": 30080}]}});
+        for (kind, object) in [(Kind::Node, node), (Kind::Service, service)] {
+            state.listed(kind, vec![object]).expect("a name");
+        }
+        state.listed(Kind::EndpointSlice, Vec::new()).expect("nothing");
+        state
+    }
+
+    fn incoming<'n>(needed: &'n Needed, what: &str) -> &'n Incoming {
+        let found = needed.incoming.iter().find(|flow| flow.what.contains(what));
+        found.unwrap_or_else(|| panic!("{what} in {needed:?}"))
+    }
+
+    fn reaches(needed: &Needed, address: &str, port: u16) -> bool {
+        let address: IpAddr = address.parse().expect("an address");
+        let mut flows = needed.outgoing.iter().map(|(_, flow)| flow);
+        flows.any(|flow| flow.port == port && flow.protocol == Protocol::Tcp && flow.destinations.contains(address))
+    }
+
+    #[test]
+    fn a_managed_control_plane_calls_from_anywhere() {
+        for provider in ["aws:///eu-central-1a/i-0a", "azure:///subscriptions/x", "gce://p/z/n"] {
+            let needed = needed(&cluster(provider, None, "Cluster"));
+            assert!(needed.managed, "{provider}");
+            assert!(incoming(&needed, "kubelet").from.contains(&From::Outside), "{provider}");
+            assert!(reaches(&needed, "169.254.169.254", 80), "{provider}");
+            assert_eq!(reaches(&needed, "168.63.129.16", 80), provider.starts_with("azure"));
+        }
+    }
+
+    #[test]
+    fn health_checks_come_from_where_the_cloud_says() {
+        let probes = |provider: &str| {
+            let needed = needed(&cluster(provider, None, "Cluster"));
+            incoming(&needed, "health").sources.clone()
+        };
+        let azure: IpAddr = "168.63.129.16".parse().expect("an address");
+        let google: IpAddr = "35.191.0.1".parse().expect("an address");
+        let holds = |sources: &Option<AddressSet>, address| sources.as_ref().is_none_or(|all| all.contains(address));
+        let (aks, gke, eks) = (probes("azure:///x"), probes("gce://p/z/n"), probes("aws:///z/i-0a"));
+        assert!(holds(&aks, azure) && !holds(&aks, google));
+        assert!(holds(&gke, google) && !holds(&gke, azure));
+        assert_eq!(eks, None, "any address");
+    }
+
+    #[test]
+    fn a_local_service_is_asked_at_its_own_health_port() {
+        let local = needed(&cluster("aws:///z/i-0a", None, "Local"));
+        let ports = &incoming(&local, "health").ports;
+        assert!(ports.contains(31999) && !ports.contains(10256) && !ports.contains(30080));
+        let all = needed(&cluster("aws:///z/i-0a", None, "Cluster"));
+        let ports = &incoming(&all, "health").ports;
+        assert!(ports.contains(10256) && ports.contains(30080) && !ports.contains(31999));
+    }
+
+    #[test]
+    fn a_control_plane_on_nodes_is_known() {
+        let needed = needed(&cluster("", Some("node-role.kubernetes.io/control-plane"), "Cluster"));
+        assert!(!needed.managed);
+        assert!(!incoming(&needed, "kubelet").from.contains(&From::Outside));
+        assert!(incoming(&needed, "etcd").at("n1") && !incoming(&needed, "etcd").at("n2"));
+        assert!(!reaches(&needed, "169.254.169.254", 80), "no cloud");
+        assert!(
+            reaches(&needed, "198.51.100.7", 6443),
+            "the API server is looked for everywhere"
+        );
+    }
+}

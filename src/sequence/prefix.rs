@@ -30,9 +30,13 @@ pub struct Prefix {
 pub struct Effect {
     pub opens: bool,
     pub closes: bool,
+    /// Whether anything that decides about packets is another than before: failsafe ports and what nodes send out of
+    /// the cluster may be, without any packet to a node faring otherwise.
+    pub differs: bool,
 }
 
 impl Effect {
+    /// Whether every packet to a node fares as before.
     pub fn none(self) -> bool {
         !self.opens && !self.closes
     }
@@ -41,14 +45,16 @@ impl Effect {
         Effect {
             opens: self.opens || other.opens,
             closes: self.closes || other.closes,
+            differs: self.differs || other.differs,
         }
     }
 
-    fn between(before: &Known, after: &Known) -> Effect {
+    fn between(before: &Rc<Known>, after: &Rc<Known>) -> Effect {
         let moves = moves(before, after);
         Effect {
             opens: moves.iter().any(|m| m.way == MoveWay::More),
             closes: moves.iter().any(|m| m.way == MoveWay::Less),
+            differs: !Rc::ptr_eq(before, after),
         }
     }
 }

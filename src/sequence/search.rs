@@ -115,7 +115,7 @@ impl<'a> Search<'a> {
         for step in self.steps {
             let (next, effect) = prefix.with(step);
             prefix = next;
-            if effect.none() && step.key.kind != Kind::FelixConfiguration {
+            if !effect.differs {
                 continue;
             }
             let now = self.judge.judge(&prefix.settled.world).locked_out;
@@ -253,13 +253,16 @@ impl<'a> Search<'a> {
         effect: Effect,
         accepted: &[Breach],
     ) -> Result<(Vec<Breach>, Vec<Breach>), Vec<Breach>> {
-        // Failsafe ports decide about no packet until a policy does.
-        if effect.none() && self.steps[at].key.kind != Kind::FelixConfiguration {
+        if !effect.differs {
             return Ok((Vec::new(), Vec::new())); // as good as the prefix before
         }
-        let mut findings = self.judge.judge(&prefix.written.world);
+        let judged = |world| match effect.none() {
+            true => self.judge.judge_beside_nodes(world),
+            false => self.judge.judge(world),
+        };
+        let mut findings = judged(&prefix.written.world);
         if !prefix.is_settled() {
-            let settled = self.judge.judge(&prefix.settled.world);
+            let settled = judged(&prefix.settled.world);
             findings = Findings {
                 exposed: [findings.exposed, settled.exposed].concat(),
                 locked_out: [findings.locked_out, settled.locked_out].concat(),

@@ -12,12 +12,12 @@ use hostguard::state::{ClusterFacts, Serving, State};
 use super::laws::{Dice, NETS_V4, NETS_V6, policy, settings};
 use super::*;
 
-const NODES: [(&str, &str, &str); 3] = [
+pub(super) const NODES: [(&str, &str, &str); 3] = [
     ("n1", "10.0.1.10", "fd00:1::10"),
     ("n2", "10.0.1.11", "fd00:1::11"),
     ("n3", "10.0.1.12", "fd00:1::12"),
 ];
-const CLIENTS_V4: [&str; 8] = [
+pub(super) const CLIENTS_V4: [&str; 8] = [
     "10.9.0.4",
     "10.8.0.5",
     "10.9.0.5",
@@ -27,11 +27,11 @@ const CLIENTS_V4: [&str; 8] = [
     "192.0.2.1",
     "10.96.0.10",
 ];
-const CLIENTS_V6: [&str; 5] = ["fd00:9::4", "fd00:9::5", "fd00:8::5", "fd00:7::7", "2001:db8::1"];
+pub(super) const CLIENTS_V6: [&str; 5] = ["fd00:9::4", "fd00:9::5", "fd00:8::5", "fd00:7::7", "2001:db8::1"];
 const PORTS: [u16; 5] = [9100, 8080, 30080, 22, 5000];
 
 /// What is there already: tiers, sets and policies of others; host endpoints come with the plan.
-fn others(dice: &mut Dice) -> Vec<Value> {
+pub(super) fn others(dice: &mut Dice) -> Vec<Value> {
     let mut objects = Vec::new();
     for (name, order) in [("security", 100.0), ("late", 2e6)] {
         if dice.chance(50) {
@@ -64,12 +64,12 @@ fn others(dice: &mut Dice) -> Vec<Value> {
     objects
 }
 
-fn of_kind(kind: &str, name: &str, labels: Value, spec: Value) -> Value {
+pub(super) fn of_kind(kind: &str, name: &str, labels: Value, spec: Value) -> Value {
     json!({"apiVersion": "projectcalico.org/v3", "kind": kind, "metadata": {"name": name, "labels": labels}, "spec": spec})
 }
 
 /// A Service and the pods behind it.
-fn workload() -> Vec<Value> {
+pub(super) fn workload() -> Vec<Value> {
     let pod = |name: &str, node: &str, ips: [&str; 2]| {
         let ips = ips.map(|ip| json!({"ip": ip}));
         json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default", "labels": {"app": "web"}},
@@ -87,7 +87,7 @@ fn workload() -> Vec<Value> {
 }
 
 /// A cluster with these objects.
-fn state(objects: &[Value]) -> State {
+pub(super) fn state(objects: &[Value]) -> State {
     let mut state = State::new(ClusterFacts {
         name: "random".into(),
         serving: Serving::Native,

@@ -1,0 +1,695 @@
+//! Law 6: no state on the way of a sequence lets a packet through that gets through neither before nor after, and none
+//! cuts off what must stay, judged by the oracle. `HOSTGUARD_ORACLE_ORDERS` asks for more than the usual number.
+
+use hostguard::changes::{Change, ChangeSet, Need, Op};
+use hostguard::resource::{Key, Kind, Origin};
+use hostguard::sequence::{Sequence, Step, Terms};
+use hostguard::state::State;
+
+use super::guards::{CLIENTS_V4, CLIENTS_V6, NODES, of_kind, others, state, workload};
+use super::laws::{Dice, policy, settings};
+use super::*;
+
+/// Packets for each pair.
+const QUESTIONS: usize = 80;
+const PORTS: [u16; 11] = [22, 80, 443, 8080, 9100, 10250, 30080, 30081, 179, 5473, 5000];
+const PODS: [(&str, &str, &str); 2] = [("a", "10.65.0.2", "fd00:65::2"), ("b", "10.65.1.2", "fd00:65:1::2")];
+
+// -- random pairs
+
+fn node(dice: &mut Dice, at: usize) -> Value {
+    let (name, v4, v6) = NODES[at];
+    let address = |ip: &str| json!({"type": "InternalIP", "address": ip});
+    let mut labels = json!({"role": if at == 0 { "front" } else { "back" }, "kubernetes.io/hostname": name});
+    if dice.chance(40) {
+        labels["host-end-point"] = json!("test");
+    }
+    json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels},
+        "status": {"addresses": [address(v4), address(v6)], "conditions": [{"type": "Ready", "status": "True"}]}})
+}
+
+fn controllers(dice: &mut Dice) -> Value {
+    let auto = json!({"autoCreate": dice.one(&["Enabled", "Enabled", "Disabled"])});
+    let spec = json!({"controllers": {"node": {"hostEndpoint": auto}}});
+    of_kind("KubeControllersConfiguration", "default", json!({}), spec)
+}
+
+fn own_endpoint(dice: &mut Dice, at: usize) -> Value {
+    let (node, v4, v6) = NODES[at];
+    let labels = json!({"role": dice.one(&["front", "back"]), "host-end-point": dice.one(&["test", "other"])});
+    let profiles = if dice.chance(70) {
+        json!(["projectcalico-default-allow"])
+    } else {
+        json!([])
+    };
+    let spec =
+        json!({"node": node, "interfaceName": dice.one(&["*", "eth0"]), "expectedIPs": [v4, v6], "profiles": profiles});
+    of_kind("HostEndpoint", &format!("own-{node}"), labels, spec)
+}
+
+/// Many of the policies deny, so that what they meet depends on what was there before.
+fn global_policy(dice: &mut Dice, number: usize) -> Value {
+    loop {
+        let mut policy = policy(dice, number);
+        if policy["kind"] == "GlobalNetworkPolicy" {
+            policy["metadata"]["name"] = json!(format!("p{number}"));
+            return policy;
+        }
+    }
+}
+
+fn before(dice: &mut Dice) -> Vec<Value> {
+    let mut objects = others(dice);
+    objects.retain(|object| object["kind"] != "GlobalNetworkPolicy");
+    for number in 0..dice.roll(4) {
+        objects.push(global_policy(dice, number));
+    }
+    objects.extend((0..NODES.len()).map(|at| node(dice, at)));
+    objects.push(controllers(dice));
+    if dice.chance(20) {
+        let at = dice.roll(NODES.len());
+        objects.push(own_endpoint(dice, at));
+    }
+    let service = dice.chance(60);
+    objects.extend(
+        workload()
+            .into_iter()
+            .filter(|object| service || object["kind"] != "Service"),
+    );
+    objects
+}
+
+/// The same object, made anew.
+fn other(dice: &mut Dice, object: &Value) -> Value {
+    let name = str_of(&object["metadata"], "name");
+    match str_of(object, "kind") {
+        "GlobalNetworkPolicy" => {
+            let number = name[1..].parse().expect("p and a number");
+            let mut new = global_policy(dice, number);
+            if dice.chance(40) {
+                new["spec"] = object["spec"].clone();
+                new["spec"]["order"] = json!([1.0, 100.0, 200.5][dice.roll(3)]);
+            }
+            new
+        }
+        "Tier" => {
+            let spec = json!({"order": object["spec"]["order"], "defaultAction": dice.one(&["Deny", "Pass"])});
+            of_kind("Tier", name, json!({}), spec)
+        }
+        "GlobalNetworkSet" => {
+            let labels = json!({"set": dice.one(&["trusted", "other"])});
+            of_kind("GlobalNetworkSet", name, labels, object["spec"].clone())
+        }
+        "Node" => {
+            let at = NODES.iter().position(|node| node.0 == name).expect("one of them");
+            node(dice, at)
+        }
+        "KubeControllersConfiguration" => controllers(dice),
+        "FelixConfiguration" => settings(dice),
+        _ => object.clone(),
+    }
+}
+
+fn after(dice: &mut Dice, before: &[Value]) -> Vec<Value> {
+    let mut objects = Vec::new();
+    for object in before {
+        let stays = ["Node", "KubeControllersConfiguration", "Pod", "Namespace"].contains(&str_of(object, "kind"));
+        match dice.roll(100) {
+            0..=24 if !stays => {}
+            25..=54 => objects.push(other(dice, object)),
+            _ => objects.push(object.clone()),
+        }
+    }
+    let has = |objects: &[Value], kind: &str, name: &str| {
+        objects
+            .iter()
+            .any(|object| object["kind"] == kind && object["metadata"]["name"] == name)
+    };
+    for number in 0..dice.roll(4) {
+        let policy = global_policy(dice, number + 2);
+        if !has(&objects, "GlobalNetworkPolicy", str_of(&policy["metadata"], "name")) {
+            objects.push(policy);
+        }
+    }
+    for tier in ["security", "late"] {
+        if dice.chance(30) && !has(&objects, "Tier", tier) {
+            objects.push(of_kind(
+                "Tier",
+                tier,
+                json!({}),
+                json!({"order": 100.0, "defaultAction": "Deny"}),
+            ));
+        }
+    }
+    if dice.chance(30) && !has(&objects, "Service", "web") {
+        objects.extend(workload().into_iter().filter(|object| object["kind"] == "Service"));
+    }
+    objects
+}
+
+fn key(object: &Value) -> Key {
+    let kind = Kind::ALL
+        .into_iter()
+        .find(|kind| object["kind"] == kind.name())
+        .expect("a kind");
+    let name = str_of(&object["metadata"], "name");
+    match kind {
+        Kind::Service | Kind::Pod => Key::namespaced(kind, str_of(&object["metadata"], "namespace"), name),
+        _ => Key::cluster(kind, name),
+    }
+}
+
+/// RFC 7386 the other way round.
+fn patch(before: &Value, after: &Value) -> Value {
+    let (Some(old), Some(new)) = (before.as_object(), after.as_object()) else {
+        return after.clone();
+    };
+    let mut patch = json!({});
+    for (key, value) in new {
+        match old.get(key) {
+            Some(there) if there == value => {}
+            Some(there) => patch[key] = self::patch(there, value),
+            None => patch[key] = value.clone(),
+        }
+    }
+    for key in old.keys().filter(|key| !new.contains_key(*key)) {
+        patch[key] = Value::Null;
+    }
+    patch
+}
+
+/// Steps from one list of objects to another, by key, with the needs of tiers.
+fn steps(before: &[Value], after: &[Value], live: &State) -> Vec<Change> {
+    let old: BTreeMap<Key, &Value> = before.iter().map(|object| (key(object), object)).collect();
+    let new: BTreeMap<Key, &Value> = after.iter().map(|object| (key(object), object)).collect();
+    let mut steps = Vec::new();
+    for at in old.keys().chain(new.keys()).collect::<BTreeSet<_>>() {
+        let op = match (old.get(at), new.get(at)) {
+            (Some(old), Some(new)) if old != new => Op::Update {
+                before: live.present(at).expect("it is there").clone(),
+                patch: patch(old, new),
+            },
+            (Some(_), None) => Op::Delete {
+                before: live.present(at).expect("it is there").clone(),
+            },
+            (None, Some(new)) => Op::Create { object: (*new).clone() },
+            _ => continue,
+        };
+        let origin = Origin {
+            section: "random".into(),
+            span: None,
+        };
+        steps.push(Change {
+            key: at.clone(),
+            op,
+            fields: Vec::new(),
+            origin,
+            needs: Vec::new(),
+        });
+    }
+    let tier = |object: &Value| {
+        object["spec"]["tier"]
+            .as_str()
+            .map(|name| Key::cluster(Kind::Tier, name))
+    };
+    let all: BTreeMap<Key, Op> = steps.iter().map(|step| (step.key.clone(), step.op.clone())).collect();
+    for step in &mut steps {
+        let mut need = |key: Key, reason: &str| {
+            let reason = reason.to_string();
+            step.needs.push(Need { key, reason });
+        };
+        match &step.op {
+            Op::Create { .. } | Op::Update { .. } => {
+                let in_tier = new.get(&step.key).and_then(|object| tier(object));
+                if let Some(tier) = in_tier.filter(|tier| matches!(all.get(tier), Some(Op::Create { .. }))) {
+                    need(tier, "it is in this tier");
+                }
+            }
+            Op::Delete { .. } if step.key.kind == Kind::Tier => {
+                let users = old
+                    .iter()
+                    .filter(|(_, object)| tier(object).as_ref() == Some(&step.key));
+                for (user, _) in users.filter(|(user, _)| matches!(all.get(*user), Some(Op::Delete { .. }))) {
+                    need(user.clone(), "it is in this tier");
+                }
+            }
+            Op::Delete { .. } => {}
+        }
+    }
+    steps
+}
+
+// -- the oracle on states
+
+fn case(state: &State) -> Value {
+    let kinds = [
+        Kind::Tier,
+        Kind::HostEndpoint,
+        Kind::GlobalNetworkSet,
+        Kind::GlobalNetworkPolicy,
+        Kind::FelixConfiguration,
+    ];
+    let listed = kinds
+        .into_iter()
+        .flat_map(|kind| state.list(kind).expect("all was listed"));
+    let mut objects: Vec<Value> = listed.map(|(_, object)| object.clone()).collect();
+    let allow = json!([{"action": "Allow"}]);
+    let labels = json!({"pcns.projectcalico.org/name": "default"});
+    let spec = json!({"ingress": allow, "egress": allow, "labelsToApply": labels});
+    objects.push(of_kind("Profile", "kns.default", json!({}), spec));
+    let nodes = NODES
+        .iter()
+        .map(|(name, v4, v6)| json!({"name": name, "labels": {}, "interfaces": {"eth0": [v4, v6]}}));
+    let pods = PODS.iter().zip(["n1", "n2"]).map(|((name, v4, v6), node)| {
+        json!({"name": name, "node": node, "ips": [v4, v6], "interface": format!("cali{name}"), "labels": {"app": "web"},
+            "profiles": ["kns.default"]})
+    });
+    let service = json!({"name": "web", "proto": "tcp", "nodePort": 30080, "clusterIP": "10.96.0.10",
+        "clusterIPv6": "fd00:96::10", "port": 80, "targetPort": 8080, "externalTrafficPolicy": "Cluster",
+        "backends": ["a", "b"]});
+    let services = if serves(state) { vec![service] } else { Vec::new() };
+    json!({"dataplane": "iptables", "nodes": nodes.collect::<Vec<_>>(), "pods": pods.collect::<Vec<_>>(),
+        "services": services, "resources": objects})
+}
+
+fn serves(state: &State) -> bool {
+    state.list(Kind::Service).expect("all was listed").next().is_some()
+}
+
+/// How much of it gets through: of the two endpoints that kube-proxy may pick, those with which it arrives.
+fn level(oracle: &mut Oracle<'_>, probe: &Value) -> usize {
+    let with = |backend: &&&str| {
+        let mut probe = probe.clone();
+        probe["backend"] = json!(**backend);
+        oracle.probe(&probe).0 != "drop"
+    };
+    ["a", "b"].iter().filter(with).count()
+}
+
+struct Question {
+    probe: Value,
+    /// Whether it must stay.
+    needed: bool,
+    node_port: bool,
+}
+
+fn question(dice: &mut Dice) -> Question {
+    let six = dice.chance(40);
+    let pick = |(name, v4, v6): (&'static str, &'static str, &'static str)| (name, if six { v6 } else { v4 });
+    let (to, dst) = pick(NODES[dice.roll(NODES.len())]);
+    let (from, src) = match dice.roll(10) {
+        0..=5 if six => ("outside", CLIENTS_V6[dice.roll(CLIENTS_V6.len())]),
+        0..=5 => ("outside", CLIENTS_V4[dice.roll(CLIENTS_V4.len())]),
+        6..=7 => pick(NODES[dice.roll(NODES.len())]),
+        _ => pick(PODS[dice.roll(PODS.len())]),
+    };
+    let node = NODES.iter().any(|node| node.0 == from);
+    if node && dice.chance(30) {
+        let (proto, port) = [("udp", 53), ("udp", 123), ("tcp", 443), ("tcp", 6443)][dice.roll(4)];
+        let dst = if six { "fd00:7::7" } else { "198.51.100.7" };
+        let probe = json!({"from": from, "src": src, "dst": dst, "proto": proto, "port": port, "sport": 40000});
+        return Question {
+            probe,
+            needed: true,
+            node_port: false,
+        };
+    }
+    let proto = dice.one(&["tcp", "tcp", "tcp", "tcp", "udp"]);
+    let port = PORTS[dice.roll(PORTS.len())];
+    let needed = proto == "tcp"
+        && match port {
+            22 => from == "outside",
+            10250 => from == "outside" || node,
+            179 | 5473 => node && from != to,
+            _ => false,
+        };
+    let probe = json!({"from": from, "src": src, "dst": dst, "proto": proto, "port": port, "sport": 40000});
+    Question {
+        probe,
+        needed,
+        node_port: proto == "tcp" && port == 30080,
+    }
+}
+
+/// The ends of a change set: live, live once controllers have caught up, and everything done.
+struct Ends {
+    cases: Vec<Value>,
+    serve: Vec<bool>,
+}
+
+impl Ends {
+    fn new(ends: &[&State]) -> Ends {
+        Ends {
+            cases: ends.iter().map(|state| case(state)).collect(),
+            serve: ends.iter().map(|state| serves(state)).collect(),
+        }
+    }
+
+    /// Packets for which a state is worse than the ends.
+    fn worse(&self, state: &State, questions: &[Question]) -> Vec<String> {
+        let here = case(state);
+        let mut here = Oracle::new(&here);
+        let mut ends: Vec<Oracle<'_>> = self.cases.iter().map(Oracle::new).collect();
+        let mut worse = Vec::new();
+        for question in questions {
+            let now = level(&mut here, &question.probe);
+            let exposed = now > 0
+                && ends.iter_mut().zip(&self.serve).all(|(end, serves)| {
+                    let new = question.node_port && self::serves(state) && !serves;
+                    new || level(end, &question.probe) < now
+                });
+            // what controllers are about to cut off already is nothing that a step does
+            let cut = question.needed && now < 2 && ends[..2].iter_mut().all(|end| level(end, &question.probe) > now);
+            if exposed || cut {
+                worse.push(format!(
+                    "{} {}",
+                    if exposed { "exposed" } else { "cut off" },
+                    question.probe
+                ));
+            }
+        }
+        worse
+    }
+}
+
+/// States that can be there after some of the steps, by how long controllers take.
+#[derive(Default)]
+struct Passed {
+    states: Vec<(String, State)>,
+}
+
+/// As written since the last wait and as settled, after every step.
+fn on_the_way(live: &State, steps: &[Step]) -> Passed {
+    let (mut written, mut passed) = (live.clone(), Passed::default());
+    for step in steps {
+        if step.wait {
+            written = written.settled();
+        }
+        written.write(&step.change);
+        let settled = written.settled();
+        passed
+            .states
+            .push((format!("{} written", step.change.key), written.clone()));
+        if settled != written {
+            passed.states.push((format!("{} settled", step.change.key), settled));
+        }
+    }
+    passed
+}
+
+/// Controllers that have acted for some nodes, or after some of the steps.
+fn half_way(live: &State, steps: &[Step], dice: &mut Dice) -> Passed {
+    let (mut written, mut acted, mut passed) = (live.clone(), live.clone(), Passed::default());
+    for step in steps {
+        if step.wait {
+            (written, acted) = (written.settled(), written.settled());
+        }
+        if dice.chance(50) {
+            acted = acted.settled();
+        }
+        written.write(&step.change);
+        acted.write(&step.change);
+        let settled = written.settled();
+        if settled == written {
+            continue;
+        }
+        passed
+            .states
+            .push((format!("{} acted before", step.change.key), acted.clone()));
+        let some = NODES[dice.roll(NODES.len())].0;
+        let of = |state: &State, at: bool| -> Vec<Value> {
+            let all = state.list(Kind::HostEndpoint).expect("all was listed");
+            let mine = all.filter(|(_, object)| (object["spec"]["node"] == some) == at);
+            mine.map(|(_, object)| object.clone()).collect()
+        };
+        let mut mixed = written.clone();
+        let endpoints = [of(&settled, true), of(&written, false)].concat();
+        mixed
+            .listed(Kind::HostEndpoint, endpoints)
+            .expect("objects of the kind");
+        passed
+            .states
+            .push((format!("{} acted for {some}", step.change.key), mixed));
+    }
+    passed
+}
+
+fn worse_at(ends: &Ends, passed: &Passed, questions: &[Question]) -> Vec<String> {
+    let at = passed.states.iter().flat_map(|(name, state)| {
+        let worse = ends.worse(state, questions);
+        worse.into_iter().map(move |packet| format!("{name}: {packet}"))
+    });
+    at.collect()
+}
+
+struct Pair {
+    live: State,
+    set: ChangeSet,
+}
+
+fn pair(dice: &mut Dice) -> Pair {
+    let old = before(dice);
+    let new = after(dice, &old);
+    let live = state(&old);
+    let live = if dice.chance(80) { live.settled() } else { live };
+    let steps = steps(&old, &new, &live);
+    let set = ChangeSet {
+        steps,
+        ..ChangeSet::default()
+    };
+    Pair { live, set }
+}
+
+impl Pair {
+    fn ends(&self) -> Ends {
+        let mut end = self.live.clone();
+        self.set.steps.iter().for_each(|step| end.write(step));
+        Ends::new(&[&self.live, &self.live.settled(), &end.settled()])
+    }
+}
+
+fn plain(changes: impl IntoIterator<Item = Change>) -> Vec<Step> {
+    let step = |change| Step {
+        change,
+        wait: false,
+        together: false,
+        accepted: Vec::new(),
+        interrupts: Vec::new(),
+    };
+    changes.into_iter().map(step).collect()
+}
+
+/// Whether some order is safe, by the judge: each order is asked for by needs that allow no other.
+fn any_order(pair: &Pair) -> Option<Vec<Key>> {
+    fn orders(left: &[usize], so_far: &mut Vec<usize>, out: &mut Vec<Vec<usize>>) {
+        if left.is_empty() {
+            out.push(so_far.clone());
+        }
+        for at in left {
+            let rest: Vec<usize> = left.iter().copied().filter(|other| other != at).collect();
+            so_far.push(*at);
+            orders(&rest, so_far, out);
+            so_far.pop();
+        }
+    }
+    let mut all = Vec::new();
+    orders(
+        &(0..pair.set.steps.len()).collect::<Vec<_>>(),
+        &mut Vec::new(),
+        &mut all,
+    );
+    all.into_iter().find_map(|order| {
+        let mut steps: Vec<Change> = order.iter().map(|at| pair.set.steps[*at].clone()).collect();
+        for at in 1..steps.len() {
+            let (key, reason) = (steps[at - 1].key.clone(), "this order".to_string());
+            steps[at].needs.push(Need { key, reason });
+        }
+        let keys = steps.iter().map(|step| step.key.clone()).collect();
+        let set = ChangeSet {
+            steps,
+            ..ChangeSet::default()
+        };
+        let found = Sequence::find(&pair.live, &set, &Terms::default()).expect("all is readable");
+        found.is_ok().then_some(keys)
+    })
+}
+
+fn rounds() -> usize {
+    let asked = std::env::var("HOSTGUARD_ORACLE_ORDERS").ok();
+    asked.map_or(24, |n| n.parse().expect("HOSTGUARD_ORACLE_ORDERS is a number"))
+}
+
+/// Laws 5 and 6.
+#[test]
+fn no_step_of_a_sequence_is_worse_than_the_ends() {
+    let mut dice = Dice(0x9E37_79B9_7F4A_7C15);
+    let (mut found, mut stuck, mut states, mut steps) = (0, 0, 0, 0);
+    let (mut wrong, mut turned_wrong) = (Vec::new(), 0);
+    for round in 0..rounds() {
+        let pair = pair(&mut dice);
+        let questions: Vec<Question> = (0..QUESTIONS).map(|_| question(&mut dice)).collect();
+        let ends = pair.ends();
+        let turned = plain(pair.set.steps.iter().rev().cloned());
+        let worse = worse_at(&ends, &on_the_way(&pair.live, &turned), &questions);
+        turned_wrong += usize::from(!worse.is_empty());
+        let Ok(sequence) = Sequence::find(&pair.live, &pair.set, &Terms::default()).expect("all is readable") else {
+            stuck += 1;
+            continue;
+        };
+        found += 1;
+        let order = sequence.steps();
+        assert_eq!(order.len(), pair.set.steps.len());
+        for (at, step) in order.iter().enumerate() {
+            let early = |need: &Need| order[..at].iter().any(|other| other.change.key == need.key);
+            assert!(
+                step.change.needs.iter().all(early),
+                "round {round}: {} comes too early",
+                step.change.key
+            );
+        }
+        let passed = on_the_way(&pair.live, order);
+        states += passed.states.len();
+        steps += order.len();
+        let worse = worse_at(&ends, &passed, &questions);
+        if !worse.is_empty() {
+            let keys: Vec<String> = order
+                .iter()
+                .map(|step| format!("{}{}", if step.wait { "(wait) " } else { "" }, step.change.key))
+                .collect();
+            wrong.push(format!("round {round}: {keys:?}\n{}", worse.join("\n")));
+        }
+        let half = worse_at(&ends, &half_way(&pair.live, order, &mut dice), &questions);
+        if !half.is_empty() {
+            wrong.push(format!("round {round}, half way:\n{}", half.join("\n")));
+        }
+    }
+    println!(
+        "orders: {found} found of {steps} steps and {states} states, {stuck} stuck, {} wrong; of those by key, turned round, \
+         {turned_wrong} of {} are",
+        wrong.len(),
+        rounds()
+    );
+    assert!(wrong.is_empty(), "{}", wrong[..wrong.len().min(3)].join("\n"));
+    let enough = found * 3 > rounds() && steps > found * 2 && states > steps;
+    assert!(enough, "too little was looked at to say anything");
+    assert!(turned_wrong > 0, "no order is worse: the test sees nothing");
+}
+
+/// Where the judge finds some order of few steps safe, the search finds one too.
+#[test]
+fn the_search_finds_an_order_where_there_is_one() {
+    let mut dice = Dice(0x2545_F491_4F6C_DD1D);
+    let (mut looked, mut found, mut none, mut missed) = (0, 0, 0, Vec::new());
+    while looked < rounds() / 2 {
+        let pair = pair(&mut dice);
+        if !(2..=4).contains(&pair.set.steps.len()) {
+            continue;
+        }
+        looked += 1;
+        if Sequence::find(&pair.live, &pair.set, &Terms::default())
+            .expect("all is readable")
+            .is_ok()
+        {
+            found += 1;
+            continue;
+        }
+        match any_order(&pair) {
+            Some(order) => missed.push(order),
+            None => none += 1,
+        }
+    }
+    println!(
+        "orders of few steps: {found} found, {none} without any, {} missed",
+        missed.len()
+    );
+    assert!(found > 0 && none > 0, "the test must see both");
+    assert!(missed.is_empty(), "{missed:?}");
+}
+
+/// States that can be there while steps that are made together are in flight: some of them are written.
+fn in_flight(live: &State, steps: &[Step], dice: &mut Dice) -> (usize, Passed) {
+    let (mut written, mut passed, mut batches) = (live.clone(), Passed::default(), 0);
+    let mut at = 0;
+    while at < steps.len() {
+        if steps[at].wait {
+            written = written.settled();
+        }
+        let more = steps[at + 1..].iter().take_while(|step| step.together).count();
+        let batch = &steps[at..=at + more];
+        for _ in 0..if more > 0 { 4 } else { 0 } {
+            let mut some = written.clone();
+            let mut names = Vec::new();
+            for step in batch.iter().filter(|_| dice.chance(50)) {
+                some.write(&step.change);
+                names.push(step.change.key.to_string());
+            }
+            let settled = some.settled();
+            if settled != some {
+                passed.states.push((format!("{names:?} settled"), settled));
+            }
+            passed.states.push((format!("{names:?} written"), some));
+        }
+        batches += usize::from(more > 0);
+        batch.iter().for_each(|step| written.write(&step.change));
+        at += more + 1;
+    }
+    (batches, passed)
+}
+
+/// A policy before DNAT on few ports, as a guard has it.
+fn on_ports(dice: &mut Dice, number: usize) -> Value {
+    let rule = |dice: &mut Dice, action: &str| {
+        let port = [80, 443, 8080, 9100, 30080, 5000][dice.roll(6)];
+        let mut rule = json!({"action": action, "protocol": "TCP", "destination": {"ports": [port]}});
+        if dice.chance(50) {
+            rule["source"] = json!({"nets": [dice.one(&["192.0.2.0/24", "198.51.100.0/24"])]});
+        }
+        rule
+    };
+    let rules = [rule(dice, "Allow"), rule(dice, "Deny")];
+    let selector = dice.one(&["host-end-point == 'test'", "role == 'front'", "all()"]);
+    let spec = json!({"tier": "default", "order": f64::from(u32::try_from(number).expect("small")), "selector": selector,
+        "types": ["Ingress"], "preDNAT": true, "applyOnForward": true, "ingress": rules});
+    of_kind("GlobalNetworkPolicy", &format!("p{number}"), json!({}), spec)
+}
+
+/// Steps that are made together are within what was proven, whichever of them are written.
+#[test]
+fn what_is_made_together_is_no_worse_in_any_part() {
+    let mut dice = Dice(0xD1B5_4A32_D192_ED03);
+    let (mut batches, mut states, mut wrong) = (0, 0, Vec::new());
+    for round in 0..rounds() * 2 {
+        let mut old = before(&mut dice);
+        old.retain(|object| object["kind"] != "GlobalNetworkPolicy" && object["kind"] != "HostEndpoint");
+        let mut new = old.clone();
+        for number in 0..5 {
+            let (there, wanted) = (dice.chance(50), dice.chance(70));
+            old.extend(there.then(|| on_ports(&mut dice, number)));
+            new.extend(wanted.then(|| on_ports(&mut dice, number)));
+        }
+        let live = state(&old).settled();
+        let steps = steps(&old, &new, &live);
+        let set = ChangeSet {
+            steps,
+            ..ChangeSet::default()
+        };
+        let Ok(sequence) = Sequence::find(&live, &set, &Terms::default()).expect("all is readable") else {
+            continue;
+        };
+        let pair = Pair { live, set };
+        let questions: Vec<Question> = (0..QUESTIONS).map(|_| question(&mut dice)).collect();
+        let (found, passed) = in_flight(&pair.live, sequence.steps(), &mut dice);
+        batches += found;
+        states += passed.states.len();
+        let worse = worse_at(&pair.ends(), &passed, &questions);
+        if !worse.is_empty() {
+            wrong.push(format!("round {round}: {}", worse.join("\n")));
+        }
+    }
+    println!("in flight: {batches} batches in {states} states, {} wrong", wrong.len());
+    assert!(wrong.is_empty(), "{}", wrong[..wrong.len().min(3)].join("\n"));
+    assert!(
+        batches * 4 > rounds(),
+        "too few steps were made together to say anything"
+    );
+}
