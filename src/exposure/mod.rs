@@ -30,6 +30,7 @@ mod order;
 mod outgoing;
 mod output;
 mod path;
+mod reading;
 mod rules;
 mod same;
 mod service;
@@ -49,11 +50,11 @@ pub use effect::{Blocker, Idle, Idleness, idle};
 pub use established::{Fate, Peer, fate_of_connection, neighbour_discovery};
 pub use facts::{Backend, Dataplane, Facts, InterfaceFacts, NamedPort, NodeFacts, PodFacts, ServiceFacts};
 pub use flow::{Flow, Flows, Part, Senders};
-pub use from_state::Context;
 pub use inside::{difference_inside, exposure_inside};
 pub use lost::{failsafes_lost, neighbour_discovery_lost};
 pub use moves::{Move, MoveWay, Openness, moves, same};
 pub use outgoing::{CutOff, Outgoing, ToPod, cut_off, pods_cut_off};
+pub use reading::Reading;
 pub use verdict::{
     By, Direction, Hook, Hop, Origin, Packet, PolicyKind, PolicyName, RuleRef, Ruling, Verdict, Walk, Way,
 };

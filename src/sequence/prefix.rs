@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::changes::{Change, Op};
-use crate::exposure::{Known, MoveWay, World, moves, same};
+use crate::exposure::{Known, MoveWay, Reading, World, moves, same};
 use crate::resource::Kind;
 use crate::state::State;
 
@@ -23,6 +23,8 @@ pub struct Prefix {
     pub settled: Seen,
     /// Whether steps since then opened or closed something.
     pub pending: Effect,
+    /// What was read of objects; one for all prefixes.
+    reading: Rc<Reading>,
 }
 
 /// What a step does to who can reach what.
@@ -53,23 +55,19 @@ impl Effect {
     }
 }
 
-impl Seen {
-    pub fn new(state: State) -> Seen {
-        Seen {
-            world: Rc::new(Known::new(World::of_state(&state))),
-            state: Rc::new(state),
-        }
-    }
-}
-
 impl Prefix {
     /// Before the first step.
     pub fn start(state: &State) -> Prefix {
-        let written = Seen::new(state.clone());
+        let reading = Rc::new(Reading::default());
+        let written = Seen {
+            world: Rc::new(Known::new(World::of_state_with(state, &reading))),
+            state: Rc::new(state.clone()),
+        };
         Prefix {
-            settled: settle(&written),
+            settled: settle(&written, &reading),
             written,
             pending: Effect::default(),
+            reading,
         }
     }
 
@@ -79,6 +77,7 @@ impl Prefix {
             written: self.settled.clone(),
             settled: self.settled.clone(),
             pending: Effect::default(),
+            reading: self.reading.clone(),
         }
     }
 
@@ -90,54 +89,63 @@ impl Prefix {
     /// With one more step, and what that step does.
     pub fn with(&self, step: &Change) -> (Prefix, Effect) {
         let state = self.written.state.after(step);
-        if decides_nothing(step) {
+        let (written, settled) = if decides_nothing(step) {
             let written = Seen {
                 state: Rc::new(state),
                 world: self.written.world.clone(),
             };
-            let settled = if self.is_settled() {
-                written.clone()
-            } else {
-                Seen {
-                    state: Rc::new(self.settled.state.after(step)),
-                    world: self.settled.world.clone(),
-                }
-            };
-            let pending = self.pending;
-            return (
-                Prefix {
-                    written,
-                    settled,
-                    pending,
-                },
-                Effect::default(),
-            );
+            let settled = self.settled_alike(&written, |settled| Seen {
+                state: Rc::new(settled.state.after(step)),
+                world: settled.world.clone(),
+            });
+            (written, settled)
+        } else if State::is_settled_by(step.key.kind) {
+            let written = next(&self.written, state, &self.reading);
+            let settled = settle(&written, &self.reading);
+            (written, settled)
+        } else {
+            // Controllers look at nothing of the step: they make the same of what is there with it as without it.
+            let written = next(&self.written, state, &self.reading);
+            let settled = self.settled_alike(&written, |settled| {
+                next(settled, settled.state.after(step), &self.reading)
+            });
+            (written, settled)
+        };
+        let effect = self.effect(&written, &settled);
+        let prefix = Prefix {
+            written,
+            settled,
+            pending: self.pending.and(effect),
+            reading: self.reading.clone(),
+        };
+        (prefix, effect)
+    }
+
+    /// What was settled before with a step that controllers do not look at.
+    fn settled_alike(&self, written: &Seen, with: impl FnOnce(&Seen) -> Seen) -> Seen {
+        if self.is_settled() {
+            written.clone()
+        } else {
+            with(&self.settled)
         }
-        let written = next(&self.written, state);
-        let settled = settle(&written);
+    }
+
+    fn effect(&self, written: &Seen, settled: &Seen) -> Effect {
         let mut effect = Effect::default();
         if !Rc::ptr_eq(&written.world, &self.written.world) {
             effect = effect.and(Effect::between(&self.written.world, &written.world));
         }
         let alike = Rc::ptr_eq(&self.settled.world, &self.written.world) && Rc::ptr_eq(&settled.world, &written.world);
-        if !alike {
+        if !alike && !Rc::ptr_eq(&settled.world, &self.settled.world) {
             effect = effect.and(Effect::between(&self.settled.world, &settled.world));
         }
-        let pending = self.pending.and(effect);
-        (
-            Prefix {
-                written,
-                settled,
-                pending,
-            },
-            effect,
-        )
+        effect
     }
 }
 
 /// The state's world; the one before if nothing that decides differs.
-fn next(before: &Seen, state: State) -> Seen {
-    let world = World::of_state(&state);
+fn next(before: &Seen, state: State, reading: &Reading) -> Seen {
+    let world = World::of_state_with(&state, reading);
     let world = if same(&before.world, &world) {
         before.world.clone()
     } else {
@@ -149,12 +157,12 @@ fn next(before: &Seen, state: State) -> Seen {
     }
 }
 
-fn settle(written: &Seen) -> Seen {
+fn settle(written: &Seen, reading: &Reading) -> Seen {
     let state = written.state.settled();
     if state == *written.state {
         return written.clone();
     }
-    next(written, state)
+    next(written, state, reading)
 }
 
 /// Whether a step is on something that no packet ever meets.
