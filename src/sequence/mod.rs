@@ -7,6 +7,7 @@ mod judge;
 mod lockout;
 mod prefix;
 mod search;
+mod unseen;
 
 use std::rc::Rc;
 

@@ -1,17 +1,28 @@
 //! What is there after the first steps of an order: as written, and once controllers have caught up.
 
+use std::cell::OnceCell;
 use std::rc::Rc;
 
-use crate::changes::{Change, Op};
-use crate::exposure::{Known, MoveWay, Reading, World, moves, same};
-use crate::resource::Kind;
+use super::unseen::decides_nothing;
+use crate::changes::Change;
+use crate::exposure::{Known, MoveWay, Reading, World, moves};
 use crate::state::State;
 
 /// A state with its world.
 #[derive(Clone)]
 pub struct Seen {
-    pub state: Rc<State>,
+    /// Made when it is first asked for, where it is what controllers make of another.
+    state: OnceCell<Rc<State>>,
     pub world: Rc<Known>,
+}
+
+impl Seen {
+    fn new(state: State, world: Rc<Known>) -> Seen {
+        Seen {
+            state: OnceCell::from(Rc::new(state)),
+            world,
+        }
+    }
 }
 
 /// What is there after some steps.
@@ -59,20 +70,28 @@ impl Prefix {
     /// Before the first step.
     pub fn start(state: &State) -> Prefix {
         let reading = Rc::new(Reading::default());
-        let written = Seen {
-            world: Rc::new(Known::new(World::of_state_with(state, &reading))),
-            state: Rc::new(state.clone()),
-        };
+        let world = Rc::new(Known::new(World::of_state_with(state, &reading)));
+        let written = Seen::new(state.clone(), world);
         Prefix {
-            settled: settle(&written, &reading),
+            settled: settle(&written, state, &reading),
             written,
             pending: Effect::default(),
             reading,
         }
     }
 
+    fn state(&self) -> &Rc<State> {
+        self.written.state.get().expect("what is written is there")
+    }
+
+    fn settled_state(&self) -> &Rc<State> {
+        let settled = || Rc::new(self.state().settled());
+        self.settled.state.get_or_init(settled)
+    }
+
     /// The same once controllers have been waited for.
     pub fn waited(&self) -> Prefix {
+        self.settled_state();
         Prefix {
             written: self.settled.clone(),
             settled: self.settled.clone(),
@@ -81,34 +100,27 @@ impl Prefix {
         }
     }
 
-    /// Whether controllers have something to do.
+    /// Whether controllers have nothing to do that decides about packets.
     pub fn is_settled(&self) -> bool {
-        Rc::ptr_eq(&self.written.state, &self.settled.state)
+        Rc::ptr_eq(&self.written.world, &self.settled.world)
     }
 
     /// With one more step, and what that step does.
     pub fn with(&self, step: &Change) -> (Prefix, Effect) {
-        let state = self.written.state.after(step);
-        let (written, settled) = if decides_nothing(step) {
-            let written = Seen {
-                state: Rc::new(state),
-                world: self.written.world.clone(),
+        let state = self.state().after(step);
+        let (written, settled) = if decides_nothing(self.state(), step) {
+            let settled = Seen {
+                state: OnceCell::new(),
+                world: self.settled.world.clone(),
             };
-            let settled = self.settled_alike(&written, |settled| Seen {
-                state: Rc::new(settled.state.after(step)),
-                world: settled.world.clone(),
-            });
-            (written, settled)
-        } else if State::is_settled_by(step.key.kind) {
-            let written = next(&self.written, state, &self.reading);
-            let settled = settle(&written, &self.reading);
-            (written, settled)
+            (Seen::new(state, self.written.world.clone()), settled)
         } else {
-            // Controllers look at nothing of the step: they make the same of what is there with it as without it.
-            let written = next(&self.written, state, &self.reading);
-            let settled = self.settled_alike(&written, |settled| {
-                next(settled, settled.state.after(step), &self.reading)
-            });
+            let written = next(&self.written, &state, &self.reading);
+            let settled = if State::is_settled_by(step.key.kind) {
+                settle(&written, &state, &self.reading)
+            } else {
+                self.settled_with(step, &written, &state)
+            };
             (written, settled)
         };
         let effect = self.effect(&written, &settled);
@@ -121,13 +133,13 @@ impl Prefix {
         (prefix, effect)
     }
 
-    /// What was settled before with a step that controllers do not look at.
-    fn settled_alike(&self, written: &Seen, with: impl FnOnce(&Seen) -> Seen) -> Seen {
-        if self.is_settled() {
-            written.clone()
-        } else {
-            with(&self.settled)
+    /// What controllers make of it with a step that they do not look at: the same as without, and the step.
+    fn settled_with(&self, step: &Change, written: &Seen, state: &State) -> Seen {
+        let before = self.settled_state();
+        if **before == **self.state() {
+            return Seen::new(state.clone(), written.world.clone());
         }
+        next(&self.settled, &before.after(step), &self.reading)
     }
 
     fn effect(&self, written: &Seen, settled: &Seen) -> Effect {
@@ -144,33 +156,15 @@ impl Prefix {
 }
 
 /// The state's world; the one before if nothing that decides differs.
-fn next(before: &Seen, state: State, reading: &Reading) -> Seen {
-    let world = World::of_state_with(&state, reading);
-    let world = if same(&before.world, &world) {
-        before.world.clone()
-    } else {
-        Rc::new(Known::new(world))
-    };
-    Seen {
-        state: Rc::new(state),
-        world,
-    }
+fn next(before: &Seen, state: &State, reading: &Reading) -> Seen {
+    let world = Known::next(&before.world, World::of_state_with(state, reading));
+    Seen::new(state.clone(), world)
 }
 
-fn settle(written: &Seen, reading: &Reading) -> Seen {
-    let state = written.state.settled();
-    if state == *written.state {
+fn settle(written: &Seen, state: &State, reading: &Reading) -> Seen {
+    let settled = state.settled();
+    if settled == *state {
         return written.clone();
     }
-    next(written, state, reading)
-}
-
-/// Whether a step is on something that no packet ever meets.
-fn decides_nothing(step: &Change) -> bool {
-    match step.key.kind {
-        Kind::ConfigMap | Kind::ClusterInformation | Kind::Deployment | Kind::StatefulSet => true,
-        // a namespace that is made has no pods
-        Kind::Namespace => matches!(step.op, Op::Create { .. }),
-        _ => false,
-    }
+    next(written, &settled, reading)
 }
