@@ -23,6 +23,7 @@ mod support {
 mod engine;
 mod kubectl;
 mod measure;
+mod proof;
 mod size;
 mod start;
 
@@ -31,9 +32,10 @@ type Part = fn() -> Vec<measure::Row>;
 
 fn main() {
     let asked: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
-    let parts: [(&str, Part); 4] = [
+    let parts: [(&str, Part); 5] = [
         ("start", start::rows),
         ("engine", engine::rows),
+        ("proof", proof::rows),
         ("kubectl", kubectl::rows),
         ("size", size::rows),
     ];

@@ -16,7 +16,7 @@ use crate::support::world;
 const NODES: usize = 5_000;
 const POLICIES: usize = 2_000;
 
-fn host_endpoint(at: usize) -> Value {
+pub fn host_endpoint(at: usize) -> Value {
     let node = node(at);
     let name = node["metadata"]["name"].as_str().expect("a name");
     let address = node["status"]["addresses"][0]["address"].clone();

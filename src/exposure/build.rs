@@ -10,34 +10,13 @@ use super::facts::{Facts, NodeFacts, PodFacts};
 use super::felix::Configurations;
 use super::members::{Member, Members, PortName, inherited};
 use super::order::{Sorter, policies, tiers};
+use super::reading::Objects;
 use super::rules::{Reader, Rule, protocol_number};
 use super::verdict::{PolicyKind, PolicyName};
 use super::world::{Applied, Endpoint, Interface, Node, Place, Pod, Pool, Profile, ProfileRules, World};
-use crate::calico::{self, Felix as Read};
 use crate::net::{AddressSet, Cidr};
 
 pub(super) type Labels = BTreeMap<String, String>;
-
-/// Objects by kind, as Felix reads them; those that it drops are gone.
-pub(super) struct Objects(BTreeMap<String, Vec<Value>>);
-
-impl Objects {
-    fn new(facts: &Facts) -> Objects {
-        let mut kept: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-        for object in &facts.objects {
-            let kind = object["kind"].as_str().unwrap_or_default();
-            let (felix, read) = calico::as_felix_reads(kind, object);
-            if matches!(felix, Read::Kept | Read::Crashes) {
-                kept.entry(kind.to_string()).or_default().push(read);
-            }
-        }
-        Objects(kept)
-    }
-
-    pub fn of(&self, kind: &str) -> &[Value] {
-        self.0.get(kind).map_or(&[], Vec::as_slice)
-    }
-}
 
 pub(super) fn name_of(object: &Value) -> &str {
     object["metadata"]["name"].as_str().unwrap_or_default()
@@ -66,7 +45,6 @@ fn nets_of(list: &Value) -> Vec<Cidr> {
 fn profile_labels(objects: &Objects) -> BTreeMap<String, Labels> {
     objects
         .of("Profile")
-        .iter()
         .map(|p| (name_of(p).to_string(), labels_at(&p["spec"]["labelsToApply"])))
         .collect()
 }
@@ -83,15 +61,19 @@ fn pod_labels(pod: &PodFacts, profiles: &BTreeMap<String, Labels>) -> Labels {
 
 impl World {
     pub fn of_facts(facts: &Facts) -> World {
-        let objects = Objects::new(facts);
-        let profile_labels = profile_labels(&objects);
+        World::build(facts, &Objects::new(facts))
+    }
+
+    /// With these of Calico's objects instead of those in the facts.
+    pub(super) fn build(facts: &Facts, objects: &Objects) -> World {
+        let profile_labels = profile_labels(objects);
         let pods = facts.pods.as_deref().unwrap_or_default();
         let pod_labels: Vec<Labels> = pods.iter().map(|pod| self::pod_labels(pod, &profile_labels)).collect();
-        let endpoints = endpoints(&objects, &profile_labels);
-        let members = members(facts, &objects, &endpoints, &pod_labels, &profile_labels);
+        let endpoints = endpoints(objects, &profile_labels);
+        let members = members(facts, objects, &endpoints, &pod_labels, &profile_labels);
         let mut reader = Reader::new(&members);
-        let tiers = tiers(facts, &objects);
-        let (tiers, policies, subjects) = policies(&objects, tiers, &mut reader);
+        let tiers = tiers(facts, objects);
+        let (tiers, policies, subjects) = policies(objects, tiers, &mut reader);
         let mut sorter = Sorter::new(&policies, &tiers, &subjects);
 
         let mut sorted: Vec<&NodeFacts> = facts.nodes.iter().collect();
@@ -101,7 +83,7 @@ impl World {
 
         let named = endpoints.iter().flat_map(|e| &e.profiles);
         let named = named.chain(pods.iter().flat_map(|pod| &pod.profiles));
-        let profiles = profiles(&objects, named, &mut reader);
+        let profiles = profiles(objects, named, &mut reader);
         let mut applied = Numbered::new(&profiles);
 
         let mut world = World {
@@ -110,7 +92,7 @@ impl World {
             pods: Vec::new(),
             services: facts.services.clone(),
             profiles,
-            pools: pools(&objects),
+            pools: pools(objects),
             pod_ranges: pod_ranges(facts),
             unread: unread(facts),
             environment_read: facts.environment.is_some(),
@@ -145,7 +127,7 @@ impl World {
         }
         world.stages = sorter.stages;
         world.applied = applied.list();
-        world.add_nodes(facts, &objects, &sorted, owned);
+        world.add_nodes(facts, objects, &sorted, owned);
         world.policies = policies;
         world.tiers = tiers;
         world.locate();
@@ -159,7 +141,7 @@ impl World {
         sorted: &[&NodeFacts],
         mut owned: BTreeMap<usize, Vec<usize>>,
     ) {
-        let configurations: Vec<&Value> = objects.of("FelixConfiguration").iter().collect();
+        let configurations: Vec<&Value> = objects.of("FelixConfiguration").collect();
         let configurations = Configurations::new(
             &configurations,
             facts.environment.as_ref(),
@@ -250,7 +232,7 @@ fn endpoints(objects: &Objects, inherit: &BTreeMap<String, Labels>) -> Vec<Endpo
                 .collect(),
         }
     };
-    let mut list: Vec<EndpointFacts> = objects.of("HostEndpoint").iter().map(one).collect();
+    let mut list: Vec<EndpointFacts> = objects.of("HostEndpoint").map(one).collect();
     list.sort_by(|a, b| a.name.cmp(&b.name));
     list
 }
@@ -404,7 +386,7 @@ fn pools(objects: &Objects) -> Vec<Pool> {
             family: net.family(),
         })
     };
-    objects.of("IPPool").iter().filter_map(one).collect()
+    objects.of("IPPool").filter_map(one).collect()
 }
 
 fn node(world: &World, facts: &NodeFacts, felix: Rc<super::felix::Felix>, owned: Vec<usize>) -> Node {

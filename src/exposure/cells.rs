@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::answer::{USUAL_SOURCE_PORT, deciding, summary};
+use super::known::Kept;
 use super::memory::Memory;
 use super::path::{End, Walker, Walking};
 use super::stage::{Header, Why};
@@ -75,50 +76,21 @@ pub(super) enum Client {
     Pod(usize),
 }
 
-/// A world with what was worked out of it, for comparing it more than once.
-pub struct Known {
-    pub(super) world: World,
-    notes: Rc<Notes>,
-}
-
-impl Known {
-    pub fn new(world: World) -> Known {
-        Known {
-            notes: Rc::new(Notes::new(&world, true)),
-            world,
-        }
-    }
-
-    pub fn world(&self) -> &World {
-        &self.world
-    }
-
-    pub(super) fn prober(&self) -> Prober<'_> {
-        Prober {
-            world: &self.world,
-            notes: self.notes.clone(),
-        }
-    }
-}
-
-/// Cells by client and target.
-type Cells = BTreeMap<(Client, Target), Rc<Vec<Cell>>>;
-
 /// What was worked out of a world.
-struct Notes {
+pub(super) struct Notes {
     /// One of each class of client ports.
-    source_ports: Vec<u16>,
-    outside: AddressSet,
+    pub source_ports: Vec<u16>,
+    pub outside: AddressSet,
     memory: Memory,
-    target_classes: Vec<Vec<Target>>,
+    pub target_classes: Vec<Vec<Target>>,
     client_classes: OnceCell<Vec<Vec<Client>>>,
     parts: RefCell<BTreeMap<PartsKey, Rc<[PortSet]>>>,
     /// `None`: cells are asked for once and not kept.
-    cells: Option<RefCell<Cells>>,
+    pub kept: Option<Kept>,
 }
 
 impl Notes {
-    fn new(world: &World, keep: bool) -> Notes {
+    pub fn new(world: &World, keep: bool) -> Notes {
         let memory = Memory::new(world.memberships());
         Notes {
             source_ports: world.client_ports(),
@@ -126,7 +98,7 @@ impl Notes {
             target_classes: world.target_classes(&memory.memberships),
             client_classes: OnceCell::new(),
             parts: RefCell::default(),
-            cells: keep.then(RefCell::default),
+            kept: keep.then(Kept::default),
             memory,
         }
     }
@@ -149,6 +121,10 @@ impl<'w> Prober<'w> {
         }
     }
 
+    pub fn with(world: &'w World, notes: Rc<Notes>) -> Self {
+        Prober { world, notes }
+    }
+
     /// Addresses that are neither a node's nor a pod's.
     pub fn outside(&self) -> &AddressSet {
         &self.notes.outside
@@ -163,6 +139,10 @@ impl<'w> Prober<'w> {
         self.notes
             .client_classes
             .get_or_init(|| self.world.client_classes(memberships))
+    }
+
+    pub fn home(&self, client: Client) -> Option<usize> {
+        client.home(self.world)
     }
 
     /// How many parts the ports of all protocols fall into.
@@ -190,16 +170,29 @@ impl<'w> Prober<'w> {
     }
 
     /// Everything about one target; with `only`, about those ports, which are not kept.
+    ///
+    /// Where cells are kept, for comparing worlds, they hold what is compared: no decisions, and of a client in the
+    /// cluster not which address it has.
     pub fn cells(&self, client: Client, target: Target, only: Option<&Ports>) -> Rc<Vec<Cell>> {
-        let Some(kept) = self.notes.cells.as_ref().filter(|_| only.is_none()) else {
-            return Rc::new(self.work_out(client, target, only));
-        };
-        if let Some(cells) = kept.borrow().get(&(client, target)) {
-            return cells.clone();
+        match (&self.notes.kept, only) {
+            (None, _) => Rc::new(self.work_out(client, target, only)),
+            (Some(_), Some(_)) => Rc::new(self.compared(client, target, only)),
+            (Some(kept), None) => {
+                let met = kept.met(self, client, target);
+                kept.cells(met, || (client, target), |only| self.compared(client, target, only))
+            }
         }
-        let cells = Rc::new(self.work_out(client, target, None));
-        kept.borrow_mut().insert((client, target), cells.clone());
-        cells
+    }
+
+    fn compared(&self, client: Client, target: Target, only: Option<&Ports>) -> Vec<Cell> {
+        let mut cells = self.work_out(client, target, only);
+        for region in cells.iter_mut().flat_map(|cell| &mut cell.regions) {
+            region.decision = None;
+            if client != Client::Outside {
+                region.sources = AddressSet::family(Family::of(target.address));
+            }
+        }
+        together(cells)
     }
 
     fn work_out(&self, client: Client, target: Target, only: Option<&Ports>) -> Vec<Cell> {
@@ -320,6 +313,39 @@ impl<'w> Prober<'w> {
         regions.sort();
         regions
     }
+}
+
+/// Cells that differ in ports only are one, and so are regions with one verdict.
+pub(super) fn together(cells: Vec<Cell>) -> Vec<Cell> {
+    let mut merged: BTreeMap<(Protocol, Option<String>, Vec<Region>), PortSet> = BTreeMap::new();
+    for cell in cells {
+        let mut by_answer: BTreeMap<Found, Vec<AddressSet>> = BTreeMap::new();
+        for region in cell.regions {
+            let answer = (region.verdict, region.decision);
+            by_answer.entry(answer).or_default().push(region.sources);
+        }
+        let mut regions: Vec<Region> = by_answer
+            .into_iter()
+            .map(|((verdict, decision), parts)| Region {
+                sources: AddressSet::union_of(&parts),
+                verdict,
+                decision,
+            })
+            .collect();
+        regions.sort();
+        let entry = merged.entry((cell.protocol, cell.service, regions));
+        let ports = entry.or_insert_with(PortSet::empty);
+        *ports = ports.union(&cell.ports);
+    }
+    let cell = |((protocol, service, regions), ports)| Cell {
+        protocol,
+        ports,
+        service,
+        regions,
+    };
+    let mut cells: Vec<Cell> = merged.into_iter().map(cell).collect();
+    cells.sort_by(|a, b| (a.protocol, &a.ports).cmp(&(b.protocol, &b.ports)));
+    cells
 }
 
 fn decision(end: &End) -> Option<(Hook, Why)> {

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use super::cells::{Cell, Client, Known, Ports, Prober, Region};
+use super::cells::{Cell, Client, Ports, Prober, Region};
 use super::difference::{Answer, From, Subject};
+use super::known::Known;
 use super::same::Sameness;
 use super::stage::Why;
 use super::targets::Target;
@@ -71,25 +72,6 @@ impl<'w> Sides<'w> {
     pub fn outside(&self) -> AddressSet {
         let (a, b) = (self.before.1.outside(), self.after.1.outside());
         if a == b { a.clone() } else { a.union(b) }
-    }
-
-    /// Ports whose packets may be sent on to another node; none if nothing there differs.
-    pub fn translated_ports(&self) -> Ports {
-        let mut ports = Ports::new();
-        if self.same.sent_on() {
-            return ports;
-        }
-        for service in [self.before.0, self.after.0]
-            .into_iter()
-            .flat_map(|w| w.services.iter().flatten())
-        {
-            let protocol = Protocol::from_number(service.protocol);
-            if let (Some(port), Some(protocol)) = (service.node_port, protocol) {
-                let entry = ports.entry(protocol).or_insert_with(PortSet::empty);
-                *entry = entry.union(&PortSet::from_ranges([(port, port)]));
-            }
-        }
-        ports
     }
 
     /// How many parts the ports fall into.

@@ -156,7 +156,7 @@ pub fn difference(before: &World, after: &World) -> Vec<Row> {
         }
         all.extend(found.into_iter().map(|(subject, found)| (subject, found, pair)));
     };
-    let translated = sides.translated_ports();
+    let translated = sides.same.translated_ports();
     let (same, other): (Vec<&Pair>, Vec<&Pair>) = sides.pairs.iter().partition(|pair| sides.same_on_arrival(pair));
     for pair in &other {
         add(pair, None, Some(&mut moved));

@@ -1,59 +1,41 @@
 //! A world from what was read of a cluster.
 //!
-//! What hostguard reads comes in a `State`; pods and what else policy on them needs comes beside it, each list `None`
-//! where it was not read.
+//! A kind that was not read is never taken for one without objects: what is made of it is `None`, and the reason is kept.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::facts::{Facts, NodeFacts, ServiceFacts};
+use super::facts::{Facts, NodeFacts, PodFacts, ServiceFacts};
 use super::kubernetes;
+use super::reading::{Objects, Reading, as_read};
 use super::world::World;
 use crate::net::{AddressSet, Cidr};
 use crate::resource::{Key, Kind};
 use crate::state::State;
 
-/// Objects in API shape of kinds that a `State` does not hold.
-#[derive(Clone, Debug, Default)]
-pub struct Context {
-    pub pods: Option<Vec<Value>>,
-    pub endpoint_slices: Option<Vec<Value>>,
-    /// Of networking.k8s.io.
-    pub kubernetes_policies: Option<Vec<Value>>,
-    /// Of projectcalico.org.
-    pub calico_policies: Option<Vec<Value>>,
-    pub network_sets: Option<Vec<Value>>,
-    pub ip_pools: Option<Vec<Value>>,
-}
-
-const CALICO_KINDS: [Kind; 5] = [
+const CALICO_KINDS: [Kind; 8] = [
     Kind::FelixConfiguration,
     Kind::Tier,
     Kind::GlobalNetworkSet,
     Kind::GlobalNetworkPolicy,
     Kind::HostEndpoint,
+    Kind::NetworkPolicy,
+    Kind::NetworkSet,
+    Kind::IPPool,
 ];
 
 impl World {
     /// The world of a state. Kinds of it that were not read make answers that depend on them unknown.
     pub fn of_state(state: &State) -> World {
-        let list = |kind: Kind| -> Option<Vec<Value>> {
-            Some(state.list(kind).ok()?.map(|(_, object)| object.clone()).collect())
-        };
-        let context = Context {
-            pods: list(Kind::Pod),
-            endpoint_slices: list(Kind::EndpointSlice),
-            kubernetes_policies: list(Kind::KubernetesNetworkPolicy),
-            calico_policies: list(Kind::NetworkPolicy),
-            network_sets: list(Kind::NetworkSet),
-            ip_pools: list(Kind::IPPool),
-        };
-        World::of_state_and(state, &context)
+        World::of_state_with(state, &Reading::default())
     }
 
-    pub fn of_state_and(state: &State, context: &Context) -> World {
-        World::of_facts(&facts(state, context))
+    /// The same with what was read of objects that other states hold too.
+    pub fn of_state_with(state: &State, reading: &Reading) -> World {
+        let (facts, objects) = facts(state, reading);
+        World::build(&facts, &objects)
     }
 }
 
@@ -64,96 +46,78 @@ struct Lists<'a> {
 }
 
 impl<'a> Lists<'a> {
-    fn of(&mut self, kind: Kind) -> Option<Vec<&'a Value>> {
-        match self.state.list(kind) {
-            Ok(objects) => Some(objects.map(|(_, object)| object).collect()),
+    fn of(&mut self, kind: Kind) -> Option<Vec<&'a Arc<Value>>> {
+        match self.state.shared(kind) {
+            Ok(objects) => Some(objects.collect()),
             Err(why) => {
                 self.unread.insert(kind.name().to_string(), why.to_string());
                 None
             }
         }
     }
-
-    fn extra<'b>(&mut self, kind: &str, list: Option<&'b Vec<Value>>) -> &'b [Value] {
-        if list.is_none() {
-            let why = Kind::parse(kind).and_then(|kind| self.state.list(kind).err().map(ToString::to_string));
-            self.unread
-                .insert(kind.to_string(), why.unwrap_or_else(|| "not read".to_string()));
-        }
-        list.map_or(&[], Vec::as_slice)
-    }
 }
 
-fn facts(state: &State, context: &Context) -> Facts {
+/// Calico's objects beside the rest, whose own list of them is empty.
+fn facts(state: &State, reading: &Reading) -> (Facts, Objects) {
     let mut lists = Lists {
         state,
         unread: BTreeMap::new(),
     };
-    let mut objects: Vec<Value> = Vec::new();
+    let mut objects = Objects::default();
     for kind in CALICO_KINDS {
-        let list = lists.of(kind).unwrap_or_default();
-        // Objects of a list response need not say their kind.
-        objects.extend(list.into_iter().map(|object| of_kind(object, kind.name())));
+        for object in lists.of(kind).unwrap_or_default() {
+            objects.add(kind.name(), reading.of(kind.name(), object, |_| None));
+        }
     }
-    for (kind, list) in [
-        ("NetworkPolicy", &context.calico_policies),
-        ("NetworkSet", &context.network_sets),
-        ("IPPool", &context.ip_pools),
-    ] {
-        objects.extend(lists.extra(kind, list.as_ref()).iter().map(|o| of_kind(o, kind)));
+    let policy = Kind::KubernetesNetworkPolicy.name();
+    for object in lists.of(Kind::KubernetesNetworkPolicy).unwrap_or_default() {
+        let made = |object: &Value| Some(kubernetes::network_policy(object));
+        objects.add(policy, reading.of(policy, object, made));
     }
-    let policies = lists.extra("KubernetesNetworkPolicy", context.kubernetes_policies.as_ref());
-    objects.extend(policies.iter().map(kubernetes::network_policy));
-
-    let nodes: Vec<&Value> = lists.of(Kind::Node).unwrap_or_default();
-    let namespaces = lists.of(Kind::Namespace).unwrap_or_default();
-    objects.extend(namespaces.into_iter().map(kubernetes::namespace_profile));
-    let pods = context
-        .pods
-        .as_ref()
-        .map(|pods| pods.iter().filter_map(kubernetes::pod));
-    let pods: Option<Vec<_>> = pods.map(Iterator::collect);
+    for object in lists.of(Kind::Namespace).unwrap_or_default() {
+        let made = |object: &Value| Some(kubernetes::namespace_profile(object));
+        objects.add("Profile", reading.of("Profile", object, made));
+    }
+    let pods = lists.of(Kind::Pod);
+    let pods: Option<Vec<PodFacts>> =
+        pods.map(|pods| pods.into_iter().filter_map(|pod| kubernetes::pod(pod)).collect());
     let accounts: BTreeSet<&String> = pods
         .iter()
         .flatten()
         .flat_map(|p| &p.profiles)
         .filter(|p| p.starts_with("ksa."))
         .collect();
-    objects.extend(accounts.into_iter().map(|name| kubernetes::account_profile(name)));
-    if pods.is_none() {
-        lists.extra("Pod", None);
+    for name in accounts {
+        objects.add("Profile", as_read("Profile", &kubernetes::account_profile(name)));
     }
-
-    let services = lists
-        .of(Kind::Service)
-        .map(|services| self::services(&services, context));
-    if context.endpoint_slices.is_none() {
-        lists.extra("EndpointSlice", None);
-    }
-    Facts {
+    let nodes = lists.of(Kind::Node).unwrap_or_default();
+    let slices = lists.of(Kind::EndpointSlice);
+    let services = lists.of(Kind::Service);
+    let facts = Facts {
         pod_ranges: pod_ranges(&nodes),
         nodes: nodes
             .iter()
             .map(|node| kubernetes::node(node))
             .collect::<Vec<NodeFacts>>(),
+        services: services.map(|services| self::services(&services, slices.as_deref())),
         pods,
-        services,
-        objects,
+        objects: Vec::new(),
         unread: lists.unread,
         dataplane: None,
         environment: environment(state),
-    }
+    };
+    (facts, objects)
 }
 
-fn services(services: &[&Value], context: &Context) -> Vec<ServiceFacts> {
-    let slices = context.endpoint_slices.as_ref().map(|slices| {
+fn services(services: &[&Arc<Value>], slices: Option<&[&Arc<Value>]>) -> Vec<ServiceFacts> {
+    let slices = slices.map(|slices| {
         let mut by_service: BTreeMap<(&str, &str), Vec<&Value>> = BTreeMap::new();
         for slice in slices {
             by_service.entry(kubernetes::service_of(slice)).or_default().push(slice);
         }
         by_service
     });
-    let of = |service: &&Value| {
+    let of = |service: &&Arc<Value>| {
         let at = |pointer: &str| service.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
         let key = (at("/metadata/namespace"), at("/metadata/name"));
         let slices = slices
@@ -164,14 +128,8 @@ fn services(services: &[&Value], context: &Context) -> Vec<ServiceFacts> {
     services.iter().flat_map(of).collect()
 }
 
-fn of_kind(object: &Value, kind: &str) -> Value {
-    let mut object = object.clone();
-    object["kind"] = kind.into();
-    object
-}
-
 /// The ranges that nodes hand to pods; `None` unless every node says.
-fn pod_ranges(nodes: &[&Value]) -> Option<AddressSet> {
+fn pod_ranges(nodes: &[&Arc<Value>]) -> Option<AddressSet> {
     let mut nets = Vec::new();
     for node in nodes {
         let given = node.pointer("/spec/podCIDRs").and_then(Value::as_array)?;

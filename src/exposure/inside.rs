@@ -117,7 +117,7 @@ pub fn difference_inside(before: &World, after: &World) -> Option<Vec<Row>> {
     if sides.same.sent_on() {
         return Some(Vec::new());
     }
-    let translated = sides.translated_ports();
+    let translated = sides.same.translated_ports();
     let places = sides.pairs.iter().map(|pair| pair.places.clone()).collect();
     let census = Census::new(client_pairs(&sides), places, vec![after, before]);
     let mut coverage: Coverage<Answers> = Coverage::default();

@@ -7,12 +7,12 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::cells::{Client, Known, Ports};
+use super::cells::Client;
 use super::compare::{Found, Raw, Sides};
 use super::coverage::{Census, Name};
 use super::difference::{From, Nodes, Subject, nodes_of, witness};
 use super::inside::{client_pairs, meeting, target};
-use super::same::Sameness;
+use super::known::Known;
 use super::verdict::{Origin, Packet, Verdict};
 use super::world::World;
 use crate::net::{AddressSet, Family, PortSet};
@@ -77,11 +77,6 @@ impl Openness {
     }
 }
 
-/// Whether two worlds are the same in everything that decides about packets.
-pub fn same(before: &Known, after: &World) -> bool {
-    Sameness::new(&before.world, after).sent_on()
-}
-
 /// What becomes more open and what less, for clients outside and inside the cluster. A part for which both hold, by
 /// two destinations, is in the list twice.
 pub fn moves(before: &Known, after: &Known) -> Vec<Move> {
@@ -96,15 +91,15 @@ pub fn moves(before: &Known, after: &Known) -> Vec<Move> {
 
 fn from_outside(sides: &Sides<'_>) -> Vec<Move> {
     let outside = sides.outside();
-    let translated = sides.translated_ports();
+    let translated = sides.same.translated_ports();
     let mut moves = Vec::new();
     for pair in &sides.pairs {
         // What is the same on arrival can differ only in what happens to packets that are sent on.
-        let only: Option<&Ports> = sides.same_on_arrival(pair).then_some(&translated);
-        if only.is_some_and(Ports::is_empty) || sides.alike([Some(Client::Outside); 2], pair) {
+        let moves_nothing = translated.is_empty() && sides.same_on_arrival(pair);
+        if moves_nothing || sides.alike([Some(Client::Outside); 2], pair) {
             continue;
         }
-        for (subject, found) in sides.compare(pair, only) {
+        for (subject, found) in sides.compare(pair, None) {
             let sources = subject.sources.intersect(&outside);
             if sources.is_empty() {
                 continue;
@@ -130,6 +125,7 @@ fn from_outside(sides: &Sides<'_>) -> Vec<Move> {
 
 fn from_inside(sides: &Sides<'_>) -> Vec<Move> {
     let mut moves = Vec::new();
+    let translated = sides.same.translated_ports();
     let places = sides.pairs.iter().map(|pair| pair.places.clone()).collect();
     let census = Census::new(client_pairs(sides), places, vec![sides.after.0, sides.before.0]);
     for (sender, senders) in census.senders.iter().enumerate() {
@@ -138,7 +134,10 @@ fn from_inside(sides: &Sides<'_>) -> Vec<Move> {
                 let Some((from, clients, one)) = meeting(sides, &census, sender, pair, same) else {
                     continue;
                 };
-                if sides.alike(clients, &one) {
+                let unchanged = matches!(clients, [Some(old), Some(new)] if sides.same.on_leaving(old, new));
+                // What is the same on both ways can differ only in what happens to packets that are sent on.
+                let moves_nothing = translated.is_empty() && unchanged && sides.same_on_arrival(&one);
+                if moves_nothing || sides.alike(clients, &one) {
                     continue;
                 }
                 for (subject, found) in sides.compare_from(from, clients, &one, None) {

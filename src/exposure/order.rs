@@ -9,9 +9,10 @@ use std::rc::Rc;
 
 use serde_json::Value;
 
-use super::build::{Labels, Objects, name_of, namespace_of, texts};
+use super::build::{Labels, name_of, namespace_of, texts};
 use super::facts::Facts;
 use super::members::Terms;
+use super::reading::Objects;
 use super::rules::{Reader, Rule, namespace_term};
 use super::verdict::{PolicyKind, PolicyName};
 use super::world::{Lists, Policy, PolicyStage, Stages, Tier, TierRun};

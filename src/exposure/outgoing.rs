@@ -2,13 +2,15 @@
 //!
 //! Destinations are cut where a rule can tell two of them apart, nodes where policy can: each part is walked once.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::answer::walk;
-use super::cells::Known;
+use super::cells::Client;
 use super::compare::Sides;
 use super::inside::client_pairs;
+use super::known::Known;
 use super::verdict::{Origin, Packet, Verdict};
 use super::world::World;
 use crate::net::{AddressSet, Family, Protocol};
@@ -38,12 +40,17 @@ pub fn cut_off(before: &Known, after: &Known, flows: &[Outgoing]) -> Vec<CutOff>
         return Vec::new();
     }
     let mut cut: BTreeMap<(usize, IpAddr, bool), (BTreeSet<String>, Packet)> = BTreeMap::new();
-    let parts = destinations(before, after);
+    let parts = OnceCell::new();
     for class in client_pairs(&sides) {
         let nodes: BTreeSet<String> = class.iter().filter(|n| n.1.is_none()).map(|n| n.0.clone()).collect();
         let Some(name) = nodes.first() else { continue };
+        let clients = (before.node(name), after.node(name));
+        // What leaves the node as before fares as before: nothing of the cluster is behind it.
+        if matches!(clients, (Some(a), Some(b)) if sides.same.on_leaving(Client::Node(a), Client::Node(b))) {
+            continue;
+        }
         for (index, flow) in flows.iter().enumerate() {
-            for part in &parts {
+            for part in parts.get_or_init(|| destinations(before, after)) {
                 let part = part.intersect(&flow.destinations);
                 for address in Family::ALL.iter().filter_map(|family| part.only(*family).first()) {
                     let Some(packet) = sent(before, name, address, flow) else {

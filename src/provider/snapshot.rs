@@ -35,7 +35,7 @@ struct Held {
 /// The file, as JSON has it. Keys are sorted, so equal states are equal bytes.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+struct File<Object> {
     /// Always first for people: this is a hostguard snapshot of that format.
     hostguard_snapshot: u32,
     /// When it was taken, RFC 3339 UTC.
@@ -44,7 +44,7 @@ struct File {
     /// Every kind that was asked for; one that is missing was not read.
     kinds: BTreeMap<String, Coverage>,
     /// API objects by `Kind/name` or `Kind/namespace/name`.
-    objects: BTreeMap<String, Value>,
+    objects: BTreeMap<String, Object>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -136,11 +136,7 @@ pub fn encode(state: &State, time: &str) -> Vec<u8> {
             felix_fields: state.facts.felix_fields.clone(),
         },
         kinds: kinds.collect(),
-        objects: state
-            .objects()
-            .iter()
-            .map(|(key, object)| (key.to_string(), object.clone()))
-            .collect(),
+        objects: state.objects().map(|(key, object)| (key.to_string(), object)).collect(),
     };
     let mut bytes = serde_json::to_vec_pretty(&file).expect("a snapshot is plain data");
     bytes.push(b'\n');
@@ -211,7 +207,7 @@ fn decode(bytes: &[u8]) -> Result<Held, Unusable> {
     if head.hostguard_snapshot > FORMAT {
         return Err(Unusable::Newer(head.hostguard_snapshot));
     }
-    let file: File = serde_json::from_slice(bytes).map_err(broken)?;
+    let file: File<Value> = serde_json::from_slice(bytes).map_err(broken)?;
     let serving = Serving::ALL.into_iter().find(|s| s.as_str() == file.cluster.serving);
     let serving =
         serving.ok_or_else(|| Unusable::Broken(format!("serving `{}` is not known", file.cluster.serving)))?;

@@ -8,6 +8,7 @@ mod judge;
 mod lockout;
 mod prefix;
 mod search;
+mod unseen;
 
 use std::rc::Rc;
 

@@ -1,17 +1,28 @@
 //! What is there after the first steps of an order: as written, and once controllers have caught up.
 
+use std::cell::OnceCell;
 use std::rc::Rc;
 
-use crate::changes::{Change, Op};
-use crate::exposure::{Known, MoveWay, World, moves, same};
-use crate::resource::Kind;
+use super::unseen::decides_nothing;
+use crate::changes::Change;
+use crate::exposure::{Known, MoveWay, Reading, World, moves};
 use crate::state::State;
 
 /// A state with its world.
 #[derive(Clone)]
 pub struct Seen {
-    pub state: Rc<State>,
+    /// Made when it is first asked for, where it is what controllers make of another.
+    state: OnceCell<Rc<State>>,
     pub world: Rc<Known>,
+}
+
+impl Seen {
+    fn new(state: State, world: Rc<Known>) -> Seen {
+        Seen {
+            state: OnceCell::from(Rc::new(state)),
+            world,
+        }
+    }
 }
 
 /// What is there after some steps.
@@ -23,6 +34,8 @@ pub struct Prefix {
     pub settled: Seen,
     /// Whether steps since then opened or closed something.
     pub pending: Effect,
+    /// What was read of objects; one for all prefixes.
+    reading: Rc<Reading>,
 }
 
 /// What a step does to who can reach what.
@@ -59,116 +72,105 @@ impl Effect {
     }
 }
 
-impl Seen {
-    pub fn new(state: State) -> Seen {
-        Seen {
-            world: Rc::new(Known::new(World::of_state(&state))),
-            state: Rc::new(state),
-        }
-    }
-}
-
 impl Prefix {
     /// Before the first step.
     pub fn start(state: &State) -> Prefix {
-        let written = Seen::new(state.clone());
+        let reading = Rc::new(Reading::default());
+        let world = Rc::new(Known::new(World::of_state_with(state, &reading)));
+        let written = Seen::new(state.clone(), world);
         Prefix {
-            settled: settle(&written),
+            settled: settle(&written, state, &reading),
             written,
             pending: Effect::default(),
+            reading,
         }
+    }
+
+    fn state(&self) -> &Rc<State> {
+        self.written.state.get().expect("what is written is there")
+    }
+
+    fn settled_state(&self) -> &Rc<State> {
+        let settled = || Rc::new(self.state().settled());
+        self.settled.state.get_or_init(settled)
     }
 
     /// The same once controllers have been waited for.
     pub fn waited(&self) -> Prefix {
+        self.settled_state();
         Prefix {
             written: self.settled.clone(),
             settled: self.settled.clone(),
             pending: Effect::default(),
+            reading: self.reading.clone(),
         }
     }
 
-    /// Whether controllers have something to do.
+    /// Whether controllers have nothing to do that decides about packets.
     pub fn is_settled(&self) -> bool {
-        Rc::ptr_eq(&self.written.state, &self.settled.state)
+        Rc::ptr_eq(&self.written.world, &self.settled.world)
     }
 
     /// With one more step, and what that step does.
     pub fn with(&self, step: &Change) -> (Prefix, Effect) {
-        let state = self.written.state.after(step);
-        if decides_nothing(step) {
-            let written = Seen {
-                state: Rc::new(state),
-                world: self.written.world.clone(),
+        let state = self.state().after(step);
+        let (written, settled) = if decides_nothing(self.state(), step) {
+            let settled = Seen {
+                state: OnceCell::new(),
+                world: self.settled.world.clone(),
             };
-            let settled = if self.is_settled() {
-                written.clone()
+            (Seen::new(state, self.written.world.clone()), settled)
+        } else {
+            let written = next(&self.written, &state, &self.reading);
+            let settled = if State::is_settled_by(step.key.kind) {
+                settle(&written, &state, &self.reading)
             } else {
-                Seen {
-                    state: Rc::new(self.settled.state.after(step)),
-                    world: self.settled.world.clone(),
-                }
+                self.settled_with(step, &written, &state)
             };
-            let pending = self.pending;
-            return (
-                Prefix {
-                    written,
-                    settled,
-                    pending,
-                },
-                Effect::default(),
-            );
+            (written, settled)
+        };
+        let effect = self.effect(&written, &settled);
+        let prefix = Prefix {
+            written,
+            settled,
+            pending: self.pending.and(effect),
+            reading: self.reading.clone(),
+        };
+        (prefix, effect)
+    }
+
+    /// What controllers make of it with a step that they do not look at: the same as without, and the step.
+    fn settled_with(&self, step: &Change, written: &Seen, state: &State) -> Seen {
+        let before = self.settled_state();
+        if **before == **self.state() {
+            return Seen::new(state.clone(), written.world.clone());
         }
-        let written = next(&self.written, state);
-        let settled = settle(&written);
+        next(&self.settled, &before.after(step), &self.reading)
+    }
+
+    fn effect(&self, written: &Seen, settled: &Seen) -> Effect {
         let mut effect = Effect::default();
         if !Rc::ptr_eq(&written.world, &self.written.world) {
             effect = effect.and(Effect::between(&self.written.world, &written.world));
         }
         let alike = Rc::ptr_eq(&self.settled.world, &self.written.world) && Rc::ptr_eq(&settled.world, &written.world);
-        if !alike {
+        if !alike && !Rc::ptr_eq(&settled.world, &self.settled.world) {
             effect = effect.and(Effect::between(&self.settled.world, &settled.world));
         }
-        let pending = self.pending.and(effect);
-        (
-            Prefix {
-                written,
-                settled,
-                pending,
-            },
-            effect,
-        )
+        effect
     }
 }
 
 /// The state's world; the one before if nothing that decides differs.
-fn next(before: &Seen, state: State) -> Seen {
-    let world = World::of_state(&state);
-    let world = if same(&before.world, &world) {
-        before.world.clone()
-    } else {
-        Rc::new(Known::new(world))
-    };
-    Seen {
-        state: Rc::new(state),
-        world,
-    }
+fn next(before: &Seen, state: &State, reading: &Reading) -> Seen {
+    let world = Known::next(&before.world, World::of_state_with(state, reading));
+    Seen::new(state.clone(), world)
 }
 
-fn settle(written: &Seen) -> Seen {
-    let state = written.state.settled();
-    if state == *written.state {
+fn settle(written: &Seen, state: &State, reading: &Reading) -> Seen {
+    let settled = state.settled();
+    if settled == *state {
         return written.clone();
     }
-    next(written, state)
-}
-
-/// Whether a step is on something that no packet ever meets.
-fn decides_nothing(step: &Change) -> bool {
-    match step.key.kind {
-        Kind::ConfigMap | Kind::ClusterInformation | Kind::Deployment | Kind::StatefulSet => true,
-        // a namespace that is made has no pods
-        Kind::Namespace => matches!(step.op, Op::Create { .. }),
-        _ => false,
-    }
+    next(written, &settled, reading)
 }

@@ -3,7 +3,7 @@
 //! Only Services without any slice get one here (a new Service, in a prediction or a snapshot): what is there is the
 //! controller's own. Follows the endpoint slice controller (Kubernetes: `pkg/controller/endpointslice`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -30,25 +30,26 @@ impl State {
         let owners: Vec<(Key, Option<Key>)> = slices
             .map(|(key, slice)| (key.clone(), service_of(key, slice)))
             .collect();
+        let owned: BTreeSet<&Key> = owners.iter().filter_map(|(_, owner)| owner.as_ref()).collect();
         let pods: Vec<(&Key, &Value)> = pods.collect();
         let made: Vec<Value> = services
-            .filter(|(key, _)| !owners.iter().any(|(_, owner)| owner.as_ref() == Some(key)))
+            .filter(|(key, _)| !owned.contains(key))
             .flat_map(|(key, service)| slices_of(key, service, &pods))
             .collect();
         let gone: Vec<Key> = owners
             .into_iter()
-            .filter(|(_, owner)| owner.as_ref().is_some_and(|owner| !self.objects.contains_key(owner)))
+            .filter(|(_, owner)| owner.as_ref().is_some_and(|owner| self.find(owner).is_none()))
             .map(|(key, _)| key)
             .collect();
         for key in gone {
-            self.objects.remove(&key);
+            self.remove(&key);
         }
         for mut slice in made {
             let Some(key) = Key::of(Kind::EndpointSlice, &slice) else {
                 continue;
             };
             super::stamp(&key, &mut slice, &self.next_version());
-            self.objects.insert(key, slice);
+            self.insert(key, slice);
         }
     }
 }

@@ -7,13 +7,17 @@
 mod endpoints;
 mod redact;
 mod settled;
+mod shelf;
 
 pub use redact::trim;
 pub use settled::{CONTROLLERS, CREATED_BY};
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
+
+use shelf::Shelf;
 
 use crate::changes::{Change, Op, merge};
 use crate::inventory::{Inventory, Unusable};
@@ -148,7 +152,8 @@ pub struct State {
     pub facts: ClusterFacts,
     /// Kinds that were listed (`None`) or could not be (`Some`). A kind that is missing here was not asked for.
     coverage: BTreeMap<Kind, Option<Unreadable>>,
-    objects: BTreeMap<Key, Value>,
+    /// Shared with the states that this one was made of. A kind without objects has no shelf.
+    shelves: BTreeMap<Kind, Arc<Shelf>>,
     not_read: Unreadable,
 }
 
@@ -157,7 +162,7 @@ impl State {
         State {
             facts,
             coverage: BTreeMap::new(),
-            objects: BTreeMap::new(),
+            shelves: BTreeMap::new(),
             not_read: Unreadable {
                 reason: Reason::NotRead,
                 detail: String::new(),
@@ -167,20 +172,45 @@ impl State {
 
     /// Records a complete list of one kind. Objects without a usable name are refused by name of the kind.
     pub fn listed(&mut self, kind: Kind, objects: Vec<Value>) -> Result<(), String> {
-        let mut keyed = BTreeMap::new();
-        for object in objects {
-            let key = Key::of(kind, &object).ok_or_else(|| format!("a {kind} without a name"))?;
-            keyed.insert(key, object);
-        }
-        self.objects.retain(|key, _| key.kind != kind);
-        self.objects.extend(keyed);
+        let key = |object: &Value| Key::of(kind, object).ok_or_else(|| format!("a {kind} without a name"));
+        let keyed = objects.into_iter().map(|object| Ok((key(&object)?, object)));
+        let shelf: Shelf = keyed.collect::<Result<_, String>>()?;
+        self.shelve(kind, shelf);
         self.coverage.insert(kind, None);
         Ok(())
     }
 
     pub fn unreadable(&mut self, kind: Kind, why: Unreadable) {
-        self.objects.retain(|key, _| key.kind != kind);
+        self.shelves.remove(&kind);
         self.coverage.insert(kind, Some(why));
+    }
+
+    fn shelve(&mut self, kind: Kind, shelf: Shelf) {
+        if shelf.len() == 0 {
+            self.shelves.remove(&kind);
+        } else {
+            self.shelves.insert(kind, Arc::new(shelf));
+        }
+    }
+
+    fn find(&self, key: &Key) -> Option<&Arc<Value>> {
+        self.shelves.get(&key.kind)?.get(key)
+    }
+
+    fn insert(&mut self, key: Key, object: Value) {
+        let shelf = self.shelves.entry(key.kind).or_default();
+        Arc::make_mut(shelf).insert(key, object);
+    }
+
+    fn remove(&mut self, key: &Key) {
+        if self.find(key).is_none() {
+            return;
+        }
+        let shelf = self.shelves.get_mut(&key.kind).expect("it holds the object");
+        Arc::make_mut(shelf).remove(key);
+        if shelf.len() == 0 {
+            self.shelves.remove(&key.kind);
+        }
     }
 
     pub fn coverage(&self) -> &BTreeMap<Kind, Option<Unreadable>> {
@@ -191,7 +221,9 @@ impl State {
         match self.coverage.get(&key.kind) {
             None => Observed::Unreadable(&self.not_read),
             Some(Some(why)) => Observed::Unreadable(why),
-            Some(None) => self.objects.get(key).map_or(Observed::Absent, Observed::Present),
+            Some(None) => self
+                .find(key)
+                .map_or(Observed::Absent, |object| Observed::Present(object)),
         }
     }
 
@@ -205,15 +237,33 @@ impl State {
 
     /// All objects of a kind by name, or why they could not be read.
     pub fn list(&self, kind: Kind) -> Result<impl Iterator<Item = (&Key, &Value)>, &Unreadable> {
+        self.listed_or_why(kind)?;
+        Ok(self.shelf(kind).map(|(key, object)| (key, &**object)))
+    }
+
+    /// The same as they are kept: equal places are equal objects.
+    pub fn shared(&self, kind: Kind) -> Result<impl Iterator<Item = &Arc<Value>>, &Unreadable> {
+        self.listed_or_why(kind)?;
+        Ok(self.shelf(kind).map(|(_, object)| object))
+    }
+
+    fn listed_or_why(&self, kind: Kind) -> Result<(), &Unreadable> {
         match self.coverage.get(&kind) {
             None => Err(&self.not_read),
             Some(Some(why)) => Err(why),
-            Some(None) => Ok(self.objects.iter().filter(move |(key, _)| key.kind == kind)),
+            Some(None) => Ok(()),
         }
     }
 
-    pub fn objects(&self) -> &BTreeMap<Key, Value> {
-        &self.objects
+    /// Every object, by key.
+    pub fn objects(&self) -> impl Iterator<Item = (&Key, &Value)> {
+        let all = self.shelves.values().flat_map(|shelf| shelf.iter());
+        all.map(|(key, object)| (key, &**object))
+    }
+
+    /// The objects of a kind that were read, by name.
+    fn shelf(&self, kind: Kind) -> impl Iterator<Item = (&Key, &Arc<Value>)> {
+        self.shelves.get(&kind).into_iter().flat_map(|shelf| shelf.iter())
     }
 
     /// The uid of namespace `kube-system`, when it could be read.
@@ -245,37 +295,31 @@ impl State {
     pub fn write(&mut self, change: &Change) {
         let mut object = match &change.op {
             Op::Delete { .. } => {
-                self.objects.remove(&change.key);
+                self.remove(&change.key);
                 return;
             }
             Op::Create { object } => with_defaults(change.key.kind, object.clone()),
             Op::Update { before, patch } => {
-                let mut object = self.objects.get(&change.key).unwrap_or(before).clone();
+                let mut object = self.find(&change.key).map_or(before, |object| &**object).clone();
                 merge(&mut object, patch);
                 object
             }
         };
         stamp(&change.key, &mut object, &self.next_version());
-        self.objects.insert(change.key.clone(), object);
+        self.insert(change.key.clone(), object);
     }
 
     /// The state as it would be without one object.
     pub fn without(&self, key: &Key) -> State {
         let mut state = self.clone();
-        state.objects.remove(key);
+        state.remove(key);
         state
     }
 
     /// A version that no object of this state has: one more than the highest number.
     fn next_version(&self) -> String {
-        let version = |object: &Value| {
-            object
-                .pointer("/metadata/resourceVersion")?
-                .as_str()?
-                .parse::<u64>()
-                .ok()
-        };
-        (self.objects.values().filter_map(version).max().unwrap_or(0) + 1).to_string()
+        let highest = self.shelves.values().map(|shelf| shelf.highest()).max();
+        (highest.unwrap_or(0) + 1).to_string()
     }
 }
 

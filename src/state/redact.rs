@@ -3,24 +3,29 @@
 //! Workloads keep their selector only (pod templates hold environment variables), nodes what selects and addresses
 //! them, and no object keeps annotations that are not Calico's.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
 use super::State;
 use crate::inventory::INVENTORY_LABEL;
-use crate::resource::Kind;
+use crate::resource::{Key, Kind};
 
 impl State {
     /// The state as a snapshot holds it.
     pub fn redacted(&self) -> State {
         let mut state = self.clone();
-        state.objects.retain(|key, object| {
-            key.kind != Kind::ConfigMap
-                || object
-                    .pointer("/metadata/labels")
-                    .is_some_and(|labels| labels.get(INVENTORY_LABEL).is_some())
-        });
-        for (key, object) in &mut state.objects {
-            redact(key.kind, object);
+        let kept = |(key, object): &(&Key, &Arc<Value>)| {
+            let labels = object.pointer("/metadata/labels");
+            key.kind != Kind::ConfigMap || labels.is_some_and(|labels| labels.get(INVENTORY_LABEL).is_some())
+        };
+        for kind in self.shelves.keys() {
+            let redacted = self.shelf(*kind).filter(kept).map(|(key, object)| {
+                let mut object = Value::clone(object);
+                redact(key.kind, &mut object);
+                (key.clone(), object)
+            });
+            state.shelve(*kind, redacted.collect());
         }
         state
     }

@@ -41,12 +41,12 @@ impl State {
         let Some(config) = self.controllers() else { return state };
         let running = running_config(config);
         let key = Key::cluster(Kind::KubeControllersConfiguration, "default");
-        if let Some(object) = state.objects.get_mut(&key)
-            && object
-                .pointer("/status/runningConfig")
-                .is_some_and(|shown| shown.is_object())
-        {
-            settle_running_config(object, &running);
+        if config.pointer("/status/runningConfig").is_some_and(Value::is_object) {
+            let mut settled = config.clone();
+            settle_running_config(&mut settled, &running);
+            if settled != *config {
+                state.insert(key, settled);
+            }
         }
         let (Ok(nodes), Ok(_)) = (self.list(Kind::Node), self.list(Kind::HostEndpoint)) else {
             return state;
@@ -65,6 +65,19 @@ impl State {
         state
     }
 
+    /// Whether what controllers make of a state depends on objects of that kind.
+    pub fn is_settled_by(kind: Kind) -> bool {
+        matches!(
+            kind,
+            Kind::Node
+                | Kind::HostEndpoint
+                | Kind::KubeControllersConfiguration
+                | Kind::Service
+                | Kind::EndpointSlice
+                | Kind::Pod
+        )
+    }
+
     fn controllers(&self) -> Option<&Value> {
         self.present(&Key::cluster(Kind::KubeControllersConfiguration, "default"))
     }
@@ -80,43 +93,44 @@ impl State {
     fn reconcile(&mut self, wanted: Wanted) {
         let is_auto = |object: &Value| label(object, CREATED_BY) == Some(CONTROLLERS);
         let gone: Vec<Key> = self
-            .objects
-            .iter()
-            .filter(|(key, object)| key.kind == Kind::HostEndpoint && is_auto(object))
+            .shelf(Kind::HostEndpoint)
+            .filter(|(_, object)| is_auto(object))
             .filter(|(key, object)| !wanted.objects.contains_key(*key) && !wanted.keeps(object))
             .map(|(key, _)| key.clone())
             .collect();
         for key in gone {
-            self.objects.remove(&key);
+            self.remove(&key);
         }
-        // Looking for the next version takes every object, so it is done once.
-        let mut next: u64 = self.next_version().parse().unwrap_or(1);
-        let mut version = || {
-            next += 1;
-            (next - 1).to_string()
-        };
         for (key, body) in wanted.objects {
-            match self.objects.get_mut(&key) {
+            let version = self.next_version();
+            let object = match self.find(&key) {
                 None => {
                     let mut object = body;
-                    super::stamp(&key, &mut object, &version());
-                    self.objects.insert(key.clone(), object);
+                    super::stamp(&key, &mut object, &version);
+                    object
                 }
-                Some(object) if is_auto(object) && differs(object, &body) => {
-                    // profiles, node and ports are not corrected (`hostendpoints.go`, hostEndpointNeedsUpdate)
-                    for pointer in ["/metadata/labels", "/metadata/annotations"] {
-                        let value = body.pointer(pointer).cloned();
-                        set_or_remove(object, pointer, value);
-                    }
-                    for field in ["expectedIPs", "interfaceName"] {
-                        set_or_remove(object, &format!("/spec/{field}"), body["spec"].get(field).cloned());
-                    }
-                    object["metadata"]["resourceVersion"] = json!(version());
+                Some(there) if is_auto(there) && differs(there, &body) => {
+                    let mut object = corrected(there, &body);
+                    object["metadata"]["resourceVersion"] = json!(version);
+                    object
                 }
-                Some(_) => {}
-            }
+                Some(_) => continue,
+            };
+            self.insert(key, object);
         }
     }
+}
+
+/// As the controller leaves it; profiles, node and ports are not corrected (`hostendpoints.go`, hostEndpointNeedsUpdate).
+fn corrected(there: &Value, body: &Value) -> Value {
+    let mut object = there.clone();
+    for pointer in ["/metadata/labels", "/metadata/annotations"] {
+        set_or_remove(&mut object, pointer, body.pointer(pointer).cloned());
+    }
+    for field in ["expectedIPs", "interfaceName"] {
+        set_or_remove(&mut object, &format!("/spec/{field}"), body["spec"].get(field).cloned());
+    }
+    object
 }
 
 /// The effective configuration: the spec, with the environment's overrides on top.

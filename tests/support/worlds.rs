@@ -118,7 +118,6 @@ pub fn content(state: &State) -> Vec<(String, Value)> {
     }
     let of_interest = state
         .objects()
-        .iter()
         .filter(|(key, _)| key.to_string() != "Namespace/hostguard");
     of_interest
         .map(|(key, object)| {

@@ -1,0 +1,153 @@
+//! A world with what was worked out of it, for comparing it more than once; and what a world takes over from one before.
+//!
+//! A step of an order touches little. What packets find between a client and a target is taken over where nothing that
+//! they meet differs, told by [`Sameness`]; ports whose packets are sent on to something that differs are looked at anew.
+
+use std::cell::{OnceCell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use super::cells::{Cell, Client, Notes, Ports, Prober, together};
+use super::same::Sameness;
+use super::targets::Target;
+use super::world::World;
+use crate::net::PortSet;
+
+pub struct Known {
+    pub(super) world: World,
+    notes: Rc<Notes>,
+}
+
+impl Known {
+    pub fn new(world: World) -> Known {
+        Known {
+            notes: Rc::new(Notes::new(&world, true)),
+            world,
+        }
+    }
+
+    /// The same for a world that came of one before: that one, if they are the same in everything that decides.
+    pub fn next(before: &Rc<Known>, world: World) -> Rc<Known> {
+        let same = Sameness::new(&before.world, &world);
+        if same.sent_on() {
+            return before.clone();
+        }
+        let notes = Rc::new(Notes::new(&world, true));
+        take_over(before, &same, &Prober::with(&world, notes.clone()), &notes);
+        Rc::new(Known { world, notes })
+    }
+
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    pub(super) fn prober(&self) -> Prober<'_> {
+        Prober::with(&self.world, self.notes.clone())
+    }
+}
+
+/// Who meets what: classes of client (none outside) and target, and whether they are on one node. What packets find
+/// depends on nothing else of the two.
+type Met = (Option<usize>, usize, bool);
+
+/// What a pair finds, by two that stand for it.
+#[derive(Clone)]
+struct Found {
+    client: Client,
+    target: Target,
+    cells: Rc<Vec<Cell>>,
+    /// Taken over, and still to be looked at on the ports that may differ.
+    stale: bool,
+}
+
+#[derive(Default)]
+pub(super) struct Kept {
+    found: RefCell<BTreeMap<Met, Found>>,
+    /// On which ports what was taken over may differ.
+    changed: RefCell<Ports>,
+    clients: OnceCell<BTreeMap<Client, usize>>,
+    targets: OnceCell<BTreeMap<Target, usize>>,
+}
+
+impl Kept {
+    pub fn met(&self, prober: &Prober<'_>, client: Client, target: Target) -> Met {
+        let targets = self.targets.get_or_init(|| numbers(prober.target_classes()));
+        let sender = (client != Client::Outside).then(|| {
+            let clients = self.clients.get_or_init(|| numbers(prober.client_classes()));
+            clients[&client]
+        });
+        (sender, targets[&target], prober.home(client) == Some(target.node))
+    }
+
+    pub fn cells(
+        &self,
+        met: Met,
+        pair: impl FnOnce() -> (Client, Target),
+        work_out: impl FnOnce(Option<&Ports>) -> Vec<Cell>,
+    ) -> Rc<Vec<Cell>> {
+        let known = self.found.borrow().get(&met).cloned();
+        let cells = match known {
+            Some(found) if !found.stale => return found.cells,
+            Some(found) => {
+                let changed = self.changed.borrow();
+                replaced(&found.cells, &changed, work_out(Some(&changed)))
+            }
+            None => work_out(None),
+        };
+        let cells = Rc::new(cells);
+        let (client, target) = pair();
+        let found = Found {
+            client,
+            target,
+            cells: cells.clone(),
+            stale: false,
+        };
+        self.found.borrow_mut().insert(met, found);
+        cells
+    }
+}
+
+fn numbers<T: Copy + Ord>(classes: &[Vec<T>]) -> BTreeMap<T, usize> {
+    let numbered = classes.iter().enumerate();
+    numbered
+        .flat_map(|(i, class)| class.iter().map(move |one| (*one, i)))
+        .collect()
+}
+
+/// The cells with those of some ports put in place of what was there on these.
+fn replaced(cells: &[Cell], ports: &Ports, anew: Vec<Cell>) -> Vec<Cell> {
+    let kept = cells.iter().filter_map(|cell| {
+        let Some(ports) = ports.get(&cell.protocol) else {
+            return Some(cell.clone());
+        };
+        let left: PortSet = cell.ports.minus(ports);
+        (!left.is_empty()).then(|| Cell {
+            ports: left,
+            ..cell.clone()
+        })
+    });
+    together(kept.chain(anew).collect())
+}
+
+/// Takes over what is the same on the whole way. Places in lists are the same in both worlds where the settings are.
+fn take_over(before: &Known, same: &Sameness<'_>, prober: &Prober<'_>, notes: &Notes) {
+    let (Some(old), Some(kept)) = (&before.notes.kept, &notes.kept) else {
+        return;
+    };
+    let alike =
+        same.settings() && before.notes.outside == notes.outside && before.notes.source_ports == notes.source_ports;
+    if !alike {
+        return;
+    }
+    let changed = same.translated_ports();
+    let mut taken = kept.found.borrow_mut();
+    for found in old.found.borrow().values().filter(|found| !found.stale) {
+        let leaves = found.client == Client::Outside || same.on_leaving(found.client, found.client);
+        if leaves && same.on_arrival(found.target, found.target) {
+            let met = kept.met(prober, found.client, found.target);
+            let stale = !changed.is_empty();
+            taken.entry(met).or_insert_with(|| Found { stale, ..found.clone() });
+        }
+    }
+    *kept.changed.borrow_mut() = changed;
+}

@@ -1,0 +1,76 @@
+//! Calico's objects as Felix reads them, each read once however many worlds it is in.
+//!
+//! States that came of one another share the objects that did not change; what was read of those is shared too.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::facts::Facts;
+use crate::calico::{self, Felix};
+
+/// What was read of objects, by where they are kept. The objects are held, so that no other takes their place.
+#[derive(Default)]
+pub struct Reading {
+    known: RefCell<BTreeMap<(&'static str, *const Value), Read>>,
+}
+
+type Read = (Arc<Value>, Option<Rc<Value>>);
+
+impl Reading {
+    /// The object as Felix reads it, made into one of Calico's first; `None` if Felix drops it.
+    pub(super) fn of(
+        &self,
+        kind: &'static str,
+        object: &Arc<Value>,
+        calico: impl FnOnce(&Value) -> Option<Value>,
+    ) -> Option<Rc<Value>> {
+        let at = (kind, Arc::as_ptr(object));
+        if let Some((_, read)) = self.known.borrow().get(&at) {
+            return read.clone();
+        }
+        let read = match calico(object) {
+            Some(made) => as_read(kind, &made),
+            None => as_read(kind, object),
+        };
+        self.known.borrow_mut().insert(at, (object.clone(), read.clone()));
+        read
+    }
+}
+
+pub(super) fn as_read(kind: &str, object: &Value) -> Option<Rc<Value>> {
+    let (felix, read) = calico::as_felix_reads(kind, object);
+    matches!(felix, Felix::Kept | Felix::Crashes).then(|| Rc::new(read))
+}
+
+/// Objects by kind, as Felix reads them; those that it drops are gone.
+#[derive(Default)]
+pub(super) struct Objects(BTreeMap<String, Vec<Rc<Value>>>);
+
+impl Objects {
+    pub fn new(facts: &Facts) -> Objects {
+        let mut objects = Objects::default();
+        for object in &facts.objects {
+            let kind = object["kind"].as_str().unwrap_or_default();
+            objects.add(kind, as_read(kind, object));
+        }
+        objects
+    }
+
+    pub fn add(&mut self, kind: &str, read: Option<Rc<Value>>) {
+        let Some(read) = read else { return };
+        match self.0.get_mut(kind) {
+            Some(list) => list.push(read),
+            None => {
+                self.0.insert(kind.to_string(), vec![read]);
+            }
+        }
+    }
+
+    pub fn of(&self, kind: &str) -> impl Iterator<Item = &Value> {
+        self.0.get(kind).into_iter().flatten().map(|object| &**object)
+    }
+}

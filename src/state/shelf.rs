@@ -1,0 +1,87 @@
+//! The objects of one kind, shared between the states that hold them: a state that differs from another in one object
+//! shares all others with it, and all of the kinds that did not change.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::resource::Key;
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Shelf {
+    objects: BTreeMap<Arc<Key>, Arc<Value>>,
+    /// The highest number among their versions.
+    highest: u64,
+}
+
+/// Objects that are shared are not looked into.
+impl PartialEq for Shelf {
+    fn eq(&self, other: &Shelf) -> bool {
+        self.objects == other.objects
+    }
+}
+
+impl Shelf {
+    pub fn get(&self, key: &Key) -> Option<&Arc<Value>> {
+        self.objects.get(key)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&Key, &Arc<Value>)> {
+        self.objects.iter().map(|(key, object)| (&**key, object))
+    }
+
+    pub fn len(&self) -> usize {
+        self.objects.len()
+    }
+
+    pub fn highest(&self) -> u64 {
+        self.highest
+    }
+
+    pub fn insert(&mut self, key: Key, object: Value) {
+        let (old, new) = (self.get(&key).map_or(0, |old| version(old)), version(&object));
+        match self.objects.get_mut(&key) {
+            Some(place) => *place = Arc::new(object),
+            None => {
+                self.objects.insert(Arc::new(key), Arc::new(object));
+            }
+        }
+        self.highest = self.highest.max(new);
+        if old == self.highest && new < old {
+            self.find_highest();
+        }
+    }
+
+    pub fn remove(&mut self, key: &Key) {
+        if let Some(object) = self.objects.remove(key)
+            && version(&object) == self.highest
+        {
+            self.find_highest();
+        }
+    }
+
+    fn find_highest(&mut self) {
+        self.highest = self.objects.values().map(|object| version(object)).max().unwrap_or(0);
+    }
+}
+
+impl FromIterator<(Key, Value)> for Shelf {
+    fn from_iter<T: IntoIterator<Item = (Key, Value)>>(objects: T) -> Shelf {
+        let shared = objects
+            .into_iter()
+            .map(|(key, object)| (Arc::new(key), Arc::new(object)));
+        let mut shelf = Shelf {
+            objects: shared.collect(),
+            highest: 0,
+        };
+        shelf.find_highest();
+        shelf
+    }
+}
+
+/// Versions that are no numbers count as none.
+fn version(object: &Value) -> u64 {
+    let text = object.pointer("/metadata/resourceVersion").and_then(Value::as_str);
+    text.and_then(|text| text.parse().ok()).unwrap_or(0)
+}
