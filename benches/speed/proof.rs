@@ -4,7 +4,7 @@ use hostguard::compile;
 use hostguard::diff::{self, Options};
 use hostguard::plan::Plan;
 use hostguard::resource::Kind;
-use hostguard::sequence::Sequence;
+use hostguard::sequence::{Sequence, Terms};
 use hostguard::state::State;
 use serde_json::{Map, Value, json};
 
@@ -39,7 +39,7 @@ fn row(what: &str, state: &State, plan: &Plan, goal: &'static str) -> Row {
     let compiled = compile::compile(plan, state).expect("the plan fits");
     let set = diff::diff(&compiled, state, &Options::default()).set;
     let time = median(1, || {
-        let found = Sequence::find(state, &set, &[]).expect("all is readable");
+        let found = Sequence::find(state, &set, &Terms::default()).expect("all is readable");
         assert_eq!(found.expect("it is safe").steps().len(), set.steps.len());
     });
     Row {

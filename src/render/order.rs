@@ -3,11 +3,12 @@
 use super::Answer;
 use crate::exposure::Openness;
 use crate::net::Protocol;
-use crate::sequence::{Breach, CLAIM, Step, Wrong};
+use crate::sequence::{Breach, CLAIM, CLAIM_BUT, Step, Wrong};
 
 /// The claim of the header.
 pub fn claim(answer: &Answer) -> &'static str {
     match answer.sequence {
+        Some(sequence) if sequence.steps().iter().any(|step| !step.accepted.is_empty()) => CLAIM_BUT,
         Some(_) => CLAIM,
         None if !answer.refused.is_empty() => "no safe order: nothing of this will be done",
         None => "no order: not everything could be read",

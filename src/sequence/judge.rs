@@ -132,7 +132,10 @@ impl<'a> Judge<'a> {
                 .iter()
                 .map(|part| breach(Wrong::Interrupted, part))
                 .collect(),
-            locked_out: self.locked_out(&from_before, world),
+            locked_out: self.locked_out(
+                &[vec![from_before.clone()], from_others[..self.before.len() - 1].to_vec()].concat(),
+                world,
+            ),
             forbidden: self.forbidden(world),
         }
     }
@@ -141,21 +144,35 @@ impl<'a> Judge<'a> {
     /// cluster, pods that are called, neighbour discovery and failsafe ports are no packets to nodes.
     pub fn judge_beside_nodes(&self, world: &Known) -> Findings {
         Findings {
-            locked_out: self.locked_out(&[], world),
+            locked_out: self.locked_out(&vec![Vec::new(); self.before.len()], world),
             ..Findings::default()
         }
     }
 
     /// What must stay and is cut off once everything is done, whatever the order.
     pub fn locked_out_in_the_end(&self) -> Vec<Breach> {
-        self.locked_out(&moves(&self.before[0], &self.after), &self.after)
+        let moves: Vec<Vec<Move>> = self.before.iter().map(|before| moves(before, &self.after)).collect();
+        self.locked_out(&moves, &self.after)
     }
 
-    /// Connections that must stay, that were open before and may not be here.
-    fn locked_out(&self, from_before: &[Move], world: &Known) -> Vec<Breach> {
-        let before = &self.before[0];
+    /// Connections that must stay, that were open before and may not be here; with the moves from each before. What
+    /// controllers are about to cut off is no step's doing.
+    fn locked_out(&self, moves: &[Vec<Move>], world: &Known) -> Vec<Breach> {
+        let mut each = self.before.iter().zip(moves);
+        let Some((first, of_first)) = each.next() else {
+            return Vec::new();
+        };
+        let mut found = self.cut_off(first, of_first, world);
+        for (before, moves) in each {
+            let others = self.cut_off(before, moves, world);
+            found.retain(|breach| others.iter().any(|other| other.covers(breach) || breach.covers(other)));
+        }
+        found
+    }
+
+    fn cut_off(&self, before: &Known, moves: &[Move], world: &Known) -> Vec<Breach> {
         let mut found = Vec::new();
-        for part in from_before.iter().filter(|part| part.way == MoveWay::Less) {
+        for part in moves.iter().filter(|part| part.way == MoveWay::Less) {
             for flow in &self.needed.incoming {
                 if let Some(part) = touched(part, flow) {
                     found.push(breach(world.world(), Wrong::LockedOut(flow.what.to_string()), &part));
@@ -196,7 +213,7 @@ impl<'a> Judge<'a> {
                 openness: Openness::Closed,
             });
         }
-        found.extend(self.failsafes_lost(world.world()));
+        found.extend(self.failsafes_lost(before.world(), world.world()));
         found
     }
 
@@ -226,7 +243,7 @@ impl<'a> Judge<'a> {
     }
 
     /// A failsafe list that no longer covers a port that must stay: the next policy would cut it off.
-    fn failsafes_lost(&self, world: &World) -> Vec<Breach> {
+    fn failsafes_lost(&self, before: &World, world: &World) -> Vec<Breach> {
         let incoming = self.needed.incoming.iter().flat_map(|flow| {
             let ports = flow.ports.ranges().iter().flat_map(|(low, high)| *low..=*high);
             ports.map(move |port| (flow.what, Direction::Ingress, flow.protocol, port))
@@ -235,7 +252,7 @@ impl<'a> Judge<'a> {
         let outgoing = outgoing.map(|(what, flow)| (*what, Direction::Egress, flow.protocol, flow.port));
         let asked: BTreeSet<(&str, Direction, Protocol, u16)> = incoming.chain(outgoing).collect();
         let lost = asked.into_iter().filter_map(|(what, direction, protocol, port)| {
-            let (nodes, _) = failsafes_lost(self.before[0].world(), world, direction, protocol, port)?;
+            let (nodes, _) = failsafes_lost(before, world, direction, protocol, port)?;
             Some(Breach {
                 wrong: Wrong::LockedOut(format!("{what}: {protocol} {port} is no failsafe port any more")),
                 part: None,

@@ -18,6 +18,9 @@ use crate::exposure::{Known, World};
 use crate::resource::{Key, Kind};
 use crate::state::State;
 
+/// The same of an order in which something worse was accepted.
+pub const CLAIM_BUT: &str = "order proven, but for what was accepted: no other step opens more than before or after, or cuts off what must stay";
+
 /// What the header of every answer with a proven order says of it.
 pub const CLAIM: &str = "order proven: no step opens more than before or after, or cuts off what must stay";
 
