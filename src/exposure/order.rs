@@ -174,6 +174,7 @@ pub(super) struct Sorter<'a> {
     /// Labels that some policy looks at.
     names: BTreeSet<&'a str>,
     known: BTreeMap<(Labels, Option<String>), usize>,
+    by_policies: BTreeMap<Vec<usize>, usize>,
     pub stages: Vec<Rc<Stages>>,
 }
 
@@ -186,6 +187,7 @@ impl<'a> Sorter<'a> {
             subjects,
             names: selectors.flat_map(|(_, selector)| selector.label_names()).collect(),
             known: BTreeMap::new(),
+            by_policies: BTreeMap::new(),
             stages: Vec::new(),
         }
     }
@@ -201,16 +203,27 @@ impl<'a> Sorter<'a> {
         if let Some(known) = self.known.get(&key) {
             return *known;
         }
-        let mut stages = Stages::default();
-        for (index, (policy, subject)) in self.policies.iter().zip(self.subjects).enumerate() {
+        let selects = |subject: &Subject| {
             let here = subject.namespace.is_none() || subject.namespace.as_deref() == namespace;
-            if here && subject.terms.matches(&key.0) {
-                self.enter(&mut stages, index, policy);
+            here && subject.terms.matches(&key.0)
+        };
+        let numbered = self.subjects.iter().enumerate();
+        let selected: Vec<usize> = numbered.filter(|(_, s)| selects(s)).map(|(i, _)| i).collect();
+        // Labels that differ, such as names of hosts, mostly select the same.
+        let place = match self.by_policies.get(&selected) {
+            Some(place) => *place,
+            None => {
+                let mut stages = Stages::default();
+                for index in &selected {
+                    self.enter(&mut stages, *index, &self.policies[*index]);
+                }
+                self.stages.push(Rc::new(stages));
+                self.by_policies.insert(selected, self.stages.len() - 1);
+                self.stages.len() - 1
             }
-        }
-        self.stages.push(Rc::new(stages));
-        self.known.insert(key, self.stages.len() - 1);
-        self.stages.len() - 1
+        };
+        self.known.insert(key, place);
+        place
     }
 
     fn enter(&self, stages: &mut Stages, index: usize, policy: &Policy) {
