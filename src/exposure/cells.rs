@@ -46,8 +46,16 @@ pub(super) struct Cell {
     pub regions: Vec<Region>,
 }
 
+impl Cell {
+    /// The part on these ports.
+    fn within(&self, only: &Ports) -> Option<Cell> {
+        let ports = only.get(&self.protocol)?.intersect(&self.ports);
+        (!self.protocol.has_ports() || !ports.is_empty()).then(|| Cell { ports, ..self.clone() })
+    }
+}
+
 /// Ports to ask about; none of a protocol that has none.
-pub(super) type Ports = BTreeMap<Protocol, PortSet>;
+pub type Ports = BTreeMap<Protocol, PortSet>;
 
 /// Protocols that exposure is about.
 pub(super) fn protocols(family: Family) -> [Protocol; 3] {
@@ -176,7 +184,10 @@ impl<'w> Prober<'w> {
     pub fn cells(&self, client: Client, target: Target, only: Option<&Ports>) -> Rc<Vec<Cell>> {
         match (&self.notes.kept, only) {
             (None, _) => Rc::new(self.work_out(client, target, only)),
-            (Some(_), Some(_)) => Rc::new(self.compared(client, target, only)),
+            (Some(_), Some(only)) => {
+                let all = self.cells(client, target, None);
+                Rc::new(all.iter().filter_map(|cell| cell.within(only)).collect())
+            }
             (Some(kept), None) => {
                 let met = kept.met(self, client, target);
                 kept.cells(met, || (client, target), |only| self.compared(client, target, only))

@@ -44,7 +44,7 @@ mod world;
 mod tests;
 
 pub use answer::walk;
-pub use cells::Decision;
+pub use cells::{Decision, Ports};
 pub use coverage::Clients;
 pub use difference::{Answer, Exposure, From, Movement, Reach, Row, Subject, difference, exposure};
 pub use effect::{Blocker, Idle, Idleness, idle};
@@ -54,7 +54,7 @@ pub use flow::{Flow, Flows, Part, Senders};
 pub use inside::{difference_inside, exposure_inside};
 pub use known::Known;
 pub use lost::{failsafes_lost, neighbour_discovery_lost};
-pub use moves::{Move, MoveWay, Openness, moves};
+pub use moves::{Move, MoveWay, Openness, moves, moves_on};
 pub use outgoing::{CutOff, Outgoing, ToPod, cut_off, pods_cut_off};
 pub use reading::Reading;
 pub use verdict::{

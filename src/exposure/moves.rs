@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::cells::Client;
+use super::cells::{Client, Ports};
 use super::compare::{Found, Raw, Sides};
 use super::coverage::{Census, Name};
 use super::difference::{From, Nodes, Subject, nodes_of, witness};
@@ -80,16 +80,21 @@ impl Openness {
 /// What becomes more open and what less, for clients outside and inside the cluster. A part for which both hold, by
 /// two destinations, is in the list twice.
 pub fn moves(before: &Known, after: &Known) -> Vec<Move> {
+    moves_on(before, after, None)
+}
+
+/// The same on some ports; none of a protocol that has none.
+pub fn moves_on(before: &Known, after: &Known, only: Option<&Ports>) -> Vec<Move> {
     let sides = Sides::known(before, after);
     if sides.same.sent_on() {
         return Vec::new();
     }
-    let mut found = from_outside(&sides);
-    found.extend(from_inside(&sides));
+    let mut found = from_outside(&sides, only);
+    found.extend(from_inside(&sides, only));
     found
 }
 
-fn from_outside(sides: &Sides<'_>) -> Vec<Move> {
+fn from_outside(sides: &Sides<'_>, only: Option<&Ports>) -> Vec<Move> {
     let outside = sides.outside();
     let translated = sides.same.translated_ports();
     let mut moves = Vec::new();
@@ -99,7 +104,7 @@ fn from_outside(sides: &Sides<'_>) -> Vec<Move> {
         if moves_nothing || sides.alike([Some(Client::Outside); 2], pair) {
             continue;
         }
-        for (subject, found) in sides.compare(pair, None) {
+        for (subject, found) in sides.compare(pair, only) {
             let sources = subject.sources.intersect(&outside);
             if sources.is_empty() {
                 continue;
@@ -123,7 +128,7 @@ fn from_outside(sides: &Sides<'_>) -> Vec<Move> {
     moves
 }
 
-fn from_inside(sides: &Sides<'_>) -> Vec<Move> {
+fn from_inside(sides: &Sides<'_>, only: Option<&Ports>) -> Vec<Move> {
     let mut moves = Vec::new();
     let translated = sides.same.translated_ports();
     let places = sides.pairs.iter().map(|pair| pair.places.clone()).collect();
@@ -140,7 +145,7 @@ fn from_inside(sides: &Sides<'_>) -> Vec<Move> {
                 if moves_nothing || sides.alike(clients, &one) {
                     continue;
                 }
-                for (subject, found) in sides.compare_from(from, clients, &one, None) {
+                for (subject, found) in sides.compare_from(from, clients, &one, only) {
                     for moved in ways(sides, &subject, &found) {
                         moves.push(Move {
                             way: moved.way,

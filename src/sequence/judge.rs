@@ -10,8 +10,8 @@ use std::rc::Rc;
 use super::lockout::{Incoming, Needed};
 use crate::expect::{self, Forbidden, Watch};
 use crate::exposure::{
-    Direction, Hop, Known, Move, MoveWay, Openness, Packet, Verdict, World, cut_off, failsafes_lost, moves,
-    neighbour_discovery_lost, pods_cut_off, walk,
+    Direction, Hop, Known, Move, MoveWay, Openness, Packet, Ports, Verdict, World, cut_off, failsafes_lost, moves,
+    moves_on, neighbour_discovery_lost, pods_cut_off, walk,
 };
 use crate::net::Protocol;
 
@@ -108,11 +108,16 @@ impl<'a> Judge<'a> {
 
     /// Everything that is worse in a world than in the ends.
     pub fn judge(&self, world: &Known) -> Findings {
-        let from_before = moves(&self.before[0], world);
+        self.judge_on(world, None)
+    }
+
+    /// The same on some ports.
+    pub fn judge_on(&self, world: &Known, only: Option<&Ports>) -> Findings {
+        let from_before = moves_on(&self.before[0], world, only);
         let from_others: Vec<Vec<Move>> = self.before[1..]
             .iter()
             .chain([&self.after])
-            .map(|end| moves(end, world))
+            .map(|end| moves_on(end, world, only))
             .collect();
         let in_all = |way: MoveWay| {
             let mut parts: Vec<Move> = from_before.iter().filter(|m| m.way == way).cloned().collect();

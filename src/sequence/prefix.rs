@@ -5,7 +5,8 @@ use std::rc::Rc;
 
 use super::unseen::decides_nothing;
 use crate::changes::Change;
-use crate::exposure::{Known, MoveWay, Reading, World, moves};
+use crate::exposure::{Known, MoveWay, Ports, Reading, World, moves};
+use crate::net::PortSet;
 use crate::state::State;
 
 /// A state with its world.
@@ -39,23 +40,30 @@ pub struct Prefix {
 }
 
 /// What a step does to who can reach what.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Effect {
     pub opens: bool,
     pub closes: bool,
     /// Whether anything that decides about packets is another than before: failsafe ports and what nodes send out of
     /// the cluster may be, without any packet to a node faring otherwise.
     pub differs: bool,
+    /// Where packets to nodes fare otherwise; none of a protocol that has none.
+    pub ports: Ports,
 }
 
 impl Effect {
     /// Whether every packet to a node fares as before.
-    pub fn none(self) -> bool {
+    pub fn none(&self) -> bool {
         !self.opens && !self.closes
     }
 
-    fn and(self, other: Effect) -> Effect {
+    fn and(mut self, other: Effect) -> Effect {
+        for (protocol, ports) in other.ports {
+            let entry = self.ports.entry(protocol).or_insert_with(PortSet::empty);
+            *entry = entry.union(&ports);
+        }
         Effect {
+            ports: self.ports,
             opens: self.opens || other.opens,
             closes: self.closes || other.closes,
             differs: self.differs || other.differs,
@@ -64,10 +72,16 @@ impl Effect {
 
     fn between(before: &Rc<Known>, after: &Rc<Known>) -> Effect {
         let moves = moves(before, after);
+        let mut ports = Ports::new();
+        for moved in &moves {
+            let entry = ports.entry(moved.subject.protocol).or_insert_with(PortSet::empty);
+            *entry = entry.union(&moved.subject.ports);
+        }
         Effect {
             opens: moves.iter().any(|m| m.way == MoveWay::More),
             closes: moves.iter().any(|m| m.way == MoveWay::Less),
             differs: !Rc::ptr_eq(before, after),
+            ports,
         }
     }
 }
@@ -133,7 +147,7 @@ impl Prefix {
         let prefix = Prefix {
             written,
             settled,
-            pending: self.pending.and(effect),
+            pending: self.pending.clone().and(effect.clone()),
             reading: self.reading.clone(),
         };
         (prefix, effect)

@@ -229,7 +229,7 @@ impl<'a> Search<'a> {
         self.looked += 1;
         let (unwaited, effect) = prefix.with(&self.steps[at]);
         let turns = (effect.opens && prefix.pending.closes) || (effect.closes && prefix.pending.opens);
-        let at_once = self.look(at, &unwaited, effect, accepted);
+        let at_once = self.look(at, &unwaited, &effect, accepted);
         if let Ok((accepted, interrupts)) = &at_once
             && !turns
         {
@@ -239,7 +239,7 @@ impl<'a> Search<'a> {
             return Err(at_once.err().unwrap_or_default());
         }
         let (waited, effect) = prefix.waited().with(&self.steps[at]);
-        let (accepted, interrupts) = self.look(at, &waited, effect, accepted)?;
+        let (accepted, interrupts) = self.look(at, &waited, &effect, accepted)?;
         let mut waited = waited;
         waited.pending = effect;
         Ok(self.take(at, waited, true, accepted, interrupts))
@@ -250,7 +250,7 @@ impl<'a> Search<'a> {
         &mut self,
         at: usize,
         prefix: &Prefix,
-        effect: Effect,
+        effect: &Effect,
         accepted: &[Breach],
     ) -> Result<(Vec<Breach>, Vec<Breach>), Vec<Breach>> {
         if !effect.differs {
@@ -258,7 +258,8 @@ impl<'a> Search<'a> {
         }
         let judged = |world| match effect.none() {
             true => self.judge.judge_beside_nodes(world),
-            false => self.judge.judge(world),
+            // where nothing moves it is no worse than the prefix before was
+            false => self.judge.judge_on(world, Some(&effect.ports)),
         };
         let mut findings = judged(&prefix.written.world);
         if !prefix.is_settled() {
