@@ -6,9 +6,9 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 /// Protects Kubernetes hosts with Calico: shows what a plan changes, then does exactly that.
 ///
-/// Exit codes: 0 done; 2 changes (plan --detailed-exitcode); 1 error; 3 conflict with another owner, or a policy that does
-/// nothing; 4 the world moved after it was shown; 5 applied in part; 7 applied, and the result is not what was planned;
-/// 8 refused because unsafe; 64 usage; 130 interrupted.
+/// Exit codes: 0 done; 2 changes (plan --detailed-exitcode); 1 error; 3 an expectation or a guard failed, a policy does
+/// nothing, or another owner is in the way; 4 the world moved after it was shown; 5 applied in part; 7 applied, and the
+/// result is not what was planned; 8 refused because unsafe; 64 usage; 130 interrupted.
 #[derive(Debug, Parser)]
 #[command(name = "hostguard", version, max_term_width = 80)]
 pub struct Cli {

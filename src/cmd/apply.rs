@@ -349,7 +349,7 @@ async fn verify(shown: &Shown) -> Result<Vec<Error>, Failure> {
         }
     };
     let now = shown.intent.prepare(&state, &shown.options)?;
-    let lost = now.lost(&state);
+    let lost = now.lost(&shown.state, &state);
     let (left, unread) = (&now.difference.set.steps, now.unreadable(&state));
     if left.is_empty() && now.difference.conflicts.is_empty() && unread.is_empty() && lost.is_empty() {
         return Ok(Vec::new());

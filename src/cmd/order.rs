@@ -16,6 +16,9 @@ const ACCEPTED: usize = 6;
 
 /// One error a step that would make it worse; what locks out first.
 pub(super) fn errors(stuck: &Stuck, set: &ChangeSet) -> Vec<Error> {
+    if stuck.broken_promise {
+        return Vec::new(); // said where promises are
+    }
     let spans: BTreeMap<&Key, _> = set.steps.iter().map(|step| (&step.key, step.origin.span)).collect();
     let mut errors: Vec<Error> = stuck.blocked.iter().map(|blocked| error(blocked, stuck)).collect();
     for (error, blocked) in errors.iter_mut().zip(&stuck.blocked) {
@@ -32,8 +35,11 @@ pub(super) fn errors(stuck: &Stuck, set: &ChangeSet) -> Vec<Error> {
 
 fn error(blocked: &Blocked, stuck: &Stuck) -> Error {
     let locks_out = blocked.breaches.iter().any(|b| matches!(b.wrong, Wrong::LockedOut(_)));
+    let forbidden = blocked.breaches.iter().any(|b| matches!(b.wrong, Wrong::Forbidden(_)));
     let what = if locks_out {
         "would cut off what must stay"
+    } else if forbidden {
+        "would break what the plan promises"
     } else {
         "would open what is open neither before nor after"
     };

@@ -59,7 +59,7 @@ pub(super) fn resolved(prepared: &Prepared, end: &State) -> Resolved {
 impl Prepared {
     /// Promises that do not hold in a state that was read after everything was done. What controllers that nobody waits
     /// for have still to do (endpoints of a Service just made) is taken as done.
-    pub fn lost(&self, state: &State) -> Vec<Error> {
+    pub fn lost(&self, before: &State, state: &State) -> Vec<Error> {
         let state = &state.settled();
         let resolved = resolved(self, state);
         if resolved.is_empty() {
@@ -73,7 +73,7 @@ impl Prepared {
             .collect();
         lost.extend(outcomes.iter().filter_map(|outcome| failed(outcome, file)));
         lost.extend(
-            Watch::new(&resolved, &world)
+            Watch::new(&resolved, &World::of_state(before))
                 .at_end(&world)
                 .iter()
                 .map(|found| forbidden(found, file)),
@@ -112,7 +112,7 @@ fn target(found: &Counterexample) -> String {
 fn walk(found: &Counterexample, file: &str) -> String {
     let protocol = found.packet.protocol.to_string().to_ascii_lowercase();
     format!(
-        "hostguard why {} {}/{protocol} --after {file}",
+        "hostguard why {} {}/{protocol} {file}",
         found.packet.source,
         target(found)
     )
@@ -130,7 +130,10 @@ fn failed(outcome: &Answered, file: &str) -> Option<Error> {
             if found.verdict == Verdict::Unknown {
                 error = error.consequence("what is not known counts against an expectation");
             }
-            error.fix(format!("see every hop with `{}`", walk(found, file)))
+            error.fix(format!(
+                "see every hop with `{}` and the options of this run",
+                walk(found, file)
+            ))
         }
         Fails::NoAddress => error(format!(
             "{about} is expected {is}, and no address of the nodes is known in a family of the source"
@@ -213,7 +216,10 @@ fn explained(error: Error, found: &Counterexample, file: &str) -> Error {
         )),
         _ => error,
     };
-    error.fix(format!("see every hop with `{}`", walk(found, file)))
+    error.fix(format!(
+        "see every hop with `{}` and the options of this run",
+        walk(found, file)
+    ))
 }
 
 fn forbidden(forbidden: &Forbidden, file: &str) -> Error {
@@ -228,7 +234,10 @@ fn forbidden(forbidden: &Forbidden, file: &str) -> Error {
     Error::new(Kind::Unsafe, code, format!("{about} {text}"))
         .at(forbidden.span)
         .cause(packet(&forbidden.packet))
-        .fix(format!("see every hop with `{}`", walk(&forbidden.packet, file)))
+        .fix(format!(
+            "see every hop with `{}` and the options of this run",
+            walk(&forbidden.packet, file)
+        ))
 }
 
 /// Addresses that guards do not cover, said so that it can be judged.

@@ -8,9 +8,12 @@ use crate::sequence::{Breach, CLAIM, CLAIM_BUT, Step, Wrong};
 /// The claim of the header.
 pub fn claim(answer: &Answer) -> &'static str {
     match answer.sequence {
+        Some(_) if !answer.refused.is_empty() || !answer.conflicts.is_empty() => {
+            "refused: nothing of this will be done"
+        }
         Some(sequence) if sequence.steps().iter().any(|step| !step.accepted.is_empty()) => CLAIM_BUT,
         Some(_) => CLAIM,
-        None if !answer.refused.is_empty() => "no safe order: nothing of this will be done",
+        None if !answer.refused.is_empty() => "refused: nothing of this will be done",
         None => "no order: not everything could be read",
     }
 }

@@ -154,6 +154,11 @@ impl<'a> Judge<'a> {
         }
     }
 
+    /// Whether what the plan forbids is so once everything is done, whatever the order.
+    pub fn breaks_a_promise_in_the_end(&self) -> bool {
+        !self.forbidden(&self.after).is_empty()
+    }
+
     /// What must stay and is cut off once everything is done, whatever the order.
     pub fn locked_out_in_the_end(&self) -> Vec<Breach> {
         let moves: Vec<Vec<Move>> = self.before.iter().map(|before| moves(before, &self.after)).collect();

@@ -23,6 +23,8 @@ const SPARE: usize = 200;
 pub struct Stuck {
     pub done: Vec<Key>,
     pub blocked: Vec<Blocked>,
+    /// What the plan forbids would be so once everything is done, whatever the order.
+    pub broken_promise: bool,
     /// The number of steps that are looked at ran out before every order was looked at.
     pub gave_up: bool,
 }
@@ -85,6 +87,14 @@ impl<'a> Search<'a> {
 
     /// An order of all steps.
     pub fn run(mut self, start: &Prefix) -> Result<Vec<Step>, Stuck> {
+        if self.judge.breaks_a_promise_in_the_end() {
+            return Err(Stuck {
+                done: Vec::new(),
+                blocked: Vec::new(),
+                broken_promise: true,
+                gave_up: false,
+            });
+        }
         let cut = self.cut_in_the_end();
         if !cut.is_empty() {
             return Err(self.blame(start, &cut)); // whatever the order is
@@ -141,6 +151,7 @@ impl<'a> Search<'a> {
         Stuck {
             done: Vec::new(),
             blocked,
+            broken_promise: false,
             gave_up: false,
         }
     }
@@ -315,6 +326,7 @@ impl<'a> Search<'a> {
             return Stuck {
                 done: Vec::new(),
                 blocked: Vec::new(),
+                broken_promise: false,
                 gave_up,
             };
         };
@@ -346,6 +358,7 @@ impl<'a> Search<'a> {
         Stuck {
             done: done.iter().map(|at| self.steps[*at].key.clone()).collect(),
             blocked,
+            broken_promise: false,
             gave_up,
         }
     }
