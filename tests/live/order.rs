@@ -1,5 +1,6 @@
 //! The proven order on a real server: what opens is written once what closes holds, and not at all when it does not.
 
+use hostguard::resource::Key;
 use serde_json::Value;
 
 use super::moving::BEHIND_A_WAIT;
@@ -30,8 +31,19 @@ fn a_node_port_opens_once_the_host_endpoint_has_the_label() {
     shop(&server);
     let _controller = controller(&server);
     let plan = plan_file(BEHIND_A_WAIT);
+    let proven = hostguard_on(&server, Identity::Admin, &["plan", plan.path(), "-o", "json"]);
+    let proven: Value = serde_json::from_str(&proven.stdout).expect("an answer");
+    let mark = server.audit().mark();
     let ran = hostguard_on(&server, Identity::Admin, &["apply", plan.path(), "--yes"]);
     assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
+    let writes = server.audit().since(mark).into_iter();
+    let writes = writes.filter(|entry| entry.writes() && entry.resource != "configmaps");
+    let written: Vec<String> = writes.map(|entry| entry.resource).collect();
+    let steps = proven["steps"].as_array().expect("steps").iter();
+    let steps: Vec<&str> = steps
+        .filter_map(|step| Some(Key::parse(step["key"].as_str()?)?.kind.api().plural))
+        .collect();
+    assert_eq!(written, steps, "the order of the proof is the order of the writes");
     let endpoint = object(&server, &calico("hostendpoints", "ip-10-0-1-5-auto-hep"));
     assert_eq!(endpoint["metadata"]["labels"]["host-end-point"], "test");
     let policy = object(&server, &calico("globalnetworkpolicies", "security.deny"));
