@@ -23,9 +23,10 @@ pub enum Footprint {
 
 type Ports = BTreeMap<Protocol, PortSet>;
 
-/// What there is before the steps and after them all: on the way there is nothing else.
+/// What there is before the steps, before them once controllers have caught up, and after them all: on the way there is
+/// nothing else, object by object.
 pub struct Around<'a> {
-    pub states: [&'a State; 2],
+    pub states: [&'a State; 3],
 }
 
 impl Footprint {
@@ -133,6 +134,9 @@ impl Around<'_> {
     /// is asked depends on who has such a policy, where some are named.
     fn policy(&self, policy: &Value) -> Footprint {
         let spec = &policy["spec"];
+        if self.selects_nobody(spec["selector"].as_str().unwrap_or_default()) {
+            return Footprint::Nothing;
+        }
         let named = |endpoint: &Value| endpoint["spec"]["interfaceName"].as_str() != Some("*");
         let plain = spec["preDNAT"] == true && spec["egress"].as_array().is_none_or(Vec::is_empty);
         if !plain || !self.read(&[Kind::HostEndpoint]) || self.all(Kind::HostEndpoint).any(named) {
@@ -147,6 +151,22 @@ impl Around<'_> {
             add(&mut ports, protocol, &of_rule);
         }
         Footprint::Ports(ports)
+    }
+
+    /// Whether it matches no endpoint, nor one that a node may get on the way: these have the node's labels. What Calico,
+    /// a namespace or an account add to labels is not looked at, so a selector that names such is taken to match.
+    fn selects_nobody(&self, text: &str) -> bool {
+        let kinds = [Kind::HostEndpoint, Kind::Pod, Kind::Node];
+        let Ok(selector) = Selector::parse(text) else {
+            return false;
+        };
+        let inherited = text.contains("pcns.") || text.contains("pcsa.") || text.contains("projectcalico.org");
+        !inherited
+            && self.read(&kinds)
+            && !self.has_templates()
+            && !kinds
+                .iter()
+                .any(|kind| self.all(*kind).any(|object| selector.matches(&labels_of(object))))
     }
 
     /// Labels of a node arrive on its host endpoint and decide which policies hold there.
@@ -164,17 +184,13 @@ impl Around<'_> {
             Kind::NetworkPolicy,
             Kind::KubernetesNetworkPolicy,
         ];
-        let templates = |config: &Value| {
-            let templates = config.pointer("/spec/controllers/node/hostEndpoint/templates");
-            templates.and_then(Value::as_array).is_some_and(|all| !all.is_empty())
-        };
         let (Some(keys), true) = (
             keys,
             self.read(&policies) && self.read(&[Kind::KubeControllersConfiguration]),
         ) else {
             return Footprint::Everything;
         };
-        if self.all(Kind::KubeControllersConfiguration).any(templates) {
+        if self.has_templates() {
             return Footprint::Everything;
         }
         let names = |text: &str| keys.iter().any(|key| text.contains(key));
@@ -195,6 +211,15 @@ impl Around<'_> {
             return Footprint::Everything;
         }
         found
+    }
+
+    /// Templates of host endpoints give labels of their own; unread counts as some.
+    fn has_templates(&self) -> bool {
+        let some = |config: &Value| {
+            let templates = config.pointer("/spec/controllers/node/hostEndpoint/templates");
+            templates.and_then(Value::as_array).is_some_and(|all| !all.is_empty())
+        };
+        !self.read(&[Kind::KubeControllersConfiguration]) || self.all(Kind::KubeControllersConfiguration).any(some)
     }
 
     /// A flow to a node port goes on to ports behind the Service, and meets the policies on both.

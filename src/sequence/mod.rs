@@ -135,8 +135,9 @@ const TOGETHER: usize = 8;
 /// Marks steps that may be made together with those before them.
 fn together(steps: &mut [Step], state: &State, set: &ChangeSet) {
     let after = after(state, set).settled();
+    let caught_up = state.settled();
     let around = Around {
-        states: [state, &after],
+        states: [state, &caught_up, &after],
     };
     let mut batch: Vec<(Key, Footprint)> = Vec::new();
     for step in steps {
