@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use super::unseen::{decides_nothing, holds};
 use crate::changes::{Change, Op, merge};
 use crate::net::{PortSet, Protocol};
 use crate::resource::Kind;
@@ -80,9 +81,7 @@ impl Around<'_> {
         let sides = sides(step);
         let all = |of: &dyn Fn(&Value) -> Footprint| sides.iter().map(of).fold(Footprint::Nothing, Footprint::and);
         let found = match step.key.kind {
-            Kind::ConfigMap | Kind::ClusterInformation | Kind::Deployment | Kind::StatefulSet => Footprint::Nothing,
-            // a namespace that is made has no pods
-            Kind::Namespace if matches!(step.op, Op::Create { .. }) => Footprint::Nothing,
+            _ if self.states.iter().all(|state| decides_nothing(state, step)) => Footprint::Nothing,
             Kind::Tier if self.is_empty_tier(&step.key.name) => Footprint::Nothing,
             Kind::GlobalNetworkSet => all(&|set| self.network_set(set)),
             Kind::GlobalNetworkPolicy => all(&|policy| self.policy(policy)),
@@ -186,7 +185,7 @@ impl Around<'_> {
         ];
         let (Some(keys), true) = (
             keys,
-            self.read(&policies) && self.read(&[Kind::KubeControllersConfiguration]),
+            self.read(&policies) && self.read(&[Kind::KubeControllersConfiguration, Kind::FelixConfiguration]),
         ) else {
             return Footprint::Everything;
         };
@@ -203,11 +202,14 @@ impl Around<'_> {
                 found = found.and(self.policy(policy));
             }
         }
-        let of_rules = |kind: Kind| {
-            self.all(kind)
-                .any(|policy| rule_selectors(policy).iter().any(|text| names(text)))
-        };
-        if of_rules(Kind::NetworkPolicy) {
+        // Selectors of these decide about whole nodes: which settings they have, which pods may reach them.
+        let others = [
+            Kind::NetworkPolicy,
+            Kind::FelixConfiguration,
+            Kind::KubeControllersConfiguration,
+        ];
+        let named = |object: &Value| keys.iter().any(|key| holds(&object["spec"], key));
+        if others.iter().any(|kind| self.all(*kind).any(named)) {
             return Footprint::Everything;
         }
         found

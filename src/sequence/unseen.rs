@@ -56,7 +56,7 @@ fn unseen(state: &State, label: &str) -> bool {
     })
 }
 
-fn holds(value: &Value, text: &str) -> bool {
+pub(super) fn holds(value: &Value, text: &str) -> bool {
     match value {
         Value::String(written) => written.contains(text),
         Value::Array(list) => list.iter().any(|value| holds(value, text)),
