@@ -128,11 +128,7 @@ type Reached<'a> = (
 
 /// What the steps, and then controllers, make of a state.
 pub(super) fn predicted(state: &State, difference: &Difference) -> State {
-    let mut after = state.clone();
-    for step in &difference.set.steps {
-        after.write(step);
-    }
-    after.settled()
+    state.after_all(&difference.set.steps).settled()
 }
 
 /// Where the plan wrote what decided about a packet: a rule of its policies, or a tier that ends in a deny.

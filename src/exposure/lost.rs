@@ -30,14 +30,14 @@ pub fn neighbour_discovery_lost(before: &World, after: &World) -> Vec<(String, O
     lost
 }
 
-/// Nodes with a host endpoint whose failsafe list covered a port before and does not after, with addresses no longer covered.
+/// Nodes with a host endpoint whose failsafe list covered a port before and does not after.
 pub fn failsafes_lost(
     before: &World,
     after: &World,
     direction: Direction,
     protocol: Protocol,
     port: u16,
-) -> Option<(BTreeSet<String>, AddressSet)> {
+) -> BTreeSet<String> {
     let covered = |world: &World, node: usize| {
         let felix = &world.nodes[node].felix;
         let list = match direction {
@@ -54,7 +54,6 @@ pub fn failsafes_lost(
         area
     };
     let mut nodes = BTreeSet::new();
-    let mut lost = AddressSet::empty();
     for (index, node) in before.nodes.iter().enumerate() {
         let Some(now) = after.node(&node.name) else { continue };
         let bare = after.nodes[now].endpoints.is_empty() && after.nodes[now].star.is_none();
@@ -64,8 +63,7 @@ pub fn failsafes_lost(
         let gone = covered(before, index).minus(&covered(after, now));
         if !gone.is_empty() {
             nodes.insert(node.name.clone());
-            lost = lost.union(&gone);
         }
     }
-    (!nodes.is_empty()).then_some((nodes, lost))
+    nodes
 }

@@ -48,12 +48,17 @@ pub struct Move {
 }
 
 impl Openness {
-    fn of(raw: Option<Raw>) -> Openness {
-        match raw.map(|raw| raw.0) {
-            None | Some(Verdict::Blocked) => Openness::Closed,
-            Some(Verdict::Partly) => Openness::Partly,
-            Some(Verdict::Open | Verdict::HostDecides) => Openness::Open,
-            Some(Verdict::Unknown) => Openness::Unknown,
+    /// Where the address is not there nobody gets in.
+    fn found(raw: Option<Raw>) -> Openness {
+        raw.map_or(Openness::Closed, |raw| Openness::of(raw.0))
+    }
+
+    pub fn of(verdict: Verdict) -> Openness {
+        match verdict {
+            Verdict::Blocked => Openness::Closed,
+            Verdict::Partly => Openness::Partly,
+            Verdict::Open | Verdict::HostDecides => Openness::Open,
+            Verdict::Unknown => Openness::Unknown,
         }
     }
 
@@ -177,7 +182,7 @@ struct Moved {
 }
 
 fn ways(sides: &Sides<'_>, subject: &Subject, found: &Found) -> Vec<Moved> {
-    let (before, after) = (Openness::of(found.0), Openness::of(found.1));
+    let (before, after) = (Openness::found(found.0), Openness::found(found.1));
     let mut ways = Vec::new();
     let port = subject.ports.ranges().first().map(|(low, _)| *low);
     let service = |world: &World| port.and_then(|port| world.node_port_service(subject.protocol, port));

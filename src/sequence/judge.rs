@@ -10,8 +10,8 @@ use std::rc::Rc;
 use super::lockout::{Incoming, Needed};
 use crate::expect::{self, Forbidden, Watch};
 use crate::exposure::{
-    Direction, Hop, Known, Move, MoveWay, Openness, Packet, Ports, Verdict, World, cut_off, failsafes_lost, moves,
-    moves_on, neighbour_discovery_lost, pods_cut_off, walk,
+    Direction, Hop, Known, Move, MoveWay, Openness, Packet, Ports, World, cut_off, failsafes_lost, moves, moves_on,
+    neighbour_discovery_lost, pods_cut_off, walk,
 };
 use crate::net::Protocol;
 
@@ -198,7 +198,7 @@ impl<'a> Judge<'a> {
                 part: None,
                 packet: Some(cut.packet),
                 nodes: cut.nodes,
-                openness: openness(cut.after),
+                openness: Openness::of(cut.after),
             });
         }
         let pods: Vec<_> = self.needed.to_pods.iter().map(|(_, pod)| pod.clone()).collect();
@@ -210,7 +210,7 @@ impl<'a> Judge<'a> {
                 part: None,
                 packet: Some(packet),
                 nodes: BTreeSet::new(),
-                openness: openness(verdict),
+                openness: Openness::of(verdict),
             });
         }
         for (node, hop) in neighbour_discovery_lost(before.world(), world.world()) {
@@ -239,12 +239,7 @@ impl<'a> Judge<'a> {
                 wrong: Wrong::Forbidden(format!("{line} {} -> {}, {}", found.from, found.to, found.at)),
                 part: None,
                 by: walk(world.world(), &found.packet.packet).decided,
-                openness: match found.packet.verdict {
-                    Verdict::Unknown => Openness::Unknown,
-                    Verdict::Blocked => Openness::Closed,
-                    Verdict::Partly => Openness::Partly,
-                    Verdict::Open | Verdict::HostDecides => Openness::Open,
-                },
+                openness: Openness::of(found.packet.verdict),
                 packet: Some(found.packet.packet),
                 nodes: BTreeSet::from([found.packet.node]),
             }
@@ -262,8 +257,8 @@ impl<'a> Judge<'a> {
         let outgoing = outgoing.map(|(what, flow)| (*what, Direction::Egress, flow.protocol, flow.port));
         let asked: BTreeSet<(&str, Direction, Protocol, u16)> = incoming.chain(outgoing).collect();
         let lost = asked.into_iter().filter_map(|(what, direction, protocol, port)| {
-            let (nodes, _) = failsafes_lost(before, world, direction, protocol, port)?;
-            Some(Breach {
+            let nodes = failsafes_lost(before, world, direction, protocol, port);
+            (!nodes.is_empty()).then(|| Breach {
                 wrong: Wrong::LockedOut(format!("{what}: {protocol} {port} is no failsafe port any more")),
                 part: None,
                 packet: None,
@@ -294,13 +289,5 @@ fn breach(world: &World, wrong: Wrong, part: &Move) -> Breach {
         part: Some(part.clone()),
         nodes: part.nodes.keys().cloned().collect(),
         openness: part.after,
-    }
-}
-
-fn openness(verdict: Verdict) -> Openness {
-    if verdict == Verdict::Unknown {
-        Openness::Unknown
-    } else {
-        Openness::Closed
     }
 }

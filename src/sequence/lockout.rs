@@ -40,8 +40,6 @@ pub struct Needed {
     pub to_pods: Vec<(&'static str, ToPod)>,
     /// The API server is not on a node: where it calls from is not known.
     pub managed: bool,
-    /// What could not be read, so that it is not known whether more must stay.
-    pub unread: BTreeSet<Kind>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,11 +71,6 @@ pub fn needed(state: &State) -> Needed {
         managed: control.is_empty(),
         ..Needed::default()
     };
-    for kind in [Kind::Node, Kind::Service, Kind::EndpointSlice] {
-        if state.list(kind).is_err() {
-            needed.unread.insert(kind);
-        }
-    }
     to_nodes(&mut needed, &control);
     health_checks(&mut needed, state, cloud);
     from_nodes(&mut needed, state, cloud);

@@ -82,10 +82,11 @@ impl Sequence {
             return None;
         }
         let start = Prefix::start(state);
-        let judge = judge(state, set, terms, &start);
+        let end = state.after_all(&set.steps).settled();
+        let judge = judge(state, &end, terms, &start);
         let steps = Search::new(&judge, &set.steps, terms.accepted).run(&start);
         Some(steps.map(|mut steps| {
-            together(&mut steps, state, set);
+            together(&mut steps, [state, start.settled_state(), &end]);
             Sequence::of(steps)
         }))
     }
@@ -110,7 +111,8 @@ impl Sequence {
         now: &State,
         left: &[Change],
     ) -> (Vec<Step>, Vec<(Key, String)>) {
-        let judge = judge(before, set, terms, &Prefix::start(before));
+        let end = before.after_all(&set.steps).settled();
+        let judge = judge(before, &end, terms, &Prefix::start(before));
         Search::new(&judge, left, terms.accepted).rest(&Prefix::start(now))
     }
 
@@ -133,12 +135,8 @@ impl Sequence {
 const TOGETHER: usize = 8;
 
 /// Marks steps that may be made together with those before them.
-fn together(steps: &mut [Step], state: &State, set: &ChangeSet) {
-    let after = after(state, set).settled();
-    let caught_up = state.settled();
-    let around = Around {
-        states: [state, &caught_up, &after],
-    };
+fn together(steps: &mut [Step], states: [&State; 3]) {
+    let around = Around { states };
     let mut batch: Vec<(Key, Footprint)> = Vec::new();
     for step in steps {
         let footprint = around.footprint(&step.change);
@@ -156,23 +154,13 @@ fn together(steps: &mut [Step], state: &State, set: &ChangeSet) {
     }
 }
 
-/// What the steps make of a state, before controllers act.
-fn after(state: &State, set: &ChangeSet) -> State {
-    let mut after = state.clone();
-    for step in &set.steps {
-        after.write(step);
-    }
-    after
-}
-
 /// Before, after, and what must stay.
-fn judge<'a>(state: &State, set: &ChangeSet, terms: &Terms<'a>, start: &Prefix) -> Judge<'a> {
-    let after = after(state, set);
+fn judge<'a>(state: &State, end: &State, terms: &Terms<'a>, start: &Prefix) -> Judge<'a> {
     let mut before = vec![start.written.world.clone()];
     if !start.is_settled() {
         before.push(start.settled.world.clone());
     }
-    let after = Rc::new(Known::new(World::of_state(&after.settled())));
+    let after = Rc::new(Known::new(World::of_state(end)));
     let mut needed = lockout::needed(state);
     for flow in terms.promised.iter().flat_map(|promised| promised.kept()) {
         needed.known(flow);

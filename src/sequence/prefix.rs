@@ -104,7 +104,7 @@ impl Prefix {
         self.written.state.get().expect("what is written is there")
     }
 
-    fn settled_state(&self) -> &Rc<State> {
+    pub fn settled_state(&self) -> &Rc<State> {
         let settled = || Rc::new(self.state().settled());
         self.settled.state.get_or_init(settled)
     }

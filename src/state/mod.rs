@@ -291,6 +291,15 @@ impl State {
         state
     }
 
+    /// The state once every one of these changes is written.
+    pub fn after_all<'c>(&self, changes: impl IntoIterator<Item = &'c Change>) -> State {
+        let mut state = self.clone();
+        for change in changes {
+            state.write(change);
+        }
+        state
+    }
+
     /// [`State::after`] in place.
     pub fn write(&mut self, change: &Change) {
         let mut object = match &change.op {
