@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hostguard::exposure::{
@@ -93,7 +94,7 @@ fn facts(nodes: usize, policies: usize) -> Facts {
                         .expect("an address"),
                 ],
                 profiles: vec!["kns.shop".into()],
-                labels: [("app".to_string(), format!("a{}", i % usize::from(APPS)))].into(),
+                labels: Arc::new([("app".to_string(), format!("a{}", i % usize::from(APPS)))].into()),
                 ..PodFacts::default()
             });
         }

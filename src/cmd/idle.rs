@@ -1,6 +1,6 @@
 //! Policies of a plan that do nothing once everything is done, as errors that say why and where.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use crate::error::{Error, Kind as ErrorKind, codes};
 use crate::exposure::{self, Blocker, Idle, PolicyKind, PolicyName, RuleRef, World};
 use crate::plan::{Plan, Policy};
 use crate::resource::{Key, Kind};
-use crate::state::State;
+use crate::state::{State, labels_of};
 
 #[derive(Default)]
 pub(super) struct Found {
@@ -58,7 +58,7 @@ fn named(name: &str) -> PolicyName {
 /// where their configuration or calico-node's environment could not be read, nor with templates by interface, which the
 /// API does not show.
 fn controllers_are_known(after: &State) -> bool {
-    let read = |kind| after.list(kind).is_ok();
+    let read = |kind| after.is_read(kind);
     if !read(Kind::KubeControllersConfiguration) || !read(Kind::DaemonSet) {
         return false;
     }
@@ -76,18 +76,10 @@ fn controllers_are_known(after: &State) -> bool {
 /// Whether a policy that no endpoint asks matches a pod that has no node yet.
 fn comes_to_pods(plan: &Plan, name: &str, why: &Idle, after: &State) -> bool {
     let selector = plan.policies.get(name).and_then(Policy::selector);
-    let (Idle::SelectsNothing, Some(selector), Ok(mut pods)) = (why, selector, after.list(Kind::Pod)) else {
+    let (Idle::SelectsNothing, Some(selector), Ok(pods)) = (why, selector, after.pods()) else {
         return false;
     };
-    pods.any(|(_, pod)| selector.matches(&labels_of(pod)))
-}
-
-fn labels_of(object: &Value) -> BTreeMap<String, String> {
-    let map = object.pointer("/metadata/labels").and_then(Value::as_object);
-    map.into_iter()
-        .flatten()
-        .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_string())))
-        .collect()
+    pods.values().any(|pod| selector.matches(&*pod.labels))
 }
 
 fn error(name: &str, policy: &Policy, why: &Idle, after: &State, plan: &Plan) -> Error {

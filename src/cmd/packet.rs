@@ -9,7 +9,7 @@ use crate::error::{Error, Kind, codes};
 use crate::exposure::{Origin, Packet};
 use crate::net::Protocol;
 use crate::resource::{Key, Kind as ObjectKind};
-use crate::state::{Observed, State};
+use crate::state::{Observed, State, Unreadable};
 
 /// One end of a connection, as it was named.
 enum End {
@@ -92,10 +92,10 @@ impl End {
                     codes::NO_SUCH_POD,
                     format!("there is no pod `{}/{}` with an address", key.namespace, key.name),
                 );
-                let found = listed(state, key, "/status/podIPs")?;
-                let found = found.iter().filter_map(|address| address["ip"].as_str()?.parse().ok());
+                let pods = state.pods().map_err(|why| unreadable(key, why))?;
                 let look = format!("look at `kubectl get pods -o wide -n {}`", key.namespace);
-                (found.collect(), missing.fix(look))
+                let found = pods.get(key).map(|pod| pod.addresses.to_vec());
+                (found.unwrap_or_default(), missing.fix(look))
             }
         };
         let found: Vec<IpAddr> = found;
@@ -110,12 +110,11 @@ impl End {
             End::Address(address) => origin(state, *address),
             End::Node(name) => Origin::Node(name.clone()),
             End::Pod(key) => {
-                let pod = state.present(key);
-                let of = |field: &str| pod.and_then(|pod| pod["spec"].get(field));
-                match (of("hostNetwork"), of("nodeName").and_then(Value::as_str)) {
+                let pod = state.pods().ok().and_then(|pods| pods.get(key));
+                match pod.filter(|pod| pod.in_host_network && !pod.node.is_empty()) {
                     // In its node's network a pod is a process of the node.
-                    (Some(Value::Bool(true)), Some(node)) => Origin::Node(node.to_string()),
-                    _ => Origin::Pod {
+                    Some(pod) => Origin::Node(pod.node.to_string()),
+                    None => Origin::Pod {
                         namespace: key.namespace.clone(),
                         name: key.name.clone(),
                     },
@@ -125,11 +124,15 @@ impl End {
     }
 }
 
+fn unreadable(key: &Key, why: &Unreadable) -> Failure {
+    let error = Error::failed(codes::UNREADABLE, format!("{key} could not be read: {why}"));
+    Failure::from(error.fix(why.way_out(key.kind)))
+}
+
 /// A list in an object; none where the object is not there.
 fn listed<'a>(state: &'a State, key: &Key, pointer: &str) -> Result<&'a [Value], Failure> {
     if let Observed::Unreadable(why) = state.get(key) {
-        let error = Error::failed(codes::UNREADABLE, format!("{key} could not be read: {why}"));
-        return Err(Failure::from(error.fix(why.way_out(key.kind))));
+        return Err(unreadable(key, why));
     }
     let list = state
         .present(key)
@@ -149,8 +152,8 @@ fn origin(state: &State, from: IpAddr) -> Origin {
     {
         return Origin::Node(key.name.clone());
     }
-    if let Ok(mut pods) = state.list(ObjectKind::Pod)
-        && let Some((key, _)) = pods.find(|(_, pod)| holds(pod, "/status/podIPs", "ip"))
+    if let Ok(pods) = state.pods()
+        && let Some((key, _)) = pods.iter().find(|(_, pod)| pod.addresses.contains(&from))
     {
         return Origin::Pod {
             namespace: key.namespace.clone(),

@@ -28,7 +28,7 @@ pub(super) async fn run(args: &Snapshot, console: &mut dyn Console) -> Result<u8
         console.story(&format!(
             "{}: {} objects of cluster {}",
             args.out,
-            state.objects().count(),
+            state.count(),
             state.facts.name
         ));
     }

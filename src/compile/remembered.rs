@@ -134,16 +134,11 @@ fn deletions_come_after_their_users(builder: &mut Builder) {
 }
 
 fn labels_of(builder: &Builder, key: &Key) -> BTreeMap<String, String> {
-    let labels = builder
+    builder
         .state
         .present(key)
-        .and_then(|object| object.pointer("/metadata/labels"))
-        .and_then(Value::as_object);
-    labels
-        .into_iter()
-        .flatten()
-        .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_string())))
-        .collect()
+        .map(crate::state::labels_of)
+        .unwrap_or_default()
 }
 
 /// The refusal for a record that this binary cannot use.

@@ -283,10 +283,10 @@ impl Resolver<'_> {
         namespace: Option<&str>,
         labels: &BTreeMap<String, String>,
     ) -> Result<BTreeSet<(String, String)>, Nobody> {
-        let pods = self.end.list(Kind::Pod);
-        let pods = pods.map_err(|why| Nobody::Unread(Kind::Pod, why.clone()))?;
-        let chosen = pods.filter(|(key, pod)| {
-            namespace.is_none_or(|namespace| key.namespace == namespace) && has_labels(pod, labels)
+        let pods = self.end.pods().map_err(|why| Nobody::Unread(Kind::Pod, why.clone()))?;
+        let chosen = pods.iter().filter(|(key, pod)| {
+            namespace.is_none_or(|namespace| key.namespace == namespace)
+                && labels.iter().all(|(name, value)| pod.labels.get(name) == Some(value))
         });
         let names: BTreeSet<(String, String)> = chosen
             .map(|(key, _)| (key.namespace.clone(), key.name.clone()))

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -15,8 +16,9 @@ use super::rules::{Reader, Rule, protocol_number};
 use super::verdict::{PolicyKind, PolicyName};
 use super::world::{Applied, Endpoint, Interface, Node, Place, Pod, Pool, Profile, ProfileRules, World};
 use crate::net::{AddressSet, Cidr};
+use crate::state::labels_of;
 
-pub(super) type Labels = BTreeMap<String, String>;
+pub(super) use crate::state::Labels;
 
 pub(super) fn name_of(object: &Value) -> &str {
     object["metadata"]["name"].as_str().unwrap_or_default()
@@ -49,14 +51,27 @@ fn profile_labels(objects: &Objects) -> BTreeMap<String, Labels> {
         .collect()
 }
 
-/// A pod's labels as Felix has them.
-fn pod_labels(pod: &PodFacts, profiles: &BTreeMap<String, Labels>) -> Labels {
-    let mut own = pod.labels.clone();
-    own.entry("projectcalico.org/namespace".into())
-        .or_insert_with(|| pod.namespace.clone());
-    own.entry("projectcalico.org/orchestrator".into())
-        .or_insert_with(|| "k8s".into());
-    inherited(&own, &pod.profiles, profiles)
+/// Pods' labels as Felix has them. Pods of one sort share theirs.
+fn pod_labels(pods: &[PodFacts], profiles: &BTreeMap<String, Labels>) -> Vec<Rc<Labels>> {
+    let mut known: BTreeMap<_, Rc<Labels>> = BTreeMap::new();
+    let of = |pod: &PodFacts| {
+        let mut own = (*pod.labels).clone();
+        if let Some(account) = &pod.account {
+            own.insert("projectcalico.org/serviceaccount".into(), account.clone());
+        }
+        own.entry("projectcalico.org/namespace".into())
+            .or_insert_with(|| pod.namespace.clone());
+        own.entry("projectcalico.org/orchestrator".into())
+            .or_insert_with(|| "k8s".into());
+        Rc::new(inherited(&own, &pod.profiles, profiles))
+    };
+    let shared = |pod| {
+        let pod: &PodFacts = pod;
+        // All of them are alive as long as the map is: equal places are equal labels.
+        let sort = (Arc::as_ptr(&pod.labels), &pod.account, &pod.namespace, &pod.profiles);
+        Rc::clone(known.entry(sort).or_insert_with(|| of(pod)))
+    };
+    pods.iter().map(shared).collect()
 }
 
 impl World {
@@ -68,7 +83,7 @@ impl World {
     pub(super) fn build(facts: &Facts, objects: &Objects) -> World {
         let profile_labels = profile_labels(objects);
         let pods = facts.pods.as_deref().unwrap_or_default();
-        let pod_labels: Vec<Labels> = pods.iter().map(|pod| self::pod_labels(pod, &profile_labels)).collect();
+        let pod_labels = pod_labels(pods, &profile_labels);
         let endpoints = endpoints(objects, &profile_labels);
         let members = members(facts, objects, &endpoints, &pod_labels, &profile_labels);
         let mut reader = Reader::new(&members);
@@ -114,7 +129,9 @@ impl World {
                 expected: endpoint.expected,
             });
         }
-        for (pod, labels) in pods.iter().zip(&pod_labels) {
+        let mut by_name: Vec<(&PodFacts, &Rc<Labels>)> = pods.iter().zip(&pod_labels).collect();
+        by_name.sort_by(|(a, _), (b, _)| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+        for (pod, labels) in by_name {
             let Some(node) = of_node(&pod.node) else { continue };
             world.pods.push(Pod {
                 namespace: pod.namespace.clone(),
@@ -199,7 +216,7 @@ struct EndpointFacts {
     node: String,
     interface: String,
     expected: BTreeSet<IpAddr>,
-    labels: Labels,
+    labels: Rc<Labels>,
     profiles: Vec<String>,
     ports: Vec<PortName>,
 }
@@ -222,7 +239,7 @@ fn endpoints(objects: &Objects, inherit: &BTreeMap<String, Labels>) -> Vec<Endpo
             expected: texts(&spec["expectedIPs"])
                 .filter_map(|t| Some(Cidr::parse_lenient(t).ok()?.network()))
                 .collect(),
-            labels: inherited(&labels_at(&object["metadata"]["labels"]), &profiles, inherit),
+            labels: Rc::new(inherited(&labels_of(object), &profiles, inherit)),
             profiles,
             ports: spec["ports"]
                 .as_array()
@@ -241,13 +258,13 @@ fn members(
     facts: &Facts,
     objects: &Objects,
     endpoints: &[EndpointFacts],
-    pod_labels: &[Labels],
+    pod_labels: &[Rc<Labels>],
     inherit: &BTreeMap<String, Labels>,
 ) -> Members {
     let mut list: Vec<Member> = Vec::new();
     for endpoint in endpoints {
         list.push(Member {
-            labels: endpoint.labels.clone(),
+            labels: Rc::clone(&endpoint.labels),
             nets: endpoint.expected.iter().map(|ip| Cidr::host(*ip)).collect(),
             ports: endpoint.ports.clone(),
         });
@@ -261,24 +278,24 @@ fn members(
             })
         });
         list.push(Member {
-            labels: labels.clone(),
+            labels: Rc::clone(labels),
             nets: pod.addresses.iter().map(|ip| Cidr::host(*ip)).collect(),
             ports: ports.collect(),
         });
     }
     for set in objects.of("GlobalNetworkSet") {
         list.push(Member {
-            labels: labels_at(&set["metadata"]["labels"]),
+            labels: Rc::new(labels_of(set)),
             nets: nets_of(&set["spec"]["nets"]),
             ports: Vec::new(),
         });
     }
     for set in objects.of("NetworkSet") {
-        let mut labels = labels_at(&set["metadata"]["labels"]);
+        let mut labels = labels_of(set);
         labels.insert("projectcalico.org/namespace".into(), namespace_of(set).into());
         let profile = format!("kns.{}", namespace_of(set));
         list.push(Member {
-            labels: inherited(&labels, &[profile], inherit),
+            labels: Rc::new(inherited(&labels, &[profile], inherit)),
             nets: nets_of(&set["spec"]["nets"]),
             ports: Vec::new(),
         });

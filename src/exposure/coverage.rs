@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::cells::Client;
 use super::compare::Place;
@@ -11,7 +12,7 @@ use super::difference::{From, Nodes, Subject, nodes_of, witness};
 use super::targets::Target;
 use super::verdict::{Origin, Packet};
 use super::world::World;
-use crate::net::{AddressSet, Family};
+use crate::net::{AddressSet, Family, PortSet};
 
 /// A client by name: a node, or a pod's namespace and name.
 pub type Name = (String, Option<String>);
@@ -35,6 +36,8 @@ impl Clients {
 pub(super) struct Census<'w> {
     pub senders: Vec<Vec<Name>>,
     places: Vec<Vec<Place>>,
+    /// For each class of places, the first one of each node.
+    first_at: Vec<BTreeMap<String, usize>>,
     /// The first one that has a client says where it is.
     worlds: Vec<(&'w World, BTreeMap<Name, Client>)>,
 }
@@ -52,11 +55,21 @@ impl<'w> Census<'w> {
             let all = nodes.chain((0..world.pods.len()).map(Client::Pod));
             (world, all.map(|client| (client.name(world), client)).collect())
         };
+        let first_at = |class: &Vec<Place>| {
+            let numbered = class.iter().enumerate().rev();
+            numbered.map(|(i, (node, _))| (node.clone(), i)).collect()
+        };
         Census {
             senders,
+            first_at: places.iter().map(first_at).collect(),
             places,
             worlds: worlds.into_iter().map(named).collect(),
         }
+    }
+
+    /// The first place of that class on the node.
+    pub fn place_at(&self, class: usize, node: &str) -> Option<&Place> {
+        Some(&self.places[class][*self.first_at[class].get(node)?])
     }
 
     pub fn client(&self, world: usize, name: &Name) -> Option<Client> {
@@ -112,7 +125,7 @@ impl<A> Default for Coverage<A> {
 /// A row but for its answer.
 pub(super) struct Covered {
     pub subject: Subject,
-    pub nodes: Nodes,
+    pub nodes: Arc<Nodes>,
     pub clients: Clients,
     pub witness: Packet,
 }
@@ -138,8 +151,8 @@ impl<A: Ord + Clone> Coverage<A> {
     pub fn rows(self, census: &Census<'_>) -> Vec<(Covered, A)> {
         let mut kin: BTreeMap<(From, Family), Kin> = BTreeMap::new();
         // Rows that differ in their ports only are one.
-        let mut rows: BTreeMap<(Subject, A, Nodes, Clients), Packet> = BTreeMap::new();
-        let mut ports: BTreeMap<(Subject, A, Nodes, Clients), crate::net::PortSet> = BTreeMap::new();
+        let mut rows: BTreeMap<(Subject, A, Arc<Nodes>, Clients), (PortSet, Packet)> = BTreeMap::new();
+        let mut shared: BTreeSet<Arc<Nodes>> = BTreeSet::new();
         for ((subject, answer), found) in self.0 {
             let of = (subject.from, subject.family);
             let kin = kin.entry(of).or_insert_with(|| Kin::new(census, of));
@@ -147,25 +160,30 @@ impl<A: Ord + Clone> Coverage<A> {
                 let Some(mut row) = kin.row(&subject, &places, &covering) else {
                     continue;
                 };
-                let own = std::mem::replace(&mut row.subject.ports, crate::net::PortSet::empty());
-                let key = (row.subject, answer.clone(), row.nodes, row.clients);
-                rows.entry(key.clone()).or_insert(row.witness);
-                let all = ports.entry(key).or_insert_with(crate::net::PortSet::empty);
-                *all = all.union(&own);
+                let own = std::mem::replace(&mut row.subject.ports, PortSet::empty());
+                let nodes = match shared.get(&row.nodes) {
+                    Some(known) => Arc::clone(known),
+                    None => {
+                        shared.insert(Arc::clone(&row.nodes));
+                        row.nodes
+                    }
+                };
+                let entry = rows.entry((row.subject, answer.clone(), nodes, row.clients));
+                let (ports, _) = entry.or_insert_with(|| (PortSet::empty(), row.witness));
+                *ports = ports.union(&own);
             }
         }
-        let row = |((key, ports), witness): ((_, crate::net::PortSet), Packet)| {
-            let (subject, answer, nodes, clients): (Subject, A, Nodes, Clients) = key;
-            let subject = Subject { ports, ..subject };
+        let row = |((subject, answer, nodes, clients), (ports, witness)): (_, (PortSet, Packet))| {
+            let subject: Subject = subject;
             let covered = Covered {
-                subject,
+                subject: Subject { ports, ..subject },
                 nodes,
                 clients,
                 witness,
             };
             (covered, answer)
         };
-        let mut rows: Vec<(Covered, A)> = ports.into_iter().zip(rows.into_values()).map(row).collect();
+        let mut rows: Vec<(Covered, A)> = rows.into_iter().map(row).collect();
         rows.sort_by(|(a, x), (b, y)| (&a.subject, x, &a.nodes).cmp(&(&b.subject, y, &b.nodes)));
         rows
     }
@@ -225,7 +243,7 @@ impl<'c> Kin<'c> {
     }
 
     fn row(&self, subject: &Subject, places: &[Place], covering: &BTreeSet<usize>) -> Option<Covered> {
-        let nodes = nodes_of(places);
+        let nodes = Arc::new(nodes_of(places));
         let at: BTreeMap<&String, &Place> = places.iter().rev().map(|place| (&place.0, place)).collect();
         let only = nodes.keys().next().filter(|_| nodes.len() == 1);
         let taking_part = |member: &&Member| match (self.same, only) {

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::cells::{Cell, Client, Decision, Ports, Prober, Region, echo};
 use super::compare::{Found, Pair, Place, Sides};
@@ -53,7 +54,7 @@ pub struct Subject {
 pub struct Reach {
     pub subject: Subject,
     /// Nodes, each with the addresses meant.
-    pub nodes: BTreeMap<String, BTreeSet<IpAddr>>,
+    pub nodes: Arc<Nodes>,
     /// Who of the cluster it is about; `None` where it is about sources outside.
     pub clients: Option<Clients>,
     pub answer: Answer,
@@ -102,7 +103,7 @@ impl Movement {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     pub subject: Subject,
-    pub nodes: BTreeMap<String, BTreeSet<IpAddr>>,
+    pub nodes: Arc<Nodes>,
     /// Who of the cluster it is about; `None` where it is about sources outside.
     pub clients: Option<Clients>,
     pub movement: Movement,
@@ -125,7 +126,7 @@ pub fn exposure(world: &World) -> Exposure {
     let reach = |((subject, answer), nodes): ((Subject, Answer), Nodes)| Reach {
         witness: witness(&subject, &nodes, prober.outside()),
         subject,
-        nodes,
+        nodes: Arc::new(nodes),
         clients: None,
         answer,
     };
@@ -182,7 +183,7 @@ pub fn difference(before: &World, after: &World) -> Vec<Row> {
             movement: movement(&found),
             witness: witness(&subject, &nodes, &outside),
             subject,
-            nodes,
+            nodes: Arc::new(nodes),
             clients: None,
             before,
             after,
@@ -232,7 +233,8 @@ fn within(mut subject: Subject, ports: &Ports) -> Option<Subject> {
     Some(subject)
 }
 
-pub(super) type Nodes = BTreeMap<String, BTreeSet<IpAddr>>;
+/// Nodes by name, each with addresses.
+pub type Nodes = BTreeMap<String, BTreeSet<IpAddr>>;
 
 pub(super) fn nodes_of(places: &[Place]) -> Nodes {
     let mut nodes = Nodes::new();

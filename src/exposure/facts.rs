@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -58,7 +59,10 @@ pub struct PodFacts {
     pub addresses: Vec<IpAddr>,
     /// The host's end of its interface, where known.
     pub interface: Option<String>,
-    pub labels: BTreeMap<String, String>,
+    /// Its own. Pods share them.
+    pub labels: Arc<BTreeMap<String, String>>,
+    /// Its service account, where that is not among its labels.
+    pub account: Option<String>,
     pub profiles: Vec<String>,
     pub ports: Vec<NamedPort>,
 }

@@ -78,9 +78,13 @@ fn facts(state: &State, reading: &Reading) -> (Facts, Objects) {
         let made = |object: &Value| Some(kubernetes::namespace_profile(object));
         objects.add("Profile", reading.of("Profile", object, made));
     }
-    let pods = lists.of(Kind::Pod);
-    let pods: Option<Vec<PodFacts>> =
-        pods.map(|pods| pods.into_iter().filter_map(|pod| kubernetes::pod(pod)).collect());
+    let pods: Option<Vec<PodFacts>> = match state.pods() {
+        Ok(pods) => Some(pods.iter().filter_map(|(key, pod)| kubernetes::pod(key, pod)).collect()),
+        Err(why) => {
+            lists.unread.insert(Kind::Pod.name().to_string(), why.to_string());
+            None
+        }
+    };
     let accounts: BTreeSet<&String> = pods
         .iter()
         .flatten()

@@ -123,9 +123,9 @@ pub fn difference_inside(before: &World, after: &World) -> Option<Vec<Row>> {
     let mut coverage: Coverage<Answers> = Coverage::default();
     let mut walks = 0;
     for sender in 0..census.senders.len() {
-        for (place, pair) in sides.pairs.iter().enumerate() {
+        for place in 0..sides.pairs.len() {
             for same in [true, false] {
-                let Some((from, clients, one)) = meeting(&sides, &census, sender, pair, same) else {
+                let Some((from, clients, one)) = meeting(&sides, &census, sender, place, same) else {
                     continue;
                 };
                 let unchanged = matches!(clients, [Some(old), Some(new)] if sides.same.on_leaving(old, new));
@@ -189,23 +189,23 @@ pub(super) fn target(world: &World, (name, address): &Place) -> Option<Target> {
     })
 }
 
-/// A client and a place on one node, or on two, in both worlds as far as they are there: the client before and after.
+/// A client and a place of that class on one node, or on two, in both worlds as far as they are there: the client before and after.
 pub(super) fn meeting(
     sides: &Sides<'_>,
     census: &Census<'_>,
     sender: usize,
-    pair: &Pair,
+    place: usize,
     same: bool,
 ) -> Option<(From, [Option<Client>; 2], Pair)> {
     let worlds = [sides.before.0, sides.after.0];
-    let at: BTreeMap<&String, &Place> = pair.places.iter().rev().map(|place| (&place.0, place)).collect();
+    let pair = &sides.pairs[place];
     census.senders[sender].iter().find_map(|name| {
         // The census has the later world first.
         let clients = [census.client(1, name), census.client(0, name)];
         let home = |side: usize| Some(&worlds[side].nodes[clients[side]?.home(worlds[side])?].name);
         let homes: BTreeSet<&String> = [home(0), home(1)].into_iter().flatten().collect();
         let place = if same {
-            at.get(homes.first().filter(|_| homes.len() == 1)?).copied()
+            census.place_at(place, homes.first().filter(|_| homes.len() == 1)?)
         } else {
             pair.places.iter().find(|(node, _)| !homes.contains(node))
         }?;

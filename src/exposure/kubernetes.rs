@@ -4,11 +4,14 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
 use super::facts::{Backend, NamedPort, NodeFacts, PodFacts, ServiceFacts};
 use super::rules::protocol_number;
+use crate::resource::Key;
+use crate::state::{ContainerPort, Pod, labels_of};
 
 fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
     object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
@@ -16,14 +19,6 @@ fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
 
 fn list<'a>(object: &'a Value, pointer: &str) -> impl Iterator<Item = &'a Value> {
     object.pointer(pointer).and_then(Value::as_array).into_iter().flatten()
-}
-
-fn labels(object: &Value) -> BTreeMap<String, String> {
-    let map = object.pointer("/metadata/labels").and_then(Value::as_object);
-    let pairs = map.into_iter().flatten();
-    pairs
-        .filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_string())))
-        .collect()
 }
 
 fn address(value: &Value) -> Option<IpAddr> {
@@ -47,7 +42,7 @@ pub(super) fn node(object: &Value) -> NodeFacts {
     let tunnels = TUNNEL_ADDRESSES.iter().filter_map(|name| address(&annotations[*name]));
     NodeFacts {
         name: text(object, "/metadata/name").into(),
-        labels: labels(object),
+        labels: labels_of(object),
         interfaces: None,
         addresses: of_type("InternalIP").into_iter().chain(tunnels).collect(),
         external: of_type("ExternalIP"),
@@ -55,41 +50,30 @@ pub(super) fn node(object: &Value) -> NodeFacts {
 }
 
 /// `None` for one that has no interface of its own: in the host's network, finished, or without an address yet.
-pub(super) fn pod(object: &Value) -> Option<PodFacts> {
-    let finished = matches!(text(object, "/status/phase"), "Succeeded" | "Failed");
-    let in_host = object.pointer("/spec/hostNetwork") == Some(&Value::Bool(true));
-    let mut addresses: Vec<IpAddr> = list(object, "/status/podIPs")
-        .filter_map(|ip| address(&ip["ip"]))
-        .collect();
-    if addresses.is_empty() {
-        addresses.extend(object.pointer("/status/podIP").and_then(address));
-    }
-    if finished || in_host || addresses.is_empty() {
+pub(super) fn pod(key: &Key, pod: &Pod) -> Option<PodFacts> {
+    let finished = matches!(&*pod.phase, "Succeeded" | "Failed");
+    if finished || pod.in_host_network || pod.addresses.is_empty() {
         return None;
     }
-    let namespace = text(object, "/metadata/namespace").to_string();
-    let account = match text(object, "/spec/serviceAccountName") {
+    let namespace = key.namespace.clone();
+    let account = match &*pod.service_account {
         "" => "default",
         name => name,
     };
-    let mut labels = labels(object);
-    labels.insert("projectcalico.org/serviceaccount".into(), account.into());
-    let ports = list(object, "/spec/containers").flat_map(|container| list(container, "/ports"));
-    let named = |port: &Value| {
-        Some(NamedPort {
-            name: port["name"].as_str()?.to_string(),
-            protocol: port["protocol"].as_str().unwrap_or("TCP").to_string(),
-            port: u16::try_from(port["containerPort"].as_u64()?).ok()?,
-        })
+    let named = |port: &ContainerPort| NamedPort {
+        name: port.name.clone(),
+        protocol: port.protocol.clone(),
+        port: port.port,
     };
     Some(PodFacts {
-        name: text(object, "/metadata/name").into(),
-        node: text(object, "/spec/nodeName").into(),
-        addresses,
+        name: key.name.clone(),
+        node: pod.node.to_string(),
+        addresses: pod.addresses.to_vec(),
         interface: None,
-        labels,
+        labels: Arc::clone(&pod.labels),
+        account: Some(account.to_string()),
         profiles: vec![format!("kns.{namespace}"), format!("ksa.{namespace}.{account}")],
-        ports: ports.filter_map(named).collect(),
+        ports: pod.ports.iter().map(named).collect(),
         namespace,
     })
 }
@@ -97,7 +81,7 @@ pub(super) fn pod(object: &Value) -> Option<PodFacts> {
 /// The profile of a namespace.
 pub(super) fn namespace_profile(object: &Value) -> Value {
     let name = text(object, "/metadata/name");
-    let mut inherited: Map<String, Value> = labels(object)
+    let mut inherited: Map<String, Value> = labels_of(object)
         .into_iter()
         .map(|(name, value)| (format!("pcns.{name}"), Value::from(value)))
         .collect();

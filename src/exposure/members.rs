@@ -85,7 +85,7 @@ pub(super) struct PortName {
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Member {
-    pub labels: BTreeMap<String, String>,
+    pub labels: Rc<BTreeMap<String, String>>,
     pub nets: Vec<Cidr>,
     pub ports: Vec<PortName>,
 }
@@ -141,7 +141,7 @@ impl Members {
         if let Some(area) = self.areas.borrow().get(terms) {
             return Rc::clone(area);
         }
-        let matching = self.list.iter().filter(|member| terms.matches(&member.labels));
+        let matching = self.list.iter().filter(|member| terms.matches(&*member.labels));
         let sure = AddressSet::from_cidrs(matching.flat_map(|member| &member.nets));
         let possible = sure.union(&self.elsewhere);
         let area = Rc::new(Area { sure, possible });
@@ -152,7 +152,7 @@ impl Members {
     /// Where members that match serve a port of that name. Network sets have none.
     pub fn named(&self, terms: &Terms, name: &str) -> NamedPort {
         let mut found: BTreeMap<(u8, u16), Vec<Cidr>> = BTreeMap::new();
-        for member in self.list.iter().filter(|member| terms.matches(&member.labels)) {
+        for member in self.list.iter().filter(|member| terms.matches(&*member.labels)) {
             for port in member.ports.iter().filter(|port| port.name == name) {
                 found
                     .entry((port.protocol, port.port))

@@ -139,9 +139,9 @@ fn from_inside(sides: &Sides<'_>, only: Option<&Ports>) -> Vec<Move> {
     let places = sides.pairs.iter().map(|pair| pair.places.clone()).collect();
     let census = Census::new(client_pairs(sides), places, vec![sides.after.0, sides.before.0]);
     for (sender, senders) in census.senders.iter().enumerate() {
-        for pair in &sides.pairs {
+        for (place, pair) in sides.pairs.iter().enumerate() {
             for same in [true, false] {
-                let Some((from, clients, one)) = meeting(sides, &census, sender, pair, same) else {
+                let Some((from, clients, one)) = meeting(sides, &census, sender, place, same) else {
                     continue;
                 };
                 let unchanged = matches!(clients, [Some(old), Some(new)] if sides.same.on_leaving(old, new));

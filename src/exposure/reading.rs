@@ -4,7 +4,6 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -18,7 +17,7 @@ pub struct Reading {
     known: RefCell<BTreeMap<(&'static str, *const Value), Read>>,
 }
 
-type Read = (Arc<Value>, Option<Rc<Value>>);
+type Read = (Arc<Value>, Option<Arc<Value>>);
 
 impl Reading {
     /// The object as Felix reads it, made into one of Calico's first; `None` if Felix drops it.
@@ -27,28 +26,29 @@ impl Reading {
         kind: &'static str,
         object: &Arc<Value>,
         calico: impl FnOnce(&Value) -> Option<Value>,
-    ) -> Option<Rc<Value>> {
+    ) -> Option<Arc<Value>> {
         let at = (kind, Arc::as_ptr(object));
         if let Some((_, read)) = self.known.borrow().get(&at) {
             return read.clone();
         }
         let read = match calico(object) {
             Some(made) => as_read(kind, &made),
-            None => as_read(kind, object),
+            // Most are read as they are.
+            None => as_read(kind, object).map(|read| if read == *object { Arc::clone(object) } else { read }),
         };
         self.known.borrow_mut().insert(at, (object.clone(), read.clone()));
         read
     }
 }
 
-pub(super) fn as_read(kind: &str, object: &Value) -> Option<Rc<Value>> {
+pub(super) fn as_read(kind: &str, object: &Value) -> Option<Arc<Value>> {
     let (felix, read) = calico::as_felix_reads(kind, object);
-    matches!(felix, Felix::Kept | Felix::Crashes).then(|| Rc::new(read))
+    matches!(felix, Felix::Kept | Felix::Crashes).then(|| Arc::new(read))
 }
 
 /// Objects by kind, as Felix reads them; those that it drops are gone.
 #[derive(Default)]
-pub(super) struct Objects(BTreeMap<String, Vec<Rc<Value>>>);
+pub(super) struct Objects(BTreeMap<String, Vec<Arc<Value>>>);
 
 impl Objects {
     pub fn new(facts: &Facts) -> Objects {
@@ -60,7 +60,7 @@ impl Objects {
         objects
     }
 
-    pub fn add(&mut self, kind: &str, read: Option<Rc<Value>>) {
+    pub fn add(&mut self, kind: &str, read: Option<Arc<Value>>) {
         let Some(read) = read else { return };
         match self.0.get_mut(kind) {
             Some(list) => list.push(read),

@@ -22,6 +22,7 @@ pub struct World {
     pub(super) nodes: Vec<Node>,
     /// By name.
     pub(super) endpoints: Vec<Endpoint>,
+    /// By namespace and name.
     pub(super) pods: Vec<Pod>,
     pub(super) services: Option<Vec<ServiceFacts>>,
     /// In the order in which they are asked: tier, order, name.
@@ -237,9 +238,8 @@ impl World {
     }
 
     pub(super) fn pod(&self, namespace: &str, name: &str) -> Option<usize> {
-        self.pods
-            .iter()
-            .position(|pod| pod.namespace == namespace && pod.name == name)
+        let name_of = |pod: &Pod| (pod.namespace.as_str(), pod.name.as_str()).cmp(&(namespace, name));
+        self.pods.binary_search_by(name_of).ok()
     }
 
     /// Where the address is, seen from a node.

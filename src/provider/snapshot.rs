@@ -4,18 +4,20 @@
 //! leaves the file of before or of after a step.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::{Denied, Provider, Refusal, Why};
 use crate::changes::{Change, Op};
 use crate::error::{Error, codes};
 use crate::resource::{Key, Kind};
-use crate::state::{ClusterFacts, Observed, Reason, Scope, Serving, State, Unreadable};
+use crate::state::{ClusterFacts, Listing, Observed, Reason, Scope, Serving, State, Unreadable};
 
 /// The format this binary writes, and the newest it reads.
 pub const FORMAT: u32 = 1;
@@ -35,7 +37,7 @@ struct Held {
 /// The file, as JSON has it. Keys are sorted, so equal states are equal bytes.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File<Object> {
+struct File<Objects> {
     /// Always first for people: this is a hostguard snapshot of that format.
     hostguard_snapshot: u32,
     /// When it was taken, RFC 3339 UTC.
@@ -44,7 +46,51 @@ struct File<Object> {
     /// Every kind that was asked for; one that is missing was not read.
     kinds: BTreeMap<String, Coverage>,
     /// API objects by `Kind/name` or `Kind/namespace/name`.
-    objects: BTreeMap<String, Object>,
+    objects: Objects,
+}
+
+/// The objects of a file, each taken in when it comes: a large file is never held whole as JSON.
+#[derive(Default)]
+struct Objects {
+    listings: BTreeMap<Kind, Listing>,
+    /// The first thing that is wrong with them.
+    broken: Option<String>,
+}
+
+impl Objects {
+    fn add(&mut self, text: &str, object: Value) -> Result<(), String> {
+        let key = Key::parse(text).ok_or_else(|| format!("`{text}` is not a key"))?;
+        if Key::of(key.kind, &object).as_ref() != Some(&key) {
+            return Err(format!("the object at `{text}` has another name"));
+        }
+        let listing = self.listings.entry(key.kind);
+        listing.or_insert_with(|| Listing::new(key.kind)).add(object);
+        Ok(())
+    }
+}
+
+impl<'de> Deserialize<'de> for Objects {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Objects, D::Error> {
+        struct Each;
+        impl<'de> Visitor<'de> for Each {
+            type Value = Objects;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("objects by key")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Objects, M::Error> {
+                let mut objects = Objects::default();
+                while let Some((key, object)) = map.next_entry::<String, Value>()? {
+                    if let Err(why) = objects.add(&key, object) {
+                        objects.broken.get_or_insert(why);
+                    }
+                }
+                Ok(objects)
+            }
+        }
+        from.deserialize_map(Each)
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -136,7 +182,10 @@ pub fn encode(state: &State, time: &str) -> Vec<u8> {
             felix_fields: state.facts.felix_fields.clone(),
         },
         kinds: kinds.collect(),
-        objects: state.objects().map(|(key, object)| (key.to_string(), object)).collect(),
+        objects: state
+            .objects()
+            .map(|(key, object)| (key.to_string(), object))
+            .collect::<BTreeMap<_, _>>(),
     };
     let mut bytes = serde_json::to_vec_pretty(&file).expect("a snapshot is plain data");
     bytes.push(b'\n');
@@ -207,7 +256,7 @@ fn decode(bytes: &[u8]) -> Result<Held, Unusable> {
     if head.hostguard_snapshot > FORMAT {
         return Err(Unusable::Newer(head.hostguard_snapshot));
     }
-    let file: File<Value> = serde_json::from_slice(bytes).map_err(broken)?;
+    let mut file: File<Objects> = serde_json::from_slice(bytes).map_err(broken)?;
     let serving = Serving::ALL.into_iter().find(|s| s.as_str() == file.cluster.serving);
     let serving =
         serving.ok_or_else(|| Unusable::Broken(format!("serving `{}` is not known", file.cluster.serving)))?;
@@ -218,20 +267,15 @@ fn decode(bytes: &[u8]) -> Result<Held, Unusable> {
         felix_fields: file.cluster.felix_fields,
     };
     let mut state = State::new(facts);
-    let mut objects: BTreeMap<Kind, Vec<Value>> = BTreeMap::new();
-    for (text, object) in file.objects {
-        let key = Key::parse(&text).ok_or_else(|| Unusable::Broken(format!("`{text}` is not a key")))?;
-        if Key::of(key.kind, &object).as_ref() != Some(&key) {
-            return Err(Unusable::Broken(format!("the object at `{text}` has another name")));
-        }
-        objects.entry(key.kind).or_default().push(object);
+    if let Some(why) = file.objects.broken.take() {
+        return Err(Unusable::Broken(why));
     }
+    let mut listings = file.objects.listings;
     for (name, coverage) in file.kinds {
         let kind = Kind::parse(&name).ok_or_else(|| Unusable::Broken(format!("kind `{name}` is not known")))?;
         if coverage.read == LISTED {
-            state
-                .listed(kind, objects.remove(&kind).unwrap_or_default())
-                .map_err(Unusable::Broken)?;
+            let listing = listings.remove(&kind).unwrap_or_else(|| Listing::new(kind));
+            state.take(listing).map_err(Unusable::Broken)?;
             continue;
         }
         let reason = Reason::ALL.into_iter().find(|reason| reason.as_str() == coverage.read);
@@ -244,7 +288,7 @@ fn decode(bytes: &[u8]) -> Result<Held, Unusable> {
             },
         );
     }
-    match objects.into_keys().next() {
+    match listings.into_keys().next() {
         Some(kind) => Err(Unusable::Broken(format!(
             "there are objects of kind {kind}, which was not listed"
         ))),

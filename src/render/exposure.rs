@@ -21,7 +21,7 @@ type Worded = BTreeMap<(Movement, String, String), Vec<String>>;
 
 /// What opens, closes and stays; empty when nothing does.
 pub fn difference(rows: &[Row], names: &Names) -> String {
-    let shares = Shares::of(rows.iter().map(|row| (&row.subject, &row.nodes)));
+    let shares = Shares::of(rows.iter().map(|row| (&row.subject, &*row.nodes)));
     let mut out = String::new();
     for row in rows {
         let who = who(&row.subject, row.clients.as_ref(), &row.nodes, (names, &shares));
@@ -122,7 +122,7 @@ pub fn assumed(assumptions: &[Assumption]) -> String {
 
 /// Everything that can be reached, and everything that is blocked.
 pub fn exposure(exposure: &Exposure, names: &Names) -> String {
-    let shares = Shares::of(exposure.reaches.iter().map(|reach| (&reach.subject, &reach.nodes)));
+    let shares = Shares::of(exposure.reaches.iter().map(|reach| (&reach.subject, &*reach.nodes)));
     let mut out = String::new();
     for reach in &exposure.reaches {
         let who = who(&reach.subject, None, &reach.nodes, (names, &shares));

@@ -116,7 +116,7 @@ fn rows(out: &mut String, answer: &Answer) {
         out.push_str("Nothing opens or closes.\n\n");
     } else {
         out.push_str("| | what | nodes | from | before | after |\n|---|---|---|---|---|---|\n");
-        let shares = Shares::of(answer.exposure.iter().map(|row| (&row.subject, &row.nodes)));
+        let shares = Shares::of(answer.exposure.iter().map(|row| (&row.subject, &*row.nodes)));
         let rows = merged(rows.into_iter().map(|row| {
             let who = who(&row.subject, row.clients.as_ref(), &row.nodes, (answer.names, &shares));
             let key = (row.movement, what(&row.subject), place(&row.nodes), moved_sides(row));
@@ -237,7 +237,7 @@ pub fn exposed(
         Verdict::Blocked => 3,
     });
     out.push_str("| what | nodes | from | answer |\n|---|---|---|---|\n");
-    let shares = Shares::of(outside.iter().map(|row| (&row.subject, &row.nodes)));
+    let shares = Shares::of(outside.iter().map(|row| (&row.subject, &*row.nodes)));
     let rows = merged(rows.into_iter().map(|row| {
         let who = who(&row.subject, row.clients.as_ref(), &row.nodes, (names, &shares));
         let key = (what(&row.subject), place(&row.nodes), answer(Some(&row.answer)));

@@ -12,7 +12,7 @@ use crate::changes::{Change, Op, merge};
 use crate::net::{PortSet, Protocol};
 use crate::resource::Kind;
 use crate::selector::Selector;
-use crate::state::State;
+use crate::state::{State, labels_of};
 
 /// Flows, by the port at which they come to a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,7 +100,7 @@ impl Around<'_> {
     fn read(&self, kinds: &[Kind]) -> bool {
         self.states
             .iter()
-            .all(|state| kinds.iter().all(|kind| state.list(*kind).is_ok()))
+            .all(|state| kinds.iter().all(|kind| state.is_read(*kind)))
     }
 
     fn is_empty_tier(&self, name: &str) -> bool {
@@ -163,9 +163,10 @@ impl Around<'_> {
         !inherited
             && self.read(&kinds)
             && !self.has_templates()
-            && !kinds
-                .iter()
-                .any(|kind| self.all(*kind).any(|object| selector.matches(&labels_of(object))))
+            && !self.states.iter().any(|state| {
+                let lists = kinds.iter().filter_map(|kind| state.labels(*kind).ok());
+                lists.flatten().any(|labels| selector.matches(&*labels))
+            })
     }
 
     /// Labels of a node arrive on its host endpoint and decide which policies hold there.
@@ -322,15 +323,4 @@ fn rule_selectors(policy: &Value) -> Vec<String> {
     let names = ["selector", "notSelector", "namespaceSelector"];
     let texts = sides.flat_map(|side| names.iter().filter_map(|name| side[*name].as_str()));
     texts.map(str::to_string).collect()
-}
-
-fn labels_of(object: &Value) -> BTreeMap<String, String> {
-    let labels = object
-        .pointer("/metadata/labels")
-        .and_then(Value::as_object)
-        .into_iter()
-        .flatten();
-    labels
-        .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_string())))
-        .collect()
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::State;
+use super::{Pod, State};
 use crate::resource::{Key, Kind};
 
 /// The label that ties a slice to its Service.
@@ -16,11 +16,9 @@ const SERVICE_NAME: &str = "kubernetes.io/service-name";
 impl State {
     /// Adds slices for Services that have none, and drops those of Services that are gone.
     pub(super) fn settle_endpoints(&mut self) {
-        let (Ok(services), Ok(slices), Ok(pods)) = (
-            self.list(Kind::Service),
-            self.list(Kind::EndpointSlice),
-            self.list(Kind::Pod),
-        ) else {
+        let (Ok(services), Ok(slices), Ok(pods)) =
+            (self.list(Kind::Service), self.list(Kind::EndpointSlice), self.pods())
+        else {
             return;
         };
         let service_of = |key: &Key, slice: &Value| {
@@ -31,10 +29,9 @@ impl State {
             .map(|(key, slice)| (key.clone(), service_of(key, slice)))
             .collect();
         let owned: BTreeSet<&Key> = owners.iter().filter_map(|(_, owner)| owner.as_ref()).collect();
-        let pods: Vec<(&Key, &Value)> = pods.collect();
         let made: Vec<Value> = services
             .filter(|(key, _)| !owned.contains(key))
-            .flat_map(|(key, service)| slices_of(key, service, &pods))
+            .flat_map(|(key, service)| slices_of(key, service, pods))
             .collect();
         let gone: Vec<Key> = owners
             .into_iter()
@@ -55,7 +52,7 @@ impl State {
 }
 
 /// One slice a family, for a Service with a selector.
-fn slices_of(key: &Key, service: &Value, pods: &[(&Key, &Value)]) -> Vec<Value> {
+fn slices_of(key: &Key, service: &Value, pods: &BTreeMap<Key, Pod>) -> Vec<Value> {
     let Some(selector) = service
         .pointer("/spec/selector")
         .and_then(Value::as_object)
@@ -64,12 +61,11 @@ fn slices_of(key: &Key, service: &Value, pods: &[(&Key, &Value)]) -> Vec<Value> 
         return Vec::new();
     };
     let selected = pods.iter().filter(|(pod_key, pod)| {
-        let labels = pod.pointer("/metadata/labels");
         pod_key.namespace == key.namespace
-            && selector
-                .iter()
-                .all(|(name, value)| labels.and_then(|map| map.get(name)) == Some(value))
-            && pod.pointer("/status/phase").is_none_or(|phase| phase == "Running")
+            && selector.iter().all(|(name, value)| {
+                value.as_str().is_some() && pod.labels.get(name).map(String::as_str) == value.as_str()
+            })
+            && ["", "Running"].contains(&&*pod.phase)
     });
     let mut by_family: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
     let mut ports = Vec::new();
@@ -77,10 +73,10 @@ fn slices_of(key: &Key, service: &Value, pods: &[(&Key, &Value)]) -> Vec<Value> 
         if ports.is_empty() {
             ports = ports_of(service, pod);
         }
-        for address in addresses(pod) {
-            let family = if address.contains(':') { "IPv6" } else { "IPv4" };
+        for address in &pod.addresses {
+            let family = if address.is_ipv6() { "IPv6" } else { "IPv4" };
             by_family.entry(family).or_default().push(json!({
-                "addresses": [address], "conditions": {"ready": true}, "nodeName": pod["spec"]["nodeName"],
+                "addresses": [address], "conditions": {"ready": true}, "nodeName": node_name(pod),
                 "targetRef": {"kind": "Pod", "namespace": pod_key.namespace, "name": pod_key.name},
             }));
         }
@@ -98,25 +94,12 @@ fn slices_of(key: &Key, service: &Value, pods: &[(&Key, &Value)]) -> Vec<Value> 
     by_family.into_iter().map(slice).collect()
 }
 
-fn addresses(pod: &Value) -> Vec<&str> {
-    let listed = pod
-        .pointer("/status/podIPs")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten();
-    let listed: Vec<&str> = listed.filter_map(|ip| ip["ip"].as_str()).collect();
-    if listed.is_empty() {
-        pod.pointer("/status/podIP")
-            .and_then(Value::as_str)
-            .into_iter()
-            .collect()
-    } else {
-        listed
-    }
+fn node_name(pod: &Pod) -> Option<&str> {
+    Some(&*pod.node).filter(|name| !name.is_empty())
 }
 
 /// The Service's ports as the pod has them: names are looked up in its containers.
-fn ports_of(service: &Value, pod: &Value) -> Vec<Value> {
+fn ports_of(service: &Value, pod: &Pod) -> Vec<Value> {
     let ports = service
         .pointer("/spec/ports")
         .and_then(Value::as_array)
@@ -134,13 +117,11 @@ fn ports_of(service: &Value, pod: &Value) -> Vec<Value> {
         .collect()
 }
 
-fn container_port(pod: &Value, name: &str) -> Option<u64> {
-    let containers = pod.pointer("/spec/containers")?.as_array()?;
-    let mut ports = containers
+fn container_port(pod: &Pod, name: &str) -> Option<u64> {
+    pod.ports
         .iter()
-        .filter_map(|container| container["ports"].as_array())
-        .flatten();
-    ports.find(|port| port["name"] == name)?["containerPort"].as_u64()
+        .find(|port| port.name == name)
+        .map(|port| u64::from(port.port))
 }
 
 #[cfg(test)]

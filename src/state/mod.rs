@@ -5,13 +5,17 @@
 //! provider, the prediction and the tests all use them. Knows nothing of plans or of providers.
 
 mod endpoints;
+mod listing;
+mod pods;
 mod redact;
 mod settled;
 mod shelf;
 
-pub use redact::trim;
+pub use listing::Listing;
+pub use pods::{ContainerPort, Labels, Pod, labels_of};
 pub use settled::{CONTROLLERS, CREATED_BY};
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -154,7 +158,10 @@ pub struct State {
     coverage: BTreeMap<Kind, Option<Unreadable>>,
     /// Shared with the states that this one was made of. A kind without objects has no shelf.
     shelves: BTreeMap<Kind, Arc<Shelf>>,
+    /// Pods are kept as what answers need of them, not in API shape.
+    pods: Arc<BTreeMap<Key, Pod>>,
     not_read: Unreadable,
+    kept_apart: Unreadable,
 }
 
 impl State {
@@ -163,25 +170,23 @@ impl State {
             facts,
             coverage: BTreeMap::new(),
             shelves: BTreeMap::new(),
+            pods: Arc::default(),
             not_read: Unreadable {
                 reason: Reason::NotRead,
                 detail: String::new(),
             },
+            kept_apart: Unreadable {
+                reason: Reason::NotRead,
+                detail: "pods are not kept as objects".into(),
+            },
         }
-    }
-
-    /// Records a complete list of one kind. Objects without a usable name are refused by name of the kind.
-    pub fn listed(&mut self, kind: Kind, objects: Vec<Value>) -> Result<(), String> {
-        let key = |object: &Value| Key::of(kind, object).ok_or_else(|| format!("a {kind} without a name"));
-        let keyed = objects.into_iter().map(|object| Ok((key(&object)?, object)));
-        let shelf: Shelf = keyed.collect::<Result<_, String>>()?;
-        self.shelve(kind, shelf);
-        self.coverage.insert(kind, None);
-        Ok(())
     }
 
     pub fn unreadable(&mut self, kind: Kind, why: Unreadable) {
         self.shelves.remove(&kind);
+        if kind == Kind::Pod {
+            self.pods = Arc::default();
+        }
         self.coverage.insert(kind, Some(why));
     }
 
@@ -217,8 +222,10 @@ impl State {
         &self.coverage
     }
 
+    /// Never of a pod: see [`State::pods`].
     pub fn get(&self, key: &Key) -> Observed<'_> {
         match self.coverage.get(&key.kind) {
+            _ if key.kind == Kind::Pod => Observed::Unreadable(&self.kept_apart),
             None => Observed::Unreadable(&self.not_read),
             Some(Some(why)) => Observed::Unreadable(why),
             Some(None) => self
@@ -235,16 +242,23 @@ impl State {
         }
     }
 
-    /// All objects of a kind by name, or why they could not be read.
+    /// All objects of a kind by name, or why they could not be read. Never of pods: see [`State::pods`].
     pub fn list(&self, kind: Kind) -> Result<impl Iterator<Item = (&Key, &Value)>, &Unreadable> {
         self.listed_or_why(kind)?;
+        self.kept_whole(kind)?;
         Ok(self.shelf(kind).map(|(key, object)| (key, &**object)))
     }
 
     /// The same as they are kept: equal places are equal objects.
     pub fn shared(&self, kind: Kind) -> Result<impl Iterator<Item = &Arc<Value>>, &Unreadable> {
         self.listed_or_why(kind)?;
+        self.kept_whole(kind)?;
         Ok(self.shelf(kind).map(|(_, object)| object))
+    }
+
+    /// Whether a kind was listed.
+    pub fn is_read(&self, kind: Kind) -> bool {
+        self.listed_or_why(kind).is_ok()
     }
 
     fn listed_or_why(&self, kind: Kind) -> Result<(), &Unreadable> {
@@ -255,10 +269,38 @@ impl State {
         }
     }
 
-    /// Every object, by key.
-    pub fn objects(&self) -> impl Iterator<Item = (&Key, &Value)> {
-        let all = self.shelves.values().flat_map(|shelf| shelf.iter());
-        all.map(|(key, object)| (key, &**object))
+    /// An answer about pods from where there are none would be a wrong one.
+    fn kept_whole(&self, kind: Kind) -> Result<(), &Unreadable> {
+        debug_assert!(kind != Kind::Pod, "pods are not kept as objects");
+        if kind == Kind::Pod {
+            Err(&self.kept_apart)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Every object in API shape, by kind and name.
+    pub fn objects(&self) -> impl Iterator<Item = (&Key, Cow<'_, Value>)> {
+        let kept = self.shelves.values().flat_map(|shelf| shelf.iter());
+        let pods = self.pods.iter().map(|(key, pod)| (key, Cow::Owned(pod.object(key))));
+        kept.map(|(key, object)| (key, Cow::Borrowed(&**object))).chain(pods)
+    }
+
+    /// How many objects there are.
+    pub fn count(&self) -> usize {
+        let kept: usize = self.shelves.values().map(|shelf| shelf.len()).sum();
+        kept + self.pods.len()
+    }
+
+    /// The labels of all objects of a kind, pods among them, or why they could not be read.
+    pub fn labels(&self, kind: Kind) -> Result<Vec<Cow<'_, Labels>>, &Unreadable> {
+        if kind == Kind::Pod {
+            return Ok(self.pods()?.values().map(|pod| Cow::Borrowed(&*pod.labels)).collect());
+        }
+        Ok(self
+            .list(kind)?
+            .map(|(_, object)| Cow::Owned(labels_of(object)))
+            .collect())
     }
 
     /// The objects of a kind that were read, by name.

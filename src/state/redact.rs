@@ -1,7 +1,7 @@
-//! What of a state goes into a file that people attach to pull requests: what answers need, and no secrets.
+//! What of an object is kept: what answers need, and no secrets.
 //!
 //! Workloads keep their selector only (pod templates hold environment variables), nodes what selects and addresses
-//! them, and no object keeps annotations that are not Calico's.
+//! them. In a snapshot, which people attach to pull requests, no object keeps annotations that are not Calico's.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ impl State {
         for kind in self.shelves.keys() {
             let redacted = self.shelf(*kind).filter(kept).map(|(key, object)| {
                 let mut object = Value::clone(object);
-                redact(key.kind, &mut object);
+                redact(&mut object);
                 (key.clone(), object)
             });
             state.shelve(*kind, redacted.collect());
@@ -31,21 +31,35 @@ impl State {
     }
 }
 
-fn redact(kind: Kind, object: &mut Value) {
-    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-        if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
-            annotations.retain(|name, _| name.starts_with("projectcalico.org/"));
-            if annotations.is_empty() {
-                metadata.remove("annotations");
-            }
+fn redact(object: &mut Value) {
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut)
+        && let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut)
+    {
+        annotations.retain(|name, _| name.starts_with("projectcalico.org/"));
+        if annotations.is_empty() {
+            metadata.remove("annotations");
         }
-        let reader_only = matches!(
-            kind,
-            Kind::Node | Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet
-        );
-        if reader_only && kind != Kind::Node {
-            metadata.remove("managedFields");
-        }
+    }
+}
+
+/// Takes out what is large, secret or nobody's need, as soon as it was read.
+pub(super) fn trim(kind: Kind, object: &mut Value) {
+    let managers = match kind {
+        Kind::Node => Managers::OfLabels,
+        Kind::EndpointSlice
+        | Kind::HostEndpoint
+        | Kind::Deployment
+        | Kind::StatefulSet
+        | Kind::DaemonSet
+        | Kind::NetworkPolicy
+        | Kind::NetworkSet
+        | Kind::IPPool
+        | Kind::KubernetesNetworkPolicy => Managers::Nobody,
+        _ => Managers::All,
+    };
+    managers.keep(object);
+    if matches!(kind, Kind::Node | Kind::EndpointSlice | Kind::HostEndpoint) {
+        redact(object);
     }
     match kind {
         Kind::Deployment | Kind::StatefulSet => {
@@ -85,6 +99,7 @@ fn redact(kind: Kind, object: &mut Value) {
         | Kind::HostEndpoint
         | Kind::Service
         | Kind::EndpointSlice
+        // kept as [`super::Pod`]
         | Kind::Pod
         | Kind::NetworkPolicy
         | Kind::NetworkSet
@@ -109,40 +124,30 @@ fn felix_environment(object: &Value) -> Value {
     json!({"spec": {"containers": [{"name": "calico-node", "env": variables}]}})
 }
 
-/// Takes out what is large and nobody's need, right after reading: half the bytes of a node or pod, and the field
-/// managers of kinds that are never written.
-pub fn trim(kind: Kind, object: &mut Value) {
-    match kind {
-        Kind::Node => {
-            if let Some(status) = object.get_mut("status").and_then(Value::as_object_mut) {
-                status.remove("images");
+/// Whose fields must be known: of objects that are never written nobody's, of a node only those of its labels.
+enum Managers {
+    All,
+    OfLabels,
+    Nobody,
+}
+
+impl Managers {
+    fn keep(&self, object: &mut Value) {
+        let metadata = object.get_mut("metadata").and_then(Value::as_object_mut);
+        let Some(metadata) = metadata else { return };
+        match self {
+            Managers::All => {}
+            Managers::Nobody => drop(metadata.remove("managedFields")),
+            Managers::OfLabels => {
+                let entries = metadata.get_mut("managedFields").and_then(Value::as_array_mut);
+                for entry in entries.into_iter().flatten() {
+                    keep(entry, "fieldsV1", &["f:metadata"]);
+                    if let Some(fields) = entry.get_mut("fieldsV1") {
+                        keep(fields, "f:metadata", &["f:labels"]);
+                    }
+                }
             }
         }
-        Kind::Pod => {
-            let ports = |container: &Value| json!({"name": container["name"], "ports": container["ports"]});
-            let containers = object.pointer("/spec/containers").and_then(Value::as_array);
-            let containers: Vec<Value> = containers.into_iter().flatten().map(ports).collect();
-            keep(object, "spec", &["nodeName", "hostNetwork", "serviceAccountName"]);
-            object["spec"]["containers"] = Value::Array(containers);
-            keep(object, "status", &["phase", "podIP", "podIPs", "hostIP"]);
-        }
-        _ => {}
-    }
-    let never_written = matches!(
-        kind,
-        Kind::Pod
-            | Kind::EndpointSlice
-            | Kind::HostEndpoint
-            | Kind::Deployment
-            | Kind::StatefulSet
-            | Kind::DaemonSet
-            | Kind::NetworkPolicy
-            | Kind::NetworkSet
-            | Kind::IPPool
-            | Kind::KubernetesNetworkPolicy
-    );
-    if never_written && let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-        metadata.remove("managedFields");
     }
 }
 

@@ -224,12 +224,8 @@ fn wanted_host_endpoints<'a>(controller: &Value, nodes: impl Iterator<Item = &'a
 /// One template for one node (Calico: `hostendpoints.go`, templates since v3.30).
 fn from_template(template: &Value, node: &Value, name: &str, addresses: &[String], wanted: &mut Wanted) {
     let selector = template.get("nodeSelector").and_then(Value::as_str).unwrap_or_default();
-    let labels_of_node: BTreeMap<String, String> = labels(node)
-        .into_iter()
-        .filter_map(|(key, value)| value.as_str().map(|text| (key, text.to_string())))
-        .collect();
     match Selector::parse(selector) {
-        Ok(selector) if !selector.matches(&labels_of_node) => return,
+        Ok(selector) if !selector.matches(&super::labels_of(node)) => return,
         Ok(_) => {}
         Err(_) => {
             wanted.unpredicted.insert(name.to_string());

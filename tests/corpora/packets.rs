@@ -62,7 +62,8 @@ fn pod(value: &Value) -> PodFacts {
         node: text(value, "node").into(),
         addresses: addresses(value, "ips"),
         interface: Some(text(value, "interface").into()),
-        labels: labels(value),
+        labels: labels(value).into(),
+        account: None,
         profiles: list(value, "profiles")
             .map(|p| p.as_str().expect("text").into())
             .collect(),

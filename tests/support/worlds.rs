@@ -121,7 +121,7 @@ pub fn content(state: &State) -> Vec<(String, Value)> {
         .filter(|(key, _)| key.to_string() != "Namespace/hostguard");
     of_interest
         .map(|(key, object)| {
-            let mut object = object.clone();
+            let mut object = object.into_owned();
             if let Some(metadata) = object["metadata"].as_object_mut() {
                 metadata.remove("resourceVersion");
                 metadata.remove("uid");

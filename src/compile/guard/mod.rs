@@ -19,6 +19,7 @@ use crate::error::{Error, codes};
 use crate::net::{Cidr, Family, Protocol};
 use crate::plan::{AddressType, Guard, Platform, Policy, Ports, Service, Source, internet};
 use crate::resource::{Key, Kind};
+use crate::state::labels_of;
 
 /// Networks in one list of a rule (Calico: `api/pkg/apis/projectcalico/v3/policy_common.go`, EntityRule).
 const NETS: usize = 256;
@@ -243,7 +244,7 @@ fn any_set(builder: &Builder, labels: &BTreeMap<String, String>) -> bool {
     let has = |own: &BTreeMap<String, String>| labels.iter().all(|(key, value)| own.get(key) == Some(value));
     let kinds = [Kind::GlobalNetworkSet, Kind::NetworkSet];
     let there = kinds.into_iter().any(|kind| match builder.state.list(kind) {
-        Ok(mut sets) => sets.any(|(_, set)| has(&selector::labels(set))),
+        Ok(mut sets) => sets.any(|(_, set)| has(&labels_of(set))),
         Err(_) => true, // not known to have none
     });
     there || builder.plan.network_sets.values().any(|set| has(&set.labels))

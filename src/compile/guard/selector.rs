@@ -12,9 +12,7 @@ use crate::compile::hosts::selects;
 use crate::error::{Error, codes};
 use crate::plan::{Guard, Select};
 use crate::resource::Kind;
-use crate::state::{CONTROLLERS, CREATED_BY};
-
-type Labels = BTreeMap<String, String>;
+use crate::state::{CONTROLLERS, CREATED_BY, Labels, labels_of};
 
 /// Every automatic host endpoint.
 pub(super) const AUTOMATIC: &str = "has(projectcalico.org/created-by)";
@@ -108,7 +106,8 @@ pub(super) fn automatic(builder: &Builder) -> bool {
         .host_endpoints
         .as_ref()
         .and_then(|wanted| wanted.auto_create);
-    let made = || endpoints(builder).any(|object| labels(object).get(CREATED_BY).is_some_and(|by| by == CONTROLLERS));
+    let made =
+        || endpoints(builder).any(|object| labels_of(object).get(CREATED_BY).is_some_and(|by| by == CONTROLLERS));
     planned.unwrap_or_else(made)
 }
 
@@ -125,23 +124,23 @@ fn endpoints<'b>(builder: &'b Builder<'_>) -> impl Iterator<Item = &'b Value> {
 fn by_hand(builder: &Builder, selector: &str, wanted: &BTreeSet<&str>) -> bool {
     let node = |object: &Value| object.pointer("/spec/node").and_then(Value::as_str).map(str::to_string);
     let mine = |object: &&Value| node(object).is_some_and(|node| wanted.contains(node.as_str()));
-    let written = |object: &&Value| labels(object).get(CREATED_BY).is_none_or(|by| by != CONTROLLERS);
+    let written = |object: &&Value| labels_of(object).get(CREATED_BY).is_none_or(|by| by != CONTROLLERS);
     let written: Vec<&Value> = endpoints(builder).filter(written).collect();
     let others = [Kind::Pod, Kind::GlobalNetworkSet, Kind::NetworkSet];
     let mut others = others
         .into_iter()
-        .flat_map(|kind| builder.state.list(kind).into_iter().flatten());
+        .flat_map(|kind| builder.state.labels(kind).unwrap_or_default());
     written.iter().any(mine)
         && written
             .iter()
-            .all(|object| selects(selector, &labels(object)) == mine(object))
-        && !others.any(|(_, object)| selects(selector, &labels(object)))
+            .all(|object| selects(selector, &labels_of(object)) == mine(object))
+        && !others.any(|labels| selects(selector, &labels))
 }
 
 /// Every node's labels as the plan leaves them.
 fn labels_of_nodes(builder: &Builder) -> BTreeMap<String, Labels> {
     let nodes = builder.state.list(Kind::Node).into_iter().flatten();
-    let mut all: BTreeMap<String, Labels> = nodes.map(|(key, node)| (key.name.clone(), labels(node))).collect();
+    let mut all: BTreeMap<String, Labels> = nodes.map(|(key, node)| (key.name.clone(), labels_of(node))).collect();
     for (name, group) in &builder.plan.nodes {
         for node in builder.groups.get(name).into_iter().flatten() {
             let own = all.entry(node.clone()).or_default();
@@ -149,12 +148,4 @@ fn labels_of_nodes(builder: &Builder) -> BTreeMap<String, Labels> {
         }
     }
     all
-}
-
-pub(super) fn labels(object: &Value) -> Labels {
-    let map = object.pointer("/metadata/labels").and_then(Value::as_object);
-    let pairs = map.into_iter().flatten();
-    pairs
-        .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_string())))
-        .collect()
 }

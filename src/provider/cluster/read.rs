@@ -15,14 +15,14 @@ use super::{Cluster, collection, discover, escaped};
 use crate::error::Error;
 use crate::inventory::INVENTORY_LABEL;
 use crate::resource::{CALICO_GROUP, Kind};
-use crate::state::{ClusterFacts, Reason, Scope, Serving, State, Unreadable};
+use crate::state::{ClusterFacts, Listing, Reason, Scope, Serving, State, Unreadable};
 
 /// What kubectl asks for at a time.
 const PAGE: usize = 500;
 
 /// What one of the parallel parts of a read brings.
 enum Part {
-    List(Kind, Result<Vec<Value>, Failure>),
+    List(Kind, Result<Listing, Failure>),
     FelixFields,
 }
 
@@ -96,8 +96,8 @@ async fn collect(parts: &mut JoinSet<Part>, deadline: Instant, state: &mut State
                 }
                 state.unreadable(kind, why);
             }
-            Part::List(kind, Ok(objects)) => {
-                if let Err(detail) = state.listed(kind, objects) {
+            Part::List(kind, Ok(listing)) => {
+                if let Err(detail) = state.take(listing) {
                     state.unreadable(
                         kind,
                         Unreadable {
@@ -125,7 +125,7 @@ fn unreadable(failure: &Failure) -> Unreadable {
 }
 
 /// All objects of a kind. Pages are of one moment; when that is too long ago (410), the list starts once more.
-async fn list(caller: &Caller, kind: Kind, inventory_namespace: &str) -> Result<Vec<Value>, Failure> {
+async fn list(caller: &Caller, kind: Kind, inventory_namespace: &str) -> Result<Listing, Failure> {
     match pages(caller, kind, inventory_namespace).await {
         Err(failure) if failure.code() == Some(410) => pages(caller, kind, inventory_namespace).await,
         result => result,
@@ -145,7 +145,7 @@ struct PageMetadata {
     rest: String,
 }
 
-async fn pages(caller: &Caller, kind: Kind, inventory_namespace: &str) -> Result<Vec<Value>, Failure> {
+async fn pages(caller: &Caller, kind: Kind, inventory_namespace: &str) -> Result<Listing, Failure> {
     let api = kind.api();
     let first = match kind {
         Kind::ConfigMap => {
@@ -154,16 +154,16 @@ async fn pages(caller: &Caller, kind: Kind, inventory_namespace: &str) -> Result
         }
         _ => format!("{}?limit={PAGE}", collection(&api, "")),
     };
-    let mut objects = Vec::new();
+    let mut listing = Listing::new(kind);
     let mut path = first.clone();
     let mut seen = BTreeSet::new();
     loop {
         let page: Page = caller.send(&Call::get(path)).await?.json()?;
-        let Some(items) = page.items else { return Ok(objects) };
-        objects.extend(items.into_iter().map(|item| in_api_shape(kind, item)));
+        let Some(items) = page.items else { return Ok(listing) };
+        items.into_iter().for_each(|item| listing.add(in_api_shape(kind, item)));
         let rest = page.metadata.rest;
         if rest.is_empty() {
-            return Ok(objects);
+            return Ok(listing);
         }
         path = format!("{first}&continue={}", escaped(&rest));
         if !seen.insert(rest) {
@@ -174,12 +174,10 @@ async fn pages(caller: &Caller, kind: Kind, inventory_namespace: &str) -> Result
     }
 }
 
-/// Lists leave out what all items have in common. What is large and nobody's need is not kept.
+/// Lists leave out what all items have in common.
 fn in_api_shape(kind: Kind, mut item: Map<String, Value>) -> Value {
     let api = kind.api();
     item.insert("apiVersion".to_string(), Value::String(api.api_version()));
     item.insert("kind".to_string(), Value::String(api.kind.to_string()));
-    let mut object = Value::Object(item);
-    crate::state::trim(kind, &mut object);
-    object
+    Value::Object(item)
 }
