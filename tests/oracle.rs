@@ -4,8 +4,10 @@
 //! shares no code with `exposure/`. It is itself held to the recorded packets. `HOSTGUARD_ORACLE_PACKETS` asks for more
 //! than the usual number.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::rc::Rc;
 
 use hostguard::calico::{self, Felix};
 use hostguard::exposure::{Facts, Movement, Verdict, World, difference, exposure, walk};
@@ -117,8 +119,21 @@ fn number(protocol: &Value) -> u8 {
     }
 }
 
+thread_local! {
+    /// Selectors by their text: random worlds have few, and ask them of everything.
+    static PARSED: RefCell<BTreeMap<String, Rc<Selector>>> = const { RefCell::new(BTreeMap::new()) };
+}
+
 fn holds(selector: &str, labels: &Labels) -> bool {
-    Selector::parse(selector).expect("Felix drops others").matches(labels)
+    let parsed = PARSED.with_borrow_mut(|parsed| {
+        if let Some(known) = parsed.get(selector) {
+            return known.clone();
+        }
+        let new = Rc::new(Selector::parse(selector).expect("Felix drops others"));
+        parsed.insert(selector.to_string(), new.clone());
+        new
+    });
+    parsed.matches(labels)
 }
 
 fn spaced(text: &str, prefix: &str, all: &str, global: &str) -> String {

@@ -52,12 +52,12 @@ fn row(what: &str, state: &State, plan: &Plan, goal: &'static str) -> Row {
 }
 
 pub fn rows() -> Vec<Row> {
-    let (mut small, large) = (engine::state(50), engine::state(1_000));
+    let (mut small, large) = (engine::state(100), engine::state(1_000));
     small
-        .listed(Kind::HostEndpoint, (0..50).map(size::host_endpoint).collect())
+        .listed(Kind::HostEndpoint, (0..100).map(size::host_endpoint).collect())
         .expect("made objects have names");
     vec![
-        row("policies on 50 nodes", &small, &policies(200), "2 s"),
+        row("policies on 100 nodes", &small, &policies(200), "2 s"),
         row("a label on each of 1,000 nodes", &large, &engine::plan(), ""),
     ]
 }

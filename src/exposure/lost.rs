@@ -5,11 +5,12 @@ use std::net::Ipv6Addr;
 
 use super::established::{Peer, neighbour_discovery};
 use super::felix::Failsafe;
-use super::verdict::{Direction, Hop, Verdict};
+use super::outgoing::may_be_lost;
+use super::verdict::{Direction, Hop};
 use super::world::World;
 use crate::net::{AddressSet, Protocol};
 
-/// Nodes at which IPv6 neighbour discovery with their router worked before and may not after, with what breaks it.
+/// Nodes at which IPv6 neighbour discovery with their router may have worked before and may not after, with what breaks it.
 /// Without it a node is not reached over IPv6 at all, whatever other rules say.
 pub fn neighbour_discovery_lost(before: &World, after: &World) -> Vec<(String, Option<Hop>)> {
     let router = Peer::Router(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1));
@@ -17,9 +18,8 @@ pub fn neighbour_discovery_lost(before: &World, after: &World) -> Vec<(String, O
     for node in &before.nodes {
         for asks in [true, false] {
             let works = |world: &World| neighbour_discovery(world, &node.name, &router, asks);
-            let open = |verdict: Verdict| matches!(verdict, Verdict::Open | Verdict::HostDecides);
             match (works(before), works(after)) {
-                (Some((old, _)), Some((new, hop))) if open(old) && !open(new) => {
+                (Some((old, _)), Some((new, hop))) if may_be_lost(old, new) => {
                     lost.push((node.name.clone(), hop));
                     break;
                 }

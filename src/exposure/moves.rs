@@ -1,8 +1,9 @@
 //! What becomes more open, and what less, from one world to another, for the proof of an order.
 //!
 //! Exact like `difference`, and stricter in two ways. A Service's NodePort leads to the Service: where there was none,
-//! nobody could reach it, even if Calico let packets through to the host. And unknown counts against the question:
-//! as open when asking "is it more open?", as blocked when asking "is it less?".
+//! nobody could reach it, even if Calico let packets through to the host. And unknown counts against both questions: it
+//! may have been blocked before when asking "is it more open?", open when asking "is it less?", and the other way round
+//! after; what is unknown in both worlds is taken to be alike.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -75,7 +76,8 @@ impl Openness {
     /// Whether a packet that got through before may not after.
     fn less(before: Openness, after: Openness) -> bool {
         match (before, after) {
-            (Openness::Unknown, _) => false,
+            (Openness::Unknown, Openness::Unknown) => false,
+            (Openness::Unknown, after) => after < Openness::Open,
             (before, Openness::Unknown) => before > Openness::Closed,
             (before, after) => after < before,
         }

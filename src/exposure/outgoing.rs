@@ -23,7 +23,7 @@ pub struct Outgoing {
     pub port: u16,
 }
 
-/// Nodes that reached something before and may not reach it after, with one of the packets.
+/// Nodes that may have reached something before and may not reach it after, with one of the packets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CutOff {
     pub flow: Outgoing,
@@ -56,15 +56,15 @@ pub fn cut_off(before: &Known, after: &Known, flows: &[Outgoing]) -> Vec<CutOff>
                     let Some(packet) = sent(before, name, address, flow) else {
                         continue;
                     };
-                    if !open(walk(before, &packet).verdict) {
+                    let old = walk(before, &packet).verdict;
+                    if old == Verdict::Blocked {
                         continue;
                     }
-                    let verdict = sent(after, name, address, flow).map(|packet| walk(after, &packet).verdict);
-                    let unknown = match verdict {
-                        Some(Verdict::Blocked) => false,
-                        Some(Verdict::Unknown) => true,
-                        _ => continue,
+                    let new = sent(after, name, address, flow).map(|packet| walk(after, &packet).verdict);
+                    let Some(new) = new.filter(|new| may_be_lost(old, *new)) else {
+                        continue;
                     };
+                    let unknown = new == Verdict::Unknown;
                     let entry = cut.entry((index, address, unknown));
                     let entry = entry.or_insert_with(|| (BTreeSet::new(), packet));
                     entry.0.extend(nodes.iter().cloned());
@@ -156,7 +156,7 @@ pub fn pods_cut_off(before: &Known, after: &Known, pods: &[ToPod], managed: bool
         }
         for packet in packets {
             let (old, new) = (walk(before, &packet).verdict, walk(after, &packet).verdict);
-            if open(old) && !open(new) {
+            if may_be_lost(old, new) {
                 cut.push((pod.clone(), packet, new));
                 break;
             }
@@ -165,6 +165,10 @@ pub fn pods_cut_off(before: &Known, after: &Known, pods: &[ToPod], managed: bool
     cut
 }
 
-fn open(verdict: Verdict) -> bool {
-    matches!(verdict, Verdict::Open | Verdict::HostDecides | Verdict::Partly)
+/// Whether what may have got through before may not after. What is unknown in both is taken to be alike.
+pub(super) fn may_be_lost(before: Verdict, after: Verdict) -> bool {
+    match (before, after) {
+        (Verdict::Blocked, _) | (Verdict::Unknown, Verdict::Unknown) => false,
+        (_, after) => matches!(after, Verdict::Blocked | Verdict::Unknown),
+    }
 }

@@ -7,6 +7,7 @@ use super::unseen::decides_nothing;
 use crate::changes::Change;
 use crate::exposure::{Known, MoveWay, Ports, Reading, World, moves};
 use crate::net::PortSet;
+use crate::resource::Kind;
 use crate::state::State;
 
 /// A state with its world.
@@ -29,7 +30,7 @@ impl Seen {
 /// What is there after some steps.
 #[derive(Clone)]
 pub struct Prefix {
-    /// As written since controllers were last waited for.
+    /// As written since controllers were last waited for, with endpoints of Services that were made.
     pub written: Seen,
     /// Once they have caught up.
     pub settled: Seen,
@@ -128,6 +129,12 @@ impl Prefix {
     /// With one more step, and what that step does.
     pub fn with(&self, step: &Change) -> (Prefix, Effect) {
         let state = self.state().after(step);
+        // without endpoints nobody reaches it, so this is the worse of the two
+        let state = if step.key.kind == Kind::Service {
+            state.served()
+        } else {
+            state
+        };
         let (written, settled) = if decides_nothing(self.state(), step) {
             let settled = Seen {
                 state: OnceCell::new(),

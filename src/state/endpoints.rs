@@ -14,6 +14,13 @@ use crate::resource::{Key, Kind};
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 impl State {
+    /// The state once Services have endpoints. That is the work of another controller than Calico's, which as a rule is
+    /// done much sooner: a Service can serve while host endpoints are still to come.
+    pub fn served(mut self) -> State {
+        self.settle_endpoints();
+        self
+    }
+
     /// Adds slices for Services that have none, and drops those of Services that are gone.
     pub(super) fn settle_endpoints(&mut self) {
         let (Ok(services), Ok(slices), Ok(pods)) =

@@ -86,14 +86,8 @@ pub(super) fn workload() -> Vec<Value> {
     ]
 }
 
-/// A cluster with these objects.
+/// A cluster with these objects and the nodes.
 pub(super) fn state(objects: &[Value]) -> State {
-    let mut state = State::new(ClusterFacts {
-        name: "random".into(),
-        serving: Serving::Native,
-        felix_fields: None,
-        snapshot: None,
-    });
     let nodes = NODES.iter().map(|(name, v4, v6)| {
         let labels = json!({"role": if *name == "n1" { "front" } else { "back" }, "kubernetes.io/hostname": name});
         let address = |ip: &str| json!({"type": "InternalIP", "address": ip});
@@ -103,8 +97,19 @@ pub(super) fn state(objects: &[Value]) -> State {
     let node_controller = json!({"controllers": {"node": {"hostEndpoint": {"autoCreate": "Disabled"}}}});
     let controllers = of_kind("KubeControllersConfiguration", "default", json!({}), node_controller);
     let all: Vec<Value> = nodes.chain([controllers]).chain(objects.iter().cloned()).collect();
+    state_of(&all)
+}
+
+/// A cluster with these objects and no others.
+pub(super) fn state_of(objects: &[Value]) -> State {
+    let mut state = State::new(ClusterFacts {
+        name: "random".into(),
+        serving: Serving::Native,
+        felix_fields: None,
+        snapshot: None,
+    });
     for kind in Kind::ALL {
-        let own = all.iter().filter(|object| object["kind"] == kind.name());
+        let own = objects.iter().filter(|object| object["kind"] == kind.name());
         state.listed(kind, own.cloned().collect()).expect("objects of the kind");
     }
     state
