@@ -81,6 +81,7 @@ pub fn scope(plan: &Plan, inventory_namespace: &str) -> Scope {
     Scope {
         kinds,
         inventory_namespace: inventory_namespace.to_string(),
+        cloud: None,
     }
 }
 

@@ -4,11 +4,13 @@
 //! Calico's controllers make of it). Those two are the only meaning of a change and of a controller: the snapshot
 //! provider, the prediction and the tests all use them. Knows nothing of plans or of providers.
 
+mod cloud;
 mod endpoints;
 mod redact;
 mod settled;
 mod shelf;
 
+pub use cloud::{CloudScope, aws_instance};
 pub use redact::trim;
 pub use settled::{CONTROLLERS, CREATED_BY};
 
@@ -32,6 +34,8 @@ pub struct Scope {
     pub kinds: BTreeSet<Kind>,
     /// Where inventories are; `ConfigMap` is read only here.
     pub inventory_namespace: String,
+    /// What of the cloud is read besides; `None`: nothing, and no credentials for it are looked for.
+    pub cloud: Option<CloudScope>,
 }
 
 /// One object as seen.
@@ -183,6 +187,17 @@ impl State {
     pub fn unreadable(&mut self, kind: Kind, why: Unreadable) {
         self.shelves.remove(&kind);
         self.coverage.insert(kind, Some(why));
+    }
+
+    /// Adds what another provider read: every kind that it listed or could not list.
+    pub fn merge(&mut self, other: State) {
+        for (kind, why) in other.coverage {
+            self.shelves.remove(&kind);
+            if let Some(shelf) = other.shelves.get(&kind) {
+                self.shelves.insert(kind, shelf.clone());
+            }
+            self.coverage.insert(kind, why);
+        }
     }
 
     fn shelve(&mut self, kind: Kind, shelf: Shelf) {

@@ -101,6 +101,7 @@ pub fn read(path: &Path) -> State {
     let scope = Scope {
         kinds: Kind::ALL.into_iter().collect(),
         inventory_namespace: "hostguard".into(),
+        cloud: None,
     };
     runtime()
         .block_on(provider.read(&scope))
