@@ -13,6 +13,9 @@ use crate::resource::{Key, Kind};
 /// Source: Amazon VPC user guide, "Amazon VPC quotas", Security groups.
 pub const RULES_PER_GROUP: usize = 60;
 
+/// On rules that hostguard made: the plan's name.
+pub const PLAN_TAG: &str = "hostguard.dev/plan";
+
 /// A network interface of an instance, or of a service of AWS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {

@@ -277,7 +277,7 @@ impl<'w> Prober<'w> {
                 match client {
                     Client::Outside => {
                         walking.flow.outside = true;
-                        walker.arrive(target.node, self.world.arrival(target.node, target.address), walking);
+                        walker.arrive_by_wire(target.node, self.world.arrival(target.node, target.address), walking);
                     }
                     Client::Node(node) => walker.send(node, walking),
                     Client::Pod(pod) => walker.arrive(self.world.pods[pod].node, Port::Workload(pod), walking),
@@ -451,6 +451,9 @@ impl World {
         if protocol == Protocol::Udp {
             let ports = [Some(felix.vxlan_port), felix.wireguard_v4, felix.wireguard_v6];
             sets.extend(ports.into_iter().flatten().map(single));
+        }
+        if let Some(cloud) = &self.cloud {
+            cloud.port_sets(number, &mut sets);
         }
         let base = any_port();
         let sets: Vec<&PortSet> = [&base].into_iter().chain(&sets).collect();

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::unseen::{decides_nothing, holds};
+use crate::aws::{self, Rule};
 use crate::changes::{Change, Op, merge};
 use crate::net::{PortSet, Protocol};
 use crate::resource::Kind;
@@ -86,6 +87,7 @@ impl Around<'_> {
             Kind::GlobalNetworkSet => all(&|set| self.network_set(set)),
             Kind::GlobalNetworkPolicy => all(&|policy| self.policy(policy)),
             Kind::Service => all(&service),
+            Kind::SecurityGroupRule => all(&rule_of_group),
             Kind::Node => self.labels(step),
             _ => Footprint::Everything,
         };
@@ -262,6 +264,22 @@ impl Around<'_> {
                 return Footprint::Ports(ports);
             }
         }
+    }
+}
+
+/// A rule of a security group decides about its ports, at every node that the group is on.
+fn rule_of_group(object: &Value) -> Footprint {
+    let protocol = object["spec"]["ipProtocol"].as_str().map(aws::protocol_number);
+    let protocol = match protocol {
+        Some(Ok(Some(number))) => Protocol::from_number(number),
+        _ => None,
+    };
+    let ports = Rule::read(object).and_then(|rule| rule.ports);
+    match (protocol, ports) {
+        (Some(protocol @ (Protocol::Tcp | Protocol::Udp)), Some(range)) => {
+            Footprint::Ports(Ports::from([(protocol, PortSet::from_ranges([range]))]))
+        }
+        _ => Footprint::Everything,
     }
 }
 

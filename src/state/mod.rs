@@ -346,6 +346,19 @@ impl State {
         state
     }
 
+    /// Whether anything of the cloud was asked for.
+    pub fn has_cloud(&self) -> bool {
+        self.coverage.keys().any(|kind| kind.cloud())
+    }
+
+    /// The state as if nobody had asked for the cloud.
+    pub fn without_cloud(&self) -> State {
+        let mut state = self.clone();
+        state.coverage.retain(|kind, _| !kind.cloud());
+        state.shelves.retain(|kind, _| !kind.cloud());
+        state
+    }
+
     /// A version that no object of this state has: one more than the highest number.
     fn next_version(&self) -> String {
         let highest = self.shelves.values().map(|shelf| shelf.highest()).max();
