@@ -212,7 +212,7 @@ impl World {
                 backend: self.backend_name(service, index),
             },
             Why::NotTranslated => By::NotTranslated,
-            Why::CloudRule(_) | Why::CloudPeer(_) | Why::NoCloudRule(_) | Why::Acl(..) => self.by_cloud(why),
+            Why::CloudRule(..) | Why::CloudPeer(_) | Why::NoCloudRule(_) | Why::Acl(..) => self.by_cloud(why),
             Why::NoInterface => By::NoInterface,
             Why::Unread(what) => By::Unread {
                 what: what.to_string(),
@@ -242,7 +242,7 @@ impl World {
             (ruled.rule.group.clone(), text, ruled.id.clone())
         };
         match why {
-            Why::CloudRule(index) => {
+            Why::CloudRule(index, _) => {
                 let (group, rule, id) = rule(index);
                 By::CloudRule { group, rule, id }
             }
@@ -280,18 +280,35 @@ impl World {
     }
 }
 
+/// The rule of the cloud that let it in to a node, the first one on the way.
+fn let_in(end: &End) -> Option<usize> {
+    let lets_in = |step: &Step| matches!(step.why, Why::CloudRule(_, Direction::Ingress));
+    end.steps.iter().position(lets_in)
+}
+
 /// The step that a reader should be told of: the last one where the packet stopped; where it arrived, the host's if it
-/// decides, else the first that a rule or a failsafe port let through, else the last.
+/// decides, else the first that a rule or a failsafe port let through, else the cloud's rule, else the last. Where no
+/// host endpoint is, the cloud's rule comes before the host.
 pub(super) fn deciding(end: &End) -> Option<usize> {
     let last = end.steps.len().checked_sub(1)?;
     match end.verdict {
-        Verdict::HostDecides => Some(end.host.unwrap_or(last)),
+        Verdict::HostDecides => {
+            let host = end.host.unwrap_or(last);
+            let asked = end.steps.get(host).is_none_or(|step| step.why != Why::NoEndpoint);
+            Some(if asked { host } else { let_in(end).unwrap_or(host) })
+        }
         Verdict::Open | Verdict::Partly => {
             let written = |step: &Step| {
                 matches!(step.ruling, Ruling::Accept | Ruling::Pass)
                     && matches!(step.why, Why::Rule(..) | Why::Failsafe(_))
             };
-            Some(end.steps.iter().position(written).unwrap_or(last))
+            Some(
+                end.steps
+                    .iter()
+                    .position(written)
+                    .or_else(|| let_in(end))
+                    .unwrap_or(last),
+            )
         }
         Verdict::Unknown => Some(end.doubt.unwrap_or(last)),
         Verdict::Blocked => Some(last),

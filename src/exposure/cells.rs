@@ -394,7 +394,8 @@ impl World {
     /// Addresses that are a node's or a pod's.
     pub(super) fn inside(&self) -> AddressSet {
         let external = self.nodes.iter().flat_map(|node| node.external.iter().copied());
-        let own = AddressSet::from_addresses(self.places.keys().copied().chain(external));
+        let cloud = self.cloud.iter().flat_map(|cloud| cloud.of_nodes());
+        let own = AddressSet::from_addresses(self.places.keys().copied().chain(external).chain(cloud));
         let ranges = self.pod_ranges.iter().fold(own, |all, ranges| all.union(ranges));
         // And those that no host on a network sends from.
         let nobody = ["0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3", "::/127", "ff00::/8"];

@@ -46,6 +46,8 @@ pub(super) struct Cloud {
     of_node: Vec<Vec<usize>>,
     /// Private addresses by the public ones that are translated to them.
     pub translated: BTreeMap<IpAddr, IpAddr>,
+    /// Every address of the nodes' interfaces.
+    own: BTreeSet<IpAddr>,
     /// Known addresses by subnet.
     subnets: BTreeMap<String, AddressSet>,
     private: AddressSet,
@@ -163,6 +165,7 @@ impl Cloud {
             at: BTreeMap::new(),
             of_node: Vec::new(),
             translated: BTreeMap::new(),
+            own: BTreeSet::new(),
             subnets: subnets
                 .iter()
                 .map(|(subnet, all)| (subnet.clone(), addresses(all)))
@@ -191,6 +194,11 @@ impl Cloud {
                 .map(|(interface, wire)| (!interface.primary, interface.id.as_str(), *wire))
                 .collect();
             own.sort_unstable();
+            let interfaces = facts
+                .interfaces
+                .iter()
+                .filter(|own| instance.is_some() && own.instance.as_ref() == instance);
+            cloud.own.extend(interfaces.flat_map(Interface::addresses));
             let mut wires: Vec<usize> = Vec::new();
             for (.., wire) in own {
                 if !wires.contains(&wire) {
@@ -226,6 +234,11 @@ impl Cloud {
     /// What of a node decides here about packets that it forwards.
     pub fn of_node(&self, node: usize) -> &[usize] {
         self.of_node.get(node).map_or(&[], Vec::as_slice)
+    }
+
+    /// Addresses that are nodes', or their pods'.
+    pub fn of_nodes(&self) -> impl Iterator<Item = IpAddr> {
+        self.own.iter().copied()
     }
 
     pub fn of_address(&self, address: IpAddr) -> Option<usize> {
@@ -303,7 +316,7 @@ impl Cloud {
             let sure = of(&ruled.sure, &rest);
             rest = rest.minus(&sure);
             if !sure.is_empty() {
-                pieces.push(piece(sure, Ruling::Pass, Why::CloudRule(index)));
+                pieces.push(piece(sure, Ruling::Pass, Why::CloudRule(index, direction)));
             }
             let possible = of(&ruled.possible, &rest);
             if !possible.is_empty() {

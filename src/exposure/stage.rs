@@ -66,7 +66,7 @@ pub(super) enum Why {
     Service(usize, usize),
     NotTranslated,
     /// Of the cloud, by place: a rule; a rule whose peer it may be; no rule of the groups of that kind of interface.
-    CloudRule(usize),
+    CloudRule(usize, Direction),
     CloudPeer(usize),
     NoCloudRule(usize),
     /// An ACL and its entry; none: the end of the list.
