@@ -338,9 +338,8 @@ fn open_anyway(builder: &mut Builder, allow: &CloudAllow) {
             Peer::Group(_) => false,
         };
         let opens = ports.iter().filter(|(protocol, port)| {
-            let protocol = Some(protocol.number());
             let within = rule.ports.is_none_or(|(from, to)| (from..=to).contains(port));
-            within && rule.protocol_number().is_ok_and(|own| own.is_none() || own == protocol)
+            within && rule.protocols().is_some_and(|own| own.holds(protocol.number()))
         });
         let opens: Vec<String> = opens
             .map(|(protocol, port)| format!("{}/{port}", protocol.to_string().to_ascii_lowercase()))

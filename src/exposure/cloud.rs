@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use super::stage::{Header, Why};
 use super::verdict::{Direction, Hook, Ruling};
-use crate::aws::{Acl, AclEntry, Interface, Peer, Rule};
+use crate::aws::{Acl, AclEntry, Interface, Peer, Protocols, Rule};
 use crate::net::{AddressSet, Cidr, Family, PortSet};
 
 /// What was read of the cloud.
@@ -58,8 +58,7 @@ pub(super) struct Ruled {
     pub rule: Rule,
     /// `None` of a rule that a plan makes.
     pub id: Option<String>,
-    /// `None`: of every protocol.
-    protocol: Option<u8>,
+    protocol: Protocols,
     /// Peers for sure, and peers that may be.
     sure: AddressSet,
     possible: AddressSet,
@@ -131,9 +130,9 @@ impl Cloud {
         let ruled = |made: &CloudRule| {
             let (sure, possible) = peers(&made.rule.peer);
             // a word that is no protocol may be any
-            let (protocol, sure) = match made.rule.protocol_number() {
-                Ok(protocol) => (protocol, sure),
-                Err(()) => (None, AddressSet::empty()),
+            let (protocol, sure) = match made.rule.protocols() {
+                Some(protocol) => (protocol, sure),
+                None => (Protocols::Every, AddressSet::empty()),
             };
             Ruled {
                 id: made.rule.id.clone().filter(|_| !made.planned),
@@ -264,12 +263,9 @@ impl Cloud {
         if !matches!(protocol, 6 | 17) {
             return;
         }
-        let rules = self
-            .rules
-            .iter()
-            .filter(|ruled| ruled.protocol.is_none_or(|own| own == protocol));
+        let rules = self.rules.iter().filter(|ruled| ruled.protocol.holds(protocol));
         let entries = self.acls.iter().flat_map(|acl| &acl.entries);
-        let entries = entries.filter(|(entry, _)| entry.protocol.is_none_or(|own| own == protocol));
+        let entries = entries.filter(|(entry, _)| entry.protocol.holds(protocol));
         let ranges = rules
             .filter_map(|ruled| ruled.rule.ports)
             .chain(entries.filter_map(|(entry, _)| entry.ports));
@@ -412,7 +408,7 @@ impl Cloud {
 
 impl Ruled {
     fn admits(&self, header: &Header) -> bool {
-        if self.protocol.is_some_and(|protocol| protocol != header.protocol) {
+        if !self.protocol.holds(header.protocol) {
             return false;
         }
         let Some((from, to)) = self.rule.ports else { return true };
@@ -469,7 +465,7 @@ impl Listed {
         for (index, (entry, nets)) in self.entries.iter().enumerate() {
             let fits = entry.egress == egress
                 && entry.net.family() == header.family
-                && entry.protocol.is_none_or(|protocol| protocol == header.protocol)
+                && entry.protocol.holds(header.protocol)
                 && entry.fits(header.protocol, port, icmp);
             if !fits {
                 continue;
@@ -502,7 +498,7 @@ impl Listed {
 
 impl AclEntry {
     fn fits(&self, protocol: u8, port: Option<u16>, icmp: Option<u8>) -> bool {
-        if self.protocol.is_none() {
+        if self.protocol == Protocols::Every {
             return true;
         }
         match protocol {
@@ -525,7 +521,7 @@ impl Acl {
         [false, true].into_iter().all(|egress| {
             let mut own = self.entries.iter();
             let first = own.find(|entry| entry.egress == egress && entry.net.family() == family);
-            first.is_some_and(|entry| entry.allows && entry.protocol.is_none() && entry.net.prefix() == 0)
+            first.is_some_and(|entry| entry.allows && entry.protocol == Protocols::Every && entry.net.prefix() == 0)
         })
     }
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::unseen::{decides_nothing, holds};
-use crate::aws::{self, Rule};
+use crate::aws::{Protocols, Rule};
 use crate::changes::{Change, Op, merge};
 use crate::net::{PortSet, Protocol};
 use crate::resource::Kind;
@@ -269,13 +269,12 @@ impl Around<'_> {
 
 /// A rule of a security group decides about its ports, at every node that the group is on.
 fn rule_of_group(object: &Value) -> Footprint {
-    let protocol = object["spec"]["ipProtocol"].as_str().map(aws::protocol_number);
-    let protocol = match protocol {
-        Some(Ok(Some(number))) => Protocol::from_number(number),
+    let rule = Rule::read(object);
+    let protocol = match rule.as_ref().and_then(Rule::protocols) {
+        Some(Protocols::One(number)) => Protocol::from_number(number),
         _ => None,
     };
-    let ports = Rule::read(object).and_then(|rule| rule.ports);
-    match (protocol, ports) {
+    match (protocol, rule.and_then(|rule| rule.ports)) {
         (Some(protocol @ (Protocol::Tcp | Protocol::Udp)), Some(range)) => {
             Footprint::Ports(Ports::from([(protocol, PortSet::from_ranges([range]))]))
         }

@@ -1,11 +1,14 @@
-//! Laws 7 and 8 for the firewall of the cloud: on random groups, rules, lists of subnets and policies, `walk`,
+//! Laws 6, 7 and 8 for the firewall of the cloud: on random groups, rules, lists of subnets and policies, `walk`,
 //! `exposure` and `difference` say of every packet what a plain evaluator says, which looks at one packet at a time.
 //!
 //! The evaluator knows AWS only; what a node makes of a packet that comes to it is asked of the same world without a
 //! cloud, whose own evaluator is the one of this test's parent.
 
+use hostguard::changes::{Change, ChangeSet, Op};
 use hostguard::exposure::{Answer, Origin, Packet, Subject};
 use hostguard::net::Protocol;
+use hostguard::resource::{Key, Kind};
+use hostguard::sequence::{Sequence, Terms};
 use hostguard::state::State;
 
 use super::guards::{NODES, of_kind, state};
@@ -156,7 +159,7 @@ fn policies(dice: &mut Dice) -> Vec<Value> {
 
 fn world_of(policies: &[Value], cloud: &[Value]) -> State {
     let mut state = state(policies);
-    let nodes = state.list(hostguard::resource::Kind::Node).expect("nodes");
+    let nodes = state.list(Kind::Node).expect("nodes");
     let nodes: Vec<Value> = nodes
         .enumerate()
         .map(|(at, (_, node))| {
@@ -165,8 +168,8 @@ fn world_of(policies: &[Value], cloud: &[Value]) -> State {
             node
         })
         .collect();
-    state.listed(hostguard::resource::Kind::Node, nodes).expect("nodes");
-    for kind in hostguard::resource::Kind::ALL.into_iter().filter(|kind| kind.cloud()) {
+    state.listed(Kind::Node, nodes).expect("nodes");
+    for kind in Kind::ALL.into_iter().filter(|kind| kind.cloud()) {
         let own = cloud.iter().filter(|object| object["kind"] == kind.name());
         state.listed(kind, own.cloned().collect()).expect("objects of the kind");
     }
@@ -431,4 +434,114 @@ fn walk_and_exposure_agree_with_the_evaluator_of_the_cloud() {
             "{movement:?} happened: {moved:?}"
         );
     }
+}
+
+// -- law 6 across both layers
+
+/// The part of a state that the evaluator reads.
+fn cloud_of(state: &State) -> Vec<Value> {
+    let kinds = Kind::ALL.into_iter().filter(|kind| kind.cloud());
+    let lists = kinds.flat_map(|kind| state.list(kind).expect("all was listed"));
+    lists.map(|(_, object)| object.clone()).collect()
+}
+
+fn step(op: Op, object: &Value) -> Change {
+    let name = str_of(&object["metadata"], "name");
+    let kind = Kind::parse(str_of(object, "kind")).expect("a kind");
+    Change {
+        key: Key::cluster(kind, name),
+        op,
+        fields: Vec::new(),
+        origin: hostguard::resource::Origin {
+            section: "random".into(),
+            span: None,
+        },
+        needs: Vec::new(),
+    }
+}
+
+fn created(object: &Value) -> Change {
+    step(Op::Create { object: object.clone() }, object)
+}
+
+fn deleted(object: &Value) -> Change {
+    step(Op::Delete { before: object.clone() }, object)
+}
+
+/// Packets that pass on the way and in neither end.
+fn worse(live: &State, steps: &[Change], questions: &[Packet]) -> Vec<String> {
+    let mut states = vec![live.clone()];
+    for step in steps {
+        states.push(states.last().expect("the first").after(step));
+    }
+    let judge = |state: &State| -> Vec<Verdict> {
+        let (objects, alone) = (cloud_of(state), World::of_state(&state.without_cloud()));
+        questions
+            .iter()
+            .map(|packet| judged(&Aws(&objects), &alone, packet))
+            .collect()
+    };
+    let verdicts: Vec<Vec<Verdict>> = states.iter().map(judge).collect();
+    let (first, last) = (&verdicts[0], &verdicts[verdicts.len() - 1]);
+    let mut wrong = Vec::new();
+    for (at, way) in verdicts.iter().enumerate() {
+        for (number, packet) in questions.iter().enumerate() {
+            let blocked = first[number] == Verdict::Blocked && last[number] == Verdict::Blocked;
+            if blocked && way[number] != Verdict::Blocked {
+                wrong.push(format!("after {at} steps {packet} is {:?}", way[number]));
+            }
+        }
+    }
+    wrong
+}
+
+#[test]
+fn the_order_is_proven_across_both_layers() {
+    let mut dice = Dice(0x0dde_0006);
+    let (mut found, mut turned_wrong) = (0, 0);
+    for round in 0..70 {
+        let guarded = loop {
+            let guarded = policies(&mut dice);
+            if !guarded.is_empty() {
+                break guarded;
+            }
+        };
+        let (policy, endpoints) = guarded.split_last().expect("the policy is the last");
+        let objects = cloud(&mut dice);
+        let rules: Vec<&Value> = objects
+            .iter()
+            .filter(|object| object["kind"] == "SecurityGroupRule")
+            .collect();
+        let arms = dice.chance(50);
+        let live = world_of(if arms { endpoints } else { &guarded }, &objects);
+        let mut steps: Vec<Change> = (0..1 + dice.roll(3))
+            .map(|number| created(&rule(&mut dice, 90 + number)))
+            .collect();
+        steps.extend(rules.iter().take(dice.roll(3)).map(|rule| deleted(rule)));
+        steps.push(if arms { created(policy) } else { deleted(policy) });
+        steps.sort_by(|a, b| a.key.cmp(&b.key));
+        let questions: Vec<Packet> = (0..QUESTIONS).map(|_| question(&mut dice)).collect();
+        let turned: Vec<Change> = steps.iter().rev().cloned().collect();
+        turned_wrong += usize::from(!worse(&live, &turned, &questions).is_empty());
+        turned_wrong += usize::from(!worse(&live, &steps, &questions).is_empty());
+        let set = ChangeSet {
+            steps,
+            ..ChangeSet::default()
+        };
+        let Ok(sequence) = Sequence::find(&live, &set, &Terms::default()).expect("all is readable") else {
+            continue;
+        };
+        found += 1;
+        let order: Vec<Change> = sequence.steps().iter().map(|step| step.change.clone()).collect();
+        let wrong = worse(&live, &order, &questions);
+        let keys: Vec<String> = order
+            .iter()
+            .map(|step| format!("{} {}", step.op.verb(), step.key))
+            .collect();
+        assert!(wrong.is_empty(), "round {round}: {keys:#?}\n{wrong:#?}");
+    }
+    assert!(
+        found > 20 && turned_wrong > 5,
+        "{found} orders, {turned_wrong} others that are worse"
+    );
 }
