@@ -126,13 +126,17 @@ fn cloud(lists: &mut Lists<'_>, nodes: &[&Arc<Value>]) -> Option<CloudFacts> {
             aws_instance(id)?.1.to_string(),
         ))
     };
+    let instances: BTreeMap<String, String> = nodes.iter().filter_map(instance).collect();
+    if instances.is_empty() {
+        return None; // another cloud's nodes, or nobody's
+    }
     let mut of = |kind: Kind| lists.of(kind).unwrap_or_default();
     let interfaces = of(Kind::NetworkInterface);
     let (objects, acl_objects) = (of(Kind::SecurityGroupRule), of(Kind::NetworkAcl));
     let rules: Option<Vec<CloudRule>> = objects.iter().map(|object| rule(object)).collect();
     let acls: Option<Vec<Acl>> = acl_objects.iter().map(|object| Acl::read(object)).collect();
     let facts = CloudFacts {
-        instances: nodes.iter().filter_map(instance).collect(),
+        instances,
         interfaces: interfaces.iter().map(|object| Interface::read(object)).collect(),
         rules: rules.clone().unwrap_or_default(),
         acls: acls.clone().unwrap_or_default(),

@@ -38,6 +38,17 @@ pub struct Scope {
     pub cloud: Option<CloudScope>,
 }
 
+impl Scope {
+    /// The scope of later reads: a cloud that was read once is read on, also when no record names objects of it any
+    /// more. Without it everything would look open.
+    pub fn after(mut self, read: &State) -> Scope {
+        if let Some(cloud) = self.cloud.as_mut().filter(|_| read.has_cloud()) {
+            cloud.recorded_by = None;
+        }
+        self
+    }
+}
+
 /// One object as seen.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Observed<'a> {
