@@ -5,8 +5,8 @@
 //! cloud, whose own evaluator is the one of this test's parent.
 
 use hostguard::changes::{Change, ChangeSet, Op};
-use hostguard::exposure::{Answer, Origin, Packet, Subject};
-use hostguard::net::Protocol;
+use hostguard::exposure::{Answer, Flow, Flows, Origin, Packet, Part, Senders, Subject};
+use hostguard::net::{AddressSet, PortSet, Protocol};
 use hostguard::resource::{Key, Kind};
 use hostguard::sequence::{Sequence, Terms};
 use hostguard::state::State;
@@ -362,6 +362,29 @@ fn question(dice: &mut Dice) -> Packet {
     }
 }
 
+/// What a flow of this packet alone is said to meet.
+fn flow(flows: &Flows<'_>, packet: &Packet) -> Verdict {
+    let node = NODES
+        .iter()
+        .find(|(_, v4, _)| ip(v4) == packet.destination)
+        .expect("a node");
+    let asked = Flow {
+        from: match &packet.from {
+            Origin::Node(name) => Senders::Node(name.clone()),
+            _ => Senders::Outside(AddressSet::from_addresses([packet.source])),
+        },
+        nodes: [node.0.to_string()].into(),
+        protocol: packet.protocol,
+        ports: packet
+            .port
+            .map_or_else(PortSet::empty, |port| PortSet::from_ranges([(port, port)])),
+    };
+    let v4 = |part: &Part| part.witness.destination == packet.destination;
+    let parts: Vec<Part> = flows.of(&asked).into_iter().filter(v4).collect();
+    assert_eq!(parts.len(), 1, "{packet} is one part: {parts:?}");
+    plain(parts[0].verdict)
+}
+
 fn covers(subject: &Subject, nodes: &BTreeMap<String, BTreeSet<IpAddr>>, packet: &Packet) -> bool {
     subject.protocol == packet.protocol
         && packet.port.is_none_or(|port| subject.ports.contains(port))
@@ -380,6 +403,7 @@ fn walk_and_exposure_agree_with_the_evaluator_of_the_cloud() {
         let alone = World::of_state(&before_state.without_cloud());
         let before = World::of_state(&before_state);
         let rows = exposure(&before).reaches;
+        let flows = Flows::new(&before);
         let old = objects.clone();
         if dice.chance(50) {
             objects.retain(|object| object["metadata"]["name"] != "rule-1");
@@ -396,6 +420,11 @@ fn walk_and_exposure_agree_with_the_evaluator_of_the_cloud() {
                 plain(walk(&before, &packet).verdict),
                 said,
                 "world {number}: {packet}\n{old:#?}"
+            );
+            assert_eq!(
+                flow(&flows, &packet),
+                said,
+                "world {number}: flow of {packet}\n{old:#?}"
             );
             if packet.from != Origin::Outside {
                 continue;
