@@ -38,6 +38,15 @@ pub enum Kind {
     KubernetesNetworkPolicy,
     /// Read only in the inventory namespace: the inventories of all plans.
     ConfigMap,
+    /// One rule of a security group of AWS; what a `cloud` section makes.
+    SecurityGroupRule,
+    /// Read only: how a packet gets from the outside to a node of AWS.
+    Instance,
+    NetworkInterface,
+    SecurityGroup,
+    NetworkAcl,
+    PrefixList,
+    EksCluster,
 }
 
 /// How a kind is served by a Kubernetes API server.
@@ -76,6 +85,10 @@ pub const SET_BY_SERVER: [&str; 8] = [
 /// Calico's API group in the version hostguard uses, aggregated or native.
 pub const CALICO_GROUP: &str = "projectcalico.org";
 
+/// What stands in `apiVersion` of AWS's objects. No server serves it: the shape is ours, so that states, snapshots and
+/// differences need no second one.
+pub const AWS_GROUP: &str = "aws";
+
 const fn calico(kind: &'static str, plural: &'static str) -> Api {
     Api {
         group: CALICO_GROUP,
@@ -100,6 +113,16 @@ const fn apps(kind: &'static str, plural: &'static str) -> Api {
     namespaced("apps", "v1", kind, plural)
 }
 
+const fn aws(kind: &'static str, plural: &'static str) -> Api {
+    Api {
+        group: AWS_GROUP,
+        version: "v1",
+        kind,
+        plural,
+        namespaced: false,
+    }
+}
+
 const fn namespaced(group: &'static str, version: &'static str, kind: &'static str, plural: &'static str) -> Api {
     Api {
         group,
@@ -111,7 +134,7 @@ const fn namespaced(group: &'static str, version: &'static str, kind: &'static s
 }
 
 impl Kind {
-    pub const ALL: [Kind; 20] = [
+    pub const ALL: [Kind; 27] = [
         Kind::Namespace,
         Kind::ClusterInformation,
         Kind::KubeControllersConfiguration,
@@ -132,6 +155,13 @@ impl Kind {
         Kind::IPPool,
         Kind::KubernetesNetworkPolicy,
         Kind::ConfigMap,
+        Kind::SecurityGroupRule,
+        Kind::Instance,
+        Kind::NetworkInterface,
+        Kind::SecurityGroup,
+        Kind::NetworkAcl,
+        Kind::PrefixList,
+        Kind::EksCluster,
     ];
 
     pub const fn api(self) -> Api {
@@ -158,6 +188,13 @@ impl Kind {
             Kind::IPPool => calico("IPPool", "ippools"),
             Kind::KubernetesNetworkPolicy => namespaced("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies"),
             Kind::ConfigMap => core("ConfigMap", "configmaps", true),
+            Kind::SecurityGroupRule => aws("SecurityGroupRule", "securitygrouprules"),
+            Kind::Instance => aws("Instance", "instances"),
+            Kind::NetworkInterface => aws("NetworkInterface", "networkinterfaces"),
+            Kind::SecurityGroup => aws("SecurityGroup", "securitygroups"),
+            Kind::NetworkAcl => aws("NetworkAcl", "networkacls"),
+            Kind::PrefixList => aws("PrefixList", "prefixlists"),
+            Kind::EksCluster => aws("EksCluster", "eksclusters"),
         }
     }
 
@@ -177,6 +214,25 @@ impl Kind {
             Kind::GlobalNetworkPolicy => Some(&["spec"]),
             Kind::Service => Some(&["spec", "selector"]),
             _ => None,
+        }
+    }
+
+    /// Whether it is an object of the cloud and not of the cluster: another provider reads and writes it.
+    pub fn cloud(self) -> bool {
+        self.api().group == AWS_GROUP
+    }
+
+    /// What AWS calls the right to read it.
+    pub fn cloud_actions(self) -> &'static str {
+        match self {
+            Kind::SecurityGroupRule => "ec2:DescribeSecurityGroupRules",
+            Kind::Instance => "ec2:DescribeInstances",
+            Kind::NetworkInterface => "ec2:DescribeNetworkInterfaces",
+            Kind::SecurityGroup => "ec2:DescribeSecurityGroups",
+            Kind::NetworkAcl => "ec2:DescribeNetworkAcls",
+            Kind::PrefixList => "ec2:DescribeManagedPrefixLists and ec2:GetManagedPrefixListEntries",
+            Kind::EksCluster => "eks:DescribeCluster",
+            _ => "",
         }
     }
 
@@ -219,11 +275,13 @@ impl Key {
 
     /// The inverse of `Display`.
     pub fn parse(text: &str) -> Option<Key> {
-        let parts: Vec<&str> = text.split('/').collect();
-        let kind = Kind::parse(parts[0])?;
-        match (kind.api().namespaced, parts.as_slice()) {
-            (false, [_, name]) => Some(Key::cluster(kind, *name)),
-            (true, [_, namespace, name]) => Some(Key::namespaced(kind, *namespace, *name)),
+        let (kind, rest) = text.split_once('/')?;
+        let kind = Kind::parse(kind)?;
+        match (kind.api().namespaced, rest.split_once('/')) {
+            // the name of a rule is a path: group, direction, protocol, ports, peer
+            (false, None) => Some(Key::cluster(kind, rest)),
+            (false, Some(_)) if kind.cloud() => Some(Key::cluster(kind, rest)),
+            (true, Some((namespace, name))) if !name.contains('/') => Some(Key::namespaced(kind, namespace, name)),
             _ => None,
         }
     }
@@ -395,11 +453,14 @@ mod tests {
         for key in [
             Key::cluster(Kind::Node, "n1"),
             Key::namespaced(Kind::Service, "shop", "web"),
+            Key::cluster(Kind::SecurityGroupRule, "sg-0a/ingress/tcp/30080/203.0.113.7/32"),
         ] {
             assert_eq!(Key::parse(&key.to_string()), Some(key));
         }
         assert_eq!(Key::parse("Service/web"), None, "a Service has a namespace");
         assert_eq!(Key::parse("Secret/a/b"), None);
+        assert_eq!(Key::parse("Node/a/b"), None, "only rules of the cloud are paths");
+        assert_eq!(Key::parse("Service/a/b/c"), None);
     }
 
     #[test]

@@ -93,6 +93,7 @@ impl Journal {
         let scope = Scope {
             kinds: [self.key.kind].into(),
             inventory_namespace: self.key.namespace.clone(),
+            cloud: None,
         };
         let Ok(state) = provider.read(&scope).await else {
             let message = format!("{}; whether it was written is not known", refusal.message);

@@ -29,6 +29,7 @@ pub fn unsettled(state: &State) -> Vec<String> {
     let mut left: Vec<String> = state
         .coverage()
         .iter()
+        .filter(|(kind, _)| !kind.cloud())
         .filter_map(|(kind, why)| Some(format!("{kind} could not be read: {}", why.as_ref()?)))
         .collect();
     let config = Key::cluster(Kind::KubeControllersConfiguration, "default");
@@ -96,6 +97,7 @@ pub async fn wait_until_settled(
     let scope = Scope {
         kinds: kinds.into_iter().collect(),
         inventory_namespace: scope.inventory_namespace.clone(),
+        cloud: None,
     };
     let end = Instant::now() + wait.deadline;
     let mut told = Vec::new();

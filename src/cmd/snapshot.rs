@@ -14,6 +14,7 @@ pub(super) async fn run(args: &Snapshot, console: &mut dyn Console) -> Result<u8
     let scope = Scope {
         kinds: Kind::ALL.into_iter().collect(),
         inventory_namespace: args.world.inventory_namespace.clone(),
+        cloud: None,
     };
     let state = provider.read(&scope).await?.redacted();
     let now = jiff::Timestamp::now();

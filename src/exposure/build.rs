@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::cloud::Cloud;
 use super::facts::{Facts, NodeFacts, PodFacts};
 use super::felix::Configurations;
 use super::members::{Member, Members, PortName, inherited};
@@ -109,6 +110,7 @@ impl World {
             profiles,
             pools: pools(objects),
             pod_ranges: pod_ranges(facts),
+            cloud: facts.cloud.as_ref().map(|cloud| Cloud::new(cloud, &names)),
             unread: unread(facts),
             environment_read: facts.environment.is_some(),
             stages: Vec::new(),
@@ -398,6 +400,7 @@ fn pools(objects: &Objects) -> Vec<Pool> {
             nets: AddressSet::from_cidrs([&net]),
             nat_outgoing: spec["natOutgoing"] == Value::Bool(true),
             encapsulated: mode("vxlanMode") || mode("ipipMode"),
+            always: ["vxlanMode", "ipipMode"].into_iter().any(|key| spec[key] == "Always"),
             vxlan: mode("vxlanMode"),
             ipip: mode("ipipMode"),
             family: net.family(),

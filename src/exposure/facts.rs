@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::cloud::CloudFacts;
 use crate::net::AddressSet;
 
 /// Everything that is known.
@@ -29,6 +30,8 @@ pub struct Facts {
     pub dataplane: Option<Dataplane>,
     /// `FELIX_*` of the calico-node container, which override every FelixConfiguration; `None`: not read.
     pub environment: Option<BTreeMap<String, String>>,
+    /// `None`: nothing in front of the nodes was asked for.
+    pub cloud: Option<CloudFacts>,
 }
 
 #[derive(Clone, Debug, Default)]

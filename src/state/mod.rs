@@ -4,6 +4,7 @@
 //! Calico's controllers make of it). Those two are the only meaning of a change and of a controller: the snapshot
 //! provider, the prediction and the tests all use them. Knows nothing of plans or of providers.
 
+mod cloud;
 mod endpoints;
 mod listing;
 mod pods;
@@ -11,6 +12,7 @@ mod redact;
 mod settled;
 mod shelf;
 
+pub use cloud::{CloudScope, aws_instance};
 pub use listing::Listing;
 pub use pods::{ContainerPort, Labels, Pod, labels_of};
 pub use settled::{CONTROLLERS, CREATED_BY};
@@ -36,6 +38,19 @@ pub struct Scope {
     pub kinds: BTreeSet<Kind>,
     /// Where inventories are; `ConfigMap` is read only here.
     pub inventory_namespace: String,
+    /// What of the cloud is read besides; `None`: nothing, and no credentials for it are looked for.
+    pub cloud: Option<CloudScope>,
+}
+
+impl Scope {
+    /// The scope of later reads: a cloud that was read once is read on, also when no record names objects of it any
+    /// more. Without it everything would look open.
+    pub fn after(mut self, read: &State) -> Scope {
+        if let Some(cloud) = self.cloud.as_mut().filter(|_| read.has_cloud()) {
+            cloud.recorded_by = None;
+        }
+        self
+    }
 }
 
 /// One object as seen.
@@ -89,6 +104,7 @@ impl Unreadable {
     pub fn way_out(&self, kind: Kind) -> String {
         let plural = kind.api().plural;
         match self.reason {
+            Reason::Forbidden if kind.cloud() => format!("allow {}", kind.cloud_actions()),
             Reason::Forbidden => format!("allow get and list of {plural}"),
             Reason::TimedOut => "give it more time with --request-timeout".to_string(),
             Reason::NotServed => format!("see whether the cluster should serve {plural}"),
@@ -154,6 +170,9 @@ pub struct ClusterFacts {
 #[derive(Clone, Debug, PartialEq)]
 pub struct State {
     pub facts: ClusterFacts,
+    /// Values that are no objects, by what was asked (`imds/public-ipv4`), or why there are none. Of the moment: no
+    /// snapshot holds them.
+    pub looked_up: BTreeMap<String, Result<String, String>>,
     /// Kinds that were listed (`None`) or could not be (`Some`). A kind that is missing here was not asked for.
     coverage: BTreeMap<Kind, Option<Unreadable>>,
     /// Shared with the states that this one was made of. A kind without objects has no shelf.
@@ -168,6 +187,7 @@ impl State {
     pub fn new(facts: ClusterFacts) -> State {
         State {
             facts,
+            looked_up: BTreeMap::new(),
             coverage: BTreeMap::new(),
             shelves: BTreeMap::new(),
             pods: Arc::default(),
@@ -188,6 +208,18 @@ impl State {
             self.pods = Arc::default();
         }
         self.coverage.insert(kind, Some(why));
+    }
+
+    /// Adds what another provider read: every kind that it listed or could not list.
+    pub fn merge(&mut self, other: State) {
+        self.looked_up.extend(other.looked_up);
+        for (kind, why) in other.coverage {
+            self.shelves.remove(&kind);
+            if let Some(shelf) = other.shelves.get(&kind) {
+                self.shelves.insert(kind, shelf.clone());
+            }
+            self.coverage.insert(kind, why);
+        }
     }
 
     fn shelve(&mut self, kind: Kind, shelf: Shelf) {
@@ -367,6 +399,19 @@ impl State {
         state
     }
 
+    /// Whether anything of the cloud was asked for.
+    pub fn has_cloud(&self) -> bool {
+        self.coverage.keys().any(|kind| kind.cloud())
+    }
+
+    /// The state as if nobody had asked for the cloud.
+    pub fn without_cloud(&self) -> State {
+        let mut state = self.clone();
+        state.coverage.retain(|kind, _| !kind.cloud());
+        state.shelves.retain(|kind, _| !kind.cloud());
+        state
+    }
+
     /// A version that no object of this state has: one more than the highest number.
     fn next_version(&self) -> String {
         let highest = self.shelves.values().map(|shelf| shelf.highest()).max();
@@ -378,13 +423,24 @@ impl State {
 fn stamp(key: &Key, object: &mut Value, version: &str) {
     object["metadata"]["resourceVersion"] = json!(version);
     let metadata = object["metadata"].as_object_mut().expect("indexed as a map above");
-    metadata
-        .entry("uid")
-        .or_insert_with(|| json!(format!("uid-{}", key.to_string().replace('/', "-"))));
+    metadata.entry("uid").or_insert_with(|| json!(uid(key)));
     metadata.retain(|name, map| {
         let empty = map.as_object().is_some_and(serde_json::Map::is_empty);
         !(empty && (name == "labels" || name == "annotations"))
     });
+    if key.kind == Kind::SecurityGroupRule {
+        object["status"]["ruleId"] = object["metadata"]["uid"].clone();
+    }
+}
+
+/// The uid of a new object. A rule of a security group is known by the id that AWS gives it.
+fn uid(key: &Key) -> String {
+    if key.kind == Kind::SecurityGroupRule {
+        let digest = crate::changes::hex_digest(&json!(key.to_string()));
+        let hex = digest.trim_start_matches("sha256:");
+        return format!("sgr-{}", hex.get(..17).unwrap_or(hex));
+    }
+    format!("uid-{}", key.to_string().replace('/', "-"))
 }
 
 /// A new object with the defaults of its kind. An object that is there has them already.

@@ -105,7 +105,14 @@ pub(super) fn trim(kind: Kind, object: &mut Value) {
         | Kind::NetworkSet
         | Kind::IPPool
         | Kind::KubernetesNetworkPolicy
-        | Kind::ConfigMap => {}
+        | Kind::ConfigMap
+        | Kind::SecurityGroupRule
+        | Kind::Instance
+        | Kind::NetworkInterface
+        | Kind::SecurityGroup
+        | Kind::NetworkAcl
+        | Kind::PrefixList
+        | Kind::EksCluster => {}
     }
 }
 

@@ -108,7 +108,7 @@ pub(super) fn state_of(objects: &[Value]) -> State {
         felix_fields: None,
         snapshot: None,
     });
-    for kind in Kind::ALL {
+    for kind in Kind::ALL.into_iter().filter(|kind| !kind.cloud()) {
         let own = objects.iter().filter(|object| object["kind"] == kind.name());
         state.listed(kind, own.cloned().collect()).expect("objects of the kind");
     }

@@ -110,6 +110,13 @@ impl Provider for Cluster {
             | Kind::IPPool
             | Kind::KubernetesNetworkPolicy
             | Kind::ConfigMap => true,
+            Kind::SecurityGroupRule
+            | Kind::Instance
+            | Kind::NetworkInterface
+            | Kind::SecurityGroup
+            | Kind::NetworkAcl
+            | Kind::PrefixList
+            | Kind::EksCluster => false,
         }
     }
 

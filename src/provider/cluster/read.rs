@@ -14,6 +14,7 @@ use super::failure::Failure;
 use super::{Cluster, collection, discover, escaped};
 use crate::error::Error;
 use crate::inventory::INVENTORY_LABEL;
+use crate::provider::Provider;
 use crate::resource::{CALICO_GROUP, Kind};
 use crate::state::{ClusterFacts, Listing, Reason, Scope, Serving, State, Unreadable};
 
@@ -34,6 +35,7 @@ pub(super) async fn read(cluster: &Cluster, scope: &Scope) -> Result<State, Erro
         .kinds
         .iter()
         .copied()
+        .filter(|kind| cluster.owns(*kind))
         .partition(|kind| kind.api().group == CALICO_GROUP);
     let mut parts = JoinSet::new();
     let ask = |parts: &mut JoinSet<Part>, kind: Kind| {
@@ -71,7 +73,7 @@ pub(super) async fn read(cluster: &Cluster, scope: &Scope) -> Result<State, Erro
         }
     }
     collect(&mut parts, deadline, &mut state).await;
-    for kind in &scope.kinds {
+    for kind in scope.kinds.iter().filter(|kind| cluster.owns(**kind)) {
         if !state.coverage().contains_key(kind) {
             state.unreadable(*kind, unreadable(&Failure::TimedOut { after: within }));
         }

@@ -9,6 +9,7 @@ use crate::state::Scope;
 
 fn scope(kinds: &[Kind]) -> Scope {
     Scope {
+        cloud: None,
         kinds: kinds.iter().copied().collect(),
         inventory_namespace: "hostguard".into(),
     }
