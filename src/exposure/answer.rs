@@ -3,7 +3,7 @@
 //! Several ends of one packet mean either that kube-proxy may pick among endpoints (different ends: partly), or that
 //! something was not read (different ends: unknown).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::path::{End, Step, Walker, Walking};
 use super::stage::{Header, Who, Why};
@@ -27,13 +27,9 @@ pub fn walk(world: &World, packet: &Packet) -> Walk {
         }
     }
     let summary = summary(ends.iter().map(|(choice, end)| (*choice, end)));
-    let mut ways: Vec<Way> = Vec::new();
-    for (_, end) in &ends {
-        let way = world.way(end);
-        if !ways.contains(&way) {
-            ways.push(way);
-        }
-    }
+    let all: Vec<Way> = ends.iter().map(|(_, end)| world.way(end)).collect();
+    let mut seen: BTreeSet<&Way> = BTreeSet::new();
+    let ways: Vec<Way> = all.iter().filter(|way| seen.insert(way)).cloned().collect();
     let decided = ways
         .iter()
         .find(|way| way.verdict == summary)

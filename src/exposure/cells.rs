@@ -293,6 +293,7 @@ impl<'w> Prober<'w> {
 
     /// Regions from ends that may overlap.
     fn combine(&self, client: Client, ends: &[(usize, End)]) -> Vec<Region> {
+        let ends = one_of_each_sort(ends);
         let sets: Vec<&AddressSet> = ends.iter().map(|(_, end)| &end.sources).collect();
         let mut by_answer: BTreeMap<Found, Vec<AddressSet>> = BTreeMap::new();
         let mut inside: Vec<AddressSet> = Vec::new();
@@ -301,7 +302,7 @@ impl<'w> Prober<'w> {
                 inside.push(sources);
                 continue;
             }
-            let here = || of.iter().map(|index| &ends[*index]);
+            let here = || of.iter().map(|index| ends[*index]);
             let verdict = summary(here().map(|(choice, end)| (*choice, end)));
             let decided = here()
                 .find(|(_, end)| end.verdict == verdict)
@@ -324,6 +325,27 @@ impl<'w> Prober<'w> {
         regions.sort();
         regions
     }
+}
+
+/// The ends without those of Service endpoints that fare as an earlier one does: what is summed up of both is what is
+/// summed up of one, and a Service can have thousands.
+fn one_of_each_sort(ends: &[(usize, End)]) -> Vec<&(usize, End)> {
+    type Fare<'e> = (&'e AddressSet, Verdict, Option<(Hook, Why)>, &'e [usize]);
+    let mut fares: BTreeMap<(usize, (usize, usize)), Vec<Fare>> = BTreeMap::new();
+    for (choice, end) in ends {
+        let Some(backend) = end.backend else { continue };
+        let fare = (&end.sources, end.verdict, decision(end), end.supposed.as_slice());
+        fares.entry((*choice, backend)).or_default().push(fare);
+    }
+    let mut seen: BTreeSet<(usize, usize, Vec<Fare>)> = BTreeSet::new();
+    let mut first: BTreeSet<(usize, (usize, usize))> = BTreeSet::new();
+    for ((choice, backend), fare) in fares {
+        if seen.insert((choice, backend.0, fare)) {
+            first.insert((choice, backend));
+        }
+    }
+    let kept = |(choice, end): &&(usize, End)| end.backend.is_none_or(|backend| first.contains(&(*choice, backend)));
+    ends.iter().filter(kept).collect()
 }
 
 /// Cells that differ in ports only are one, and so are regions with one verdict.

@@ -305,7 +305,7 @@ pub struct Walk {
     pub ways: Vec<Way>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Way {
     pub verdict: Verdict,
     pub hops: Vec<Hop>,

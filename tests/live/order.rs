@@ -1,6 +1,13 @@
 //! The proven order on a real server: what opens is written once what closes holds, and not at all when it does not.
 
-use hostguard::resource::Key;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use hostguard::changes::{Change, Op};
+use hostguard::provider::Provider;
+use hostguard::provider::snapshot::Snapshot;
+use hostguard::resource::{CALICO_GROUP, Key, Kind};
+use hostguard::state::{Scope, State};
 use serde_json::Value;
 
 use super::moving::BEHIND_A_WAIT;
@@ -10,7 +17,9 @@ use crate::support::control_plane::{ControlPlane, Identity};
 use crate::support::fault_proxy::FaultProxy;
 use crate::support::faulty::run;
 use crate::support::kinds::calico;
-use crate::support::live::live;
+use crate::support::live::{eventually, live};
+use crate::support::pipeline::{accepting, difference, runtime};
+use crate::support::plans::check;
 use crate::support::script::{Said, on};
 
 const SERVICE: &str = "/api/v1/namespaces/hipstershop/services/frontend-nodeport";
@@ -86,4 +95,114 @@ fn what_opens_is_not_made_when_what_closes_failed() {
     let came = run(&proxy, &kubeconfig, &["apply", plan.path(), "--yes"]);
     assert_eq!(came.ran.code, 0, "{}{}", came.ran.stdout, came.ran.stderr);
     assert_eq!(object(&server, SERVICE)["spec"]["type"], "NodePort");
+}
+
+/// Where an object of that kind is in the API.
+fn path_of(key: &Key, one: bool) -> String {
+    let api = key.kind.api();
+    let group = match api.group {
+        "" => format!("/api/{}", api.version),
+        group => format!("/apis/{group}/{}", api.version),
+    };
+    let namespace = if api.namespaced {
+        format!("/namespaces/{}", key.namespace)
+    } else {
+        String::new()
+    };
+    let name = if one { format!("/{}", key.name) } else { String::new() };
+    format!("{group}{namespace}/{}{name}", api.plural)
+}
+
+fn make(server: &ControlPlane, change: &Change) {
+    let (one, all) = (path_of(&change.key, true), path_of(&change.key, false));
+    match &change.op {
+        Op::Create { object } => server.rest().post(&all, object).ok(),
+        Op::Update { patch, .. } => server.rest().merge(&one, patch).ok(),
+        Op::Delete { .. } => server.rest().delete(&one).ok(),
+    };
+}
+
+fn live_state(server: &ControlPlane) -> State {
+    let file = tempfile::NamedTempFile::new().expect("a temporary folder can be written");
+    let path = file.path().to_str().expect("text");
+    let ran = hostguard_on(server, Identity::Admin, &["snapshot", "--out", path]);
+    assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
+    let provider = Snapshot::open(file.path()).expect("just written");
+    let scope = Scope {
+        kinds: Kind::ALL.into_iter().collect(),
+        inventory_namespace: "hostguard".into(),
+        cloud: None,
+    };
+    runtime().block_on(provider.read(&scope)).expect("it can be read")
+}
+
+/// What of the prediction is not so on the server. The server adds fields of its own to Kubernetes' objects (a
+/// Service's address); of Calico's kinds and of labels it may add none. No controller makes EndpointSlices here.
+fn wrong(predicted: &State, live: &State) -> Vec<String> {
+    fn within(predicted: &Value, live: &Value) -> bool {
+        match (predicted, live) {
+            (Value::Object(few), Value::Object(many)) => few
+                .iter()
+                .all(|(name, value)| many.get(name).is_some_and(|there| within(value, there))),
+            (Value::Array(few), Value::Array(many)) => {
+                few.len() == many.len() && few.iter().zip(many).all(|(a, b)| within(a, b))
+            }
+            (a, b) => a == b,
+        }
+    }
+    let held = |state: &State| -> BTreeMap<String, (Kind, Value)> {
+        let all = state.objects().filter(|(key, _)| key.kind != Kind::EndpointSlice);
+        all.map(|(key, object)| {
+            let mut object = object.into_owned();
+            if let Some(metadata) = object["metadata"].as_object_mut() {
+                metadata.retain(|name, _| ["name", "namespace", "labels"].contains(&name.as_str()));
+            }
+            // A server keeps no empty map, and leaves one behind.
+            let empty = |part: &Value| part.as_object().is_some_and(serde_json::Map::is_empty);
+            if let Some(parts) = object.as_object_mut() {
+                parts.retain(|_, part| !empty(part));
+            }
+            (key.to_string(), (key.kind, object))
+        })
+        .collect()
+    };
+    let (predicted, live) = (held(predicted), held(live));
+    let keys: BTreeSet<&String> = predicted.keys().chain(live.keys()).collect();
+    let differs = |key: &&String| match (predicted.get(*key), live.get(*key)) {
+        (Some((kind, wanted)), Some((_, there))) => {
+            let exact = kind.api().group == CALICO_GROUP;
+            !(within(wanted, there)
+                && (!exact || (wanted["spec"] == there["spec"] && wanted["metadata"] == there["metadata"])))
+        }
+        _ => true,
+    };
+    let shown = |key: &String| format!("{key}: {:?} is {:?}", predicted.get(key), live.get(key));
+    keys.into_iter().filter(differs).map(shown).collect()
+}
+
+#[test]
+fn every_step_makes_of_the_cluster_what_was_predicted() {
+    let Some(server) = live!() else { return };
+    shop(&server);
+    let _controller = controller(&server);
+    let file = plan_file(BEHIND_A_WAIT);
+    let plan = check(&std::fs::read_to_string(file.path()).expect("just written"));
+    let mut state = live_state(&server);
+    let set = difference(&plan, &state).expect("no conflict").set;
+    let (sequence, accepted) = accepting(&state, &set);
+    assert!(accepted.is_empty() && sequence.steps().len() >= 5, "{accepted:?}");
+    for step in sequence.steps() {
+        make(&server, &step.change);
+        let predicted = state.after(&step.change).settled();
+        state = eventually(&step.change.key.to_string(), Duration::from_secs(20), || {
+            let live = live_state(&server);
+            let wrong = wrong(&predicted, &live);
+            if wrong.is_empty() {
+                Ok(live)
+            } else {
+                Err(wrong.join("\n"))
+            }
+        });
+    }
+    assert!(difference(&plan, &state).expect("no conflict").set.steps.is_empty());
 }
