@@ -4,6 +4,8 @@
 //! failures to unreadable (read) or to a typed [`Refusal`] (perform). Knows nothing of plans and graphs.
 
 pub mod cluster;
+pub mod http;
+mod proxy;
 pub mod snapshot;
 
 use async_trait::async_trait;
