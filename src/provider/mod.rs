@@ -3,6 +3,7 @@
 //! A provider never compares, orders, prints, waits or decides. It answers in the API's own shape and maps its own
 //! failures to unreadable (read) or to a typed [`Refusal`] (perform). Knows nothing of plans and graphs.
 
+pub mod aws;
 pub mod cluster;
 pub mod http;
 mod proxy;
