@@ -1,6 +1,7 @@
 //! hostguard, as a pipeline.
 
 pub mod apply;
+pub mod aws;
 pub mod calico;
 pub mod changes;
 pub mod cli;

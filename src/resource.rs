@@ -222,6 +222,20 @@ impl Kind {
         self.api().group == AWS_GROUP
     }
 
+    /// What AWS calls the right to read it.
+    pub fn cloud_actions(self) -> &'static str {
+        match self {
+            Kind::SecurityGroupRule => "ec2:DescribeSecurityGroupRules",
+            Kind::Instance => "ec2:DescribeInstances",
+            Kind::NetworkInterface => "ec2:DescribeNetworkInterfaces",
+            Kind::SecurityGroup => "ec2:DescribeSecurityGroups",
+            Kind::NetworkAcl => "ec2:DescribeNetworkAcls",
+            Kind::PrefixList => "ec2:DescribeManagedPrefixLists and ec2:GetManagedPrefixListEntries",
+            Kind::EksCluster => "eks:DescribeCluster",
+            _ => "",
+        }
+    }
+
     pub fn parse(name: &str) -> Option<Kind> {
         Kind::ALL.into_iter().find(|kind| kind.name() == name)
     }

@@ -14,6 +14,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("calico", "net selector source"),
     ("error", "source calico escape"),
     ("resource", "source"),
+    ("aws", "net resource"),
     ("changes", "resource"),
     ("graph", "resource changes error"),
     ("inventory", "resource"),
@@ -21,16 +22,16 @@ const LAYERS: &[(&str, &str)] = &[
     ("plan", "source net selector resource calico error"),
     (
         "compile",
-        "plan resource graph state changes inventory calico net selector error source",
+        "plan resource graph state changes inventory calico net selector error source aws",
     ),
     (
         "diff",
         "compile resource graph state changes inventory calico net selector error",
     ),
-    ("exposure", "net selector resource state changes calico source"),
+    ("exposure", "net selector resource state changes calico source aws"),
     ("expect", "net plan compile resource source state exposure"),
-    ("sequence", "changes resource selector state expect exposure net"),
-    ("provider", "resource state changes inventory net error"),
+    ("sequence", "changes resource selector state expect exposure net aws"),
+    ("provider", "resource state changes inventory net error aws"),
     ("apply", "resource state changes inventory sequence provider error"),
     (
         "render",

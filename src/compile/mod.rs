@@ -3,6 +3,7 @@
 //! What it takes from the state (picked nodes, a workload's selector, what the inventory remembers) is recorded with
 //! its provenance. Knows nothing of differences: whether anything must change is `diff`'s business.
 
+mod cloud;
 mod findings;
 mod guard;
 mod hosts;
@@ -20,10 +21,10 @@ use crate::changes::{Finding, Note};
 use crate::error::{Error, codes};
 use crate::graph::{Edge, Graph};
 use crate::inventory::Inventory;
-use crate::plan::Plan;
+use crate::plan::{InputValue, LookupOf, Plan, Platform};
 use crate::resource::{FieldPath, Key, Kind, Origin, Resource, Target, Want};
 use crate::source::Span;
-use crate::state::{Scope, Serving, State};
+use crate::state::{CloudScope, Scope, Serving, State};
 
 pub use lookups::resolve as resolve_lookups;
 pub use node_ports::NodePorts;
@@ -78,11 +79,38 @@ pub fn scope(plan: &Plan, inventory_namespace: &str) -> Scope {
             kinds.insert(objects::workload_kind(own.workload));
         }
     }
+    // what a plan or a record may name; read only where the scope of the cloud says so
+    kinds.extend(Kind::ALL.into_iter().filter(|kind| kind.cloud()));
     Scope {
         kinds,
         inventory_namespace: inventory_namespace.to_string(),
-        cloud: None,
+        cloud: Some(cloud_scope(plan)),
     }
+}
+
+fn cloud_scope(plan: &Plan) -> CloudScope {
+    let mut scope = CloudScope::default();
+    if plan.cluster.platform == Platform::Eks {
+        scope.eks_cluster = plan.cluster.name.clone();
+    }
+    for input in plan.inputs.values() {
+        let InputValue::Lookup(lookup) = &input.value else {
+            continue;
+        };
+        match &lookup.of {
+            LookupOf::Instance(id) => drop(scope.instances.insert(id.clone())),
+            LookupOf::ThisMachine => drop(scope.lookups.insert(lookup.source())),
+            LookupOf::Node(_) | LookupOf::Group(_) => {}
+        }
+    }
+    let picked = plan
+        .cloud
+        .iter()
+        .filter_map(|allow| Some(allow.group.as_ref()?.value.clone()));
+    scope.groups.extend(picked);
+    let named = !plan.cloud.is_empty() || !scope.instances.is_empty() || !scope.lookups.is_empty();
+    scope.recorded_by = (!named).then(|| plan.name().to_string());
+    scope
 }
 
 /// The graph of what the plan and its inventory want of this state, or every conflict with the world.
@@ -94,6 +122,7 @@ pub fn compile(plan: &Plan, state: &State) -> Result<Compiled, Vec<Error>> {
     objects::compile(&mut builder);
     node_ports::compile(&mut builder);
     guard::compile(&mut builder);
+    cloud::compile(&mut builder);
     release::compile(&mut builder);
     remembered::compile(&mut builder);
     builder.finish()

@@ -39,10 +39,14 @@ pub(super) fn compile(builder: &mut Builder) {
 fn wanted(builder: &Builder) -> BTreeMap<String, Span> {
     let plan = builder.plan;
     let guards = plan.guards.values().map(|guard| (&guard.at, guard.span));
+    let allows = plan.cloud.iter().map(|allow| (&allow.at, allow.span));
     let promises = plan.expect.iter().map(|expectation| &expectation.promise);
     let promises = promises.chain(&plan.never_open).chain(&plan.never_close);
     let mut wanted = BTreeMap::new();
-    for (at, span) in guards.chain(promises.map(|promise| (&promise.at, promise.span))) {
+    for (at, span) in guards
+        .chain(allows)
+        .chain(promises.map(|promise| (&promise.at, promise.span)))
+    {
         if let Ports::Service(name) = at {
             wanted.entry(name.clone()).or_insert(span);
         }

@@ -112,11 +112,13 @@ impl Differ<'_> {
     fn create(&mut self, resource: &Resource, fields: &BTreeMap<FieldPath, Target>) {
         let key = &resource.key;
         let api = key.kind.api();
-        let mut object = json!({
-            "apiVersion": api.api_version(),
-            "kind": api.kind,
-            "metadata": {"name": key.name, "labels": {PLAN_LABEL: self.compiled.mine.plan}},
-        });
+        let plan = &self.compiled.mine.plan;
+        let mut object = json!({"apiVersion": api.api_version(), "kind": api.kind, "metadata": {"name": key.name}});
+        if key.kind.cloud() {
+            object["spec"] = json!({"tags": {PLAN_LABEL: plan}, "description": format!("hostguard, plan {plan}")});
+        } else {
+            object["metadata"]["labels"] = json!({PLAN_LABEL: plan});
+        }
         if api.namespaced {
             object["metadata"]["namespace"] = json!(key.namespace);
         }
@@ -147,9 +149,12 @@ impl Differ<'_> {
     fn delete(&mut self, resource: &Resource, object: &Value) {
         let key = &resource.key;
         if !carries_label(object) {
+            let mark = if key.kind.cloud() { "tag" } else { "label" };
             self.note(
                 key,
-                format!("stays: it no longer carries the label {PLAN_LABEL}, so it is not the object that was created"),
+                format!(
+                    "stays: it no longer carries the {mark} {PLAN_LABEL}, so it is not the object that was created"
+                ),
             );
             return;
         }
@@ -381,10 +386,10 @@ impl Differ<'_> {
     }
 }
 
+/// Whether it is marked as some plan's; what has no labels carries the mark as a tag.
 fn carries_label(object: &Value) -> bool {
-    object
-        .pointer("/metadata/labels")
-        .is_some_and(|labels| labels.get(PLAN_LABEL).is_some())
+    let marks = [object.pointer("/metadata/labels"), object.pointer("/spec/tags")];
+    marks.into_iter().flatten().any(|marks| marks.get(PLAN_LABEL).is_some())
 }
 
 fn shown(value: Option<&Value>) -> String {

@@ -135,6 +135,8 @@ codes! {
         "One expectation says open and another says blocked of the same source, nodes and ports. No cluster can satisfy both, whatever the policies are. Both places are shown; narrow one of the sources. `others` never contradicts an open expectation: it is everybody but those."
     SET_WITHOUT_LABEL "HG0309" "a network set that a guard cannot select"
         "Calico's rules select network sets by labels and never by name. A guard that names a set of this plan selects it by all of its labels, and this one has none. Give it a label of its own."
+    CLOUD_PROTOCOL "HG0310" "a protocol that the firewall does not divide by port"
+        "A rule of a security group names ports of TCP and UDP. A rule for any other protocol, SCTP among them, opens all its ports, which is more than the plan says. Leave it out of `cloud`, or open it by hand."
 
     // 04: Calico's rules; their rows are in calico::RULES
 
@@ -227,6 +229,14 @@ codes! {
         "A guard and a promise about a service are about its node ports. This Service has none (its type is ClusterIP), or it could not be read. What could not be read is not taken for absent."
     GUARD_REFUSED "HG0564" "a guard that becomes no valid policy"
         "The policy that the guard becomes breaks one of Calico's own rules, most often a limit: a selector of at most 1024 characters, 50 ports in a rule, 1024 rules. Give the group a label instead of names, or divide the guard."
+    CLOUD_NODE "HG0570" "a node that is not found in the cloud"
+        "The way from a node to its firewall is: the Node's spec.providerID names an EC2 instance, the instance has network interfaces, and these have security groups. Here that way ends: the node is no EC2 instance, or its instance was not found in the account and region that were read. hostguard never guesses a group by its name."
+    CLOUD_AMBIGUOUS "HG0571" "which security group is not known"
+        "A node can have several security groups, and a rule in any of them opens the port, on every other machine in that group too. The EKS cluster's own group is taken where the node has it, else the only group of the interface with the node's address. Here there are several; they are listed with the other nodes that they are on. Pick one with `securityGroup`."
+    CLOUD_GROUP "HG0572" "the security group is not the nodes'"
+        "The plan picks a security group, and no interface of the group's nodes has it: rules in it would open nothing. The groups that the nodes have are listed."
+    CLOUD_QUOTA "HG0573" "the security group is full"
+        "A security group holds 60 rules in each direction for IPv4 and 60 for IPv6, unless the account's quota is another; rules that name a group count in both, those that name a prefix list as often as the list has entries. More would be refused by AWS halfway through, so nothing was written."
     // 06: the cluster
     KUBECONFIG "HG0601" "no usable kubeconfig"
         "hostguard looks where kubectl looks: --kubeconfig, then the files in KUBECONFIG (those that exist are merged, the first to name a thing wins), then ~/.kube/config, then the service account of the pod it runs in. What it found there does not say which server to ask or as whom. `kubectl config get-contexts` shows what a kubeconfig holds; --context picks one."

@@ -88,6 +88,7 @@ impl Draft {
             policies: builder.section("policies", Builder::policy),
             guards: builder.section("policies", Builder::guard),
             claims: builder.claims(),
+            cloud: builder.cloud(),
             expect: builder.expectations(),
             never_open: builder.flows("neverOpen"),
             never_close: builder.flows("neverClose"),

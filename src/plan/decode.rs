@@ -103,12 +103,6 @@ impl Decoder {
                 None => self.unknown_field(entry, entries, object),
             };
             let Some(field) = field else { continue };
-            if field.later {
-                let message = format!("`{}` comes in a later version of hostguard", field.name);
-                let problem = self.report(codes::LATER, entry.key.span, message, "understood, not supported yet");
-                problem.consequence = Some("ignoring it would promise a protection that is not there".to_string());
-                problem.fix = Some("leave it out until then".to_string());
-            }
             let value = self.value(
                 &entry.value,
                 &field.ty,

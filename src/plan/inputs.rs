@@ -419,7 +419,10 @@ mod tests {
         assert!(matches!(plan.inputs["vm"].value, InputValue::Lookup(_)));
         let known = Lookups::Known(one(&[("vm", "10.0.0.7")]));
         let plan = check(body, &Given::default(), &known).expect("a plan");
-        assert_eq!(value(&plan, "vm"), ("10.0.0.7".into(), Provenance::Lookup));
+        assert_eq!(
+            value(&plan, "vm"),
+            ("10.0.0.7".into(), Provenance::Lookup("node/address".into()))
+        );
         assert_eq!(plan.network_sets["s"].nets, ["10.0.0.7/32"]);
         let given = Given {
             set: one(&[("vm", "2001:db8::7")]),

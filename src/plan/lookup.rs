@@ -3,9 +3,9 @@
 use crate::error::{Diagnostic, codes};
 use crate::net::Family;
 use crate::plan::inputs::{Candidate, Lookups, Resolved, Resolver, host};
-use crate::plan::language::{InputType, NODE_ADDRESS};
+use crate::plan::language::{AWS_INSTANCE, InputType, NODE_ADDRESS, OWN_ADDRESS};
 use crate::plan::node::{Entry, Node};
-use crate::plan::{AddressType, InputValue, Lookup, LookupNode, Provenance};
+use crate::plan::{AddressType, InputValue, Lookup, LookupOf, Provenance};
 
 impl Resolver<'_> {
     /// What to look up; `None` where that was a mistake.
@@ -20,51 +20,76 @@ impl Resolver<'_> {
         let from = node.get("from")?;
         let family = node.get("family").and_then(Node::text);
         let family = if family == Some("IPv6") { Family::V6 } else { Family::V4 };
+        let word = from.text()?;
         let address = match node.get("address").and_then(Node::text) {
             Some("ExternalIP") => AddressType::ExternalIP,
+            None if word != NODE_ADDRESS => AddressType::ExternalIP,
             _ => AddressType::InternalIP,
         };
-        if from.text()? != NODE_ADDRESS {
-            let message = format!("lookup `{}` comes in a later version of hostguard", from.text()?);
-            let problem = Diagnostic::error(codes::LATER, from.span, message, "understood, not supported yet");
-            self.problems
-                .push(problem.fix("give the value with --set, or take a node's address"));
-            return Some(Lookup {
-                node: LookupNode::Name(String::new()),
-                address,
-                family,
-            });
-        }
-        for key in ["instance", "vm"] {
-            if let Some(other) = node.entry(key) {
-                let message = format!("a lookup from {NODE_ADDRESS} takes no `{key}`");
-                self.problems.push(Diagnostic::error(
-                    codes::CHOICE,
-                    other.key.span,
-                    message,
-                    "belongs to a cloud's lookup",
-                ));
-                return None;
+        let of = match word {
+            NODE_ADDRESS => self.of_node(node, from),
+            AWS_INSTANCE => self.of_instance(node, from),
+            OWN_ADDRESS => self.of_this_machine(node),
+            other => {
+                let message = format!("lookup `{other}` comes in a later version of hostguard");
+                let problem = Diagnostic::error(codes::LATER, from.span, message, "understood, not supported yet");
+                self.problems
+                    .push(problem.fix("give the value with --set, or take a node's address"));
+                Some(LookupOf::ThisMachine)
             }
-        }
-        let target = match (node.get("node"), node.get("group")) {
-            (Some(name), _) => LookupNode::Name(name.text()?.to_string()),
+        }?;
+        fits.then_some(Lookup { of, address, family })
+    }
+
+    fn of_node(&mut self, node: &Node, from: &Node) -> Option<LookupOf> {
+        self.takes_none_of(node, NODE_ADDRESS, &["instance", "vm"])?;
+        match (node.get("node"), node.get("group")) {
+            (Some(name), _) => Some(LookupOf::Node(name.text()?.to_string())),
             (None, Some(group)) => {
                 self.one_node(group);
-                LookupNode::Group(group.text()?.to_string())
+                Some(LookupOf::Group(group.text()?.to_string()))
             }
-            (None, None) => {
-                let message = format!("a lookup from {NODE_ADDRESS} needs `node` or `group`");
-                let problem = Diagnostic::error(codes::MISSING, from.span, message, "of which node?");
-                self.problems.push(problem.fix("add `group: guarded`"));
-                return None;
-            }
+            (None, None) => self.lacks(
+                from,
+                NODE_ADDRESS,
+                "`node` or `group`",
+                "of which node?",
+                "`group: guarded`",
+            ),
+        }
+    }
+
+    fn of_instance(&mut self, node: &Node, from: &Node) -> Option<LookupOf> {
+        self.takes_none_of(node, AWS_INSTANCE, &["node", "group", "vm"])?;
+        let Some(instance) = node.get("instance") else {
+            let example = "`instance: i-0123456789abcdef0`";
+            return self.lacks(from, AWS_INSTANCE, "`instance`", "of which instance?", example);
         };
-        fits.then_some(Lookup {
-            node: target,
-            address,
-            family,
-        })
+        Some(LookupOf::Instance(instance.text()?.to_string()))
+    }
+
+    /// It has one public address, and it is IPv4.
+    fn of_this_machine(&mut self, node: &Node) -> Option<LookupOf> {
+        let others = ["node", "group", "instance", "vm", "address", "family"];
+        self.takes_none_of(node, OWN_ADDRESS, &others)?;
+        Some(LookupOf::ThisMachine)
+    }
+
+    fn lacks(&mut self, from: &Node, word: &str, what: &str, label: &str, example: &str) -> Option<LookupOf> {
+        let message = format!("a lookup from {word} needs {what}");
+        let problem = Diagnostic::error(codes::MISSING, from.span, message, label);
+        self.problems.push(problem.fix(format!("add {example}")));
+        None
+    }
+
+    fn takes_none_of(&mut self, node: &Node, word: &str, keys: &[&str]) -> Option<()> {
+        let other = keys.iter().find_map(|key| node.entry(key));
+        let Some(other) = other else { return Some(()) };
+        let message = format!("a lookup from {word} takes no `{}`", other.key.value);
+        let label = "belongs to another lookup";
+        self.problems
+            .push(Diagnostic::error(codes::CHOICE, other.key.span, message, label));
+        None
     }
 
     fn one_node(&mut self, group: &Node) {
@@ -112,7 +137,7 @@ impl Resolver<'_> {
         let origin = format!("lookup of {}", entry.key.value);
         let candidate = Candidate {
             values: vec![text],
-            provenance: Provenance::Lookup,
+            provenance: Provenance::Lookup(lookup.source()),
             origin,
             span: entry.key.span,
         };

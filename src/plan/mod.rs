@@ -6,6 +6,7 @@
 mod check;
 mod choice;
 mod claims;
+mod cloud;
 mod decode;
 mod document;
 mod draft;
@@ -57,6 +58,8 @@ pub struct Plan {
     /// Policies written as guards, by the policy's name.
     pub(crate) guards: BTreeMap<String, Guard>,
     pub(crate) claims: Vec<Claim>,
+    /// What the cloud's firewall is to let through.
+    pub(crate) cloud: Vec<CloudAllow>,
     /// What must be open or blocked in the end.
     pub(crate) expect: Vec<Expectation>,
     /// What no step may open, and what none may cut.
@@ -111,24 +114,41 @@ pub enum Provenance {
     File(String),
     /// `HOSTGUARD_INPUT_NAME`
     Environment(String),
-    Lookup,
+    /// From what [`Lookup::source`] says.
+    Lookup(String),
     Default,
 }
 
-/// An address of a node, looked up in live state.
+/// An address, looked up in live state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lookup {
-    pub node: LookupNode,
+    pub of: LookupOf,
     pub address: AddressType,
     pub family: crate::net::Family,
 }
 
+/// Whose address.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LookupNode {
+pub enum LookupOf {
     /// A node by its name.
-    Name(String),
+    Node(String),
     /// The only node of a group of this plan.
     Group(String),
+    /// An instance of AWS by its id.
+    Instance(String),
+    /// The instance of AWS that hostguard runs on, as its metadata service says.
+    ThisMachine,
+}
+
+impl Lookup {
+    /// What is asked, for people: `node/address`, `aws/instance i-…`.
+    pub fn source(&self) -> String {
+        match &self.of {
+            LookupOf::Node(_) | LookupOf::Group(_) => language::NODE_ADDRESS.to_string(),
+            LookupOf::Instance(id) => format!("{} {id}", language::AWS_INSTANCE),
+            LookupOf::ThisMachine => language::OWN_ADDRESS.to_string(),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -287,6 +307,19 @@ pub enum Source {
     Labels(BTreeMap<String, String>),
 }
 
+/// What the firewall of the cloud lets through to a group of nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CloudAllow {
+    /// The group.
+    pub to: String,
+    pub at: Ports,
+    /// Each once, in the order written.
+    pub from: Vec<Cidr>,
+    /// The security group, where the plan picks one.
+    pub group: Option<Spanned<String>>,
+    pub span: Span,
+}
+
 /// Something said about connections from here to there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Promise {
@@ -364,6 +397,7 @@ impl Plan {
             policies: BTreeMap::new(),
             guards: BTreeMap::new(),
             claims: Vec::new(),
+            cloud: Vec::new(),
             expect: Vec::new(),
             never_open: Vec::new(),
             never_close: Vec::new(),

@@ -135,7 +135,7 @@ fn read_from(node: &Node) -> Option<From> {
 }
 
 /// `service` or `ports` of an object that has one of them.
-fn ports(node: &Node) -> Option<Ports> {
+pub(super) fn ports(node: &Node) -> Option<Ports> {
     if let Some(service) = node.get("service") {
         return Some(Ports::Service(service.text()?.to_string()));
     }
@@ -160,7 +160,7 @@ fn protocol_of(word: &str) -> Option<Protocol> {
 }
 
 /// The ports as far as the plan alone knows them.
-fn known(plan: &Plan, at: &Ports) -> Option<BTreeMap<Protocol, BTreeSet<u16>>> {
+pub(super) fn known(plan: &Plan, at: &Ports) -> Option<BTreeMap<Protocol, BTreeSet<u16>>> {
     match at {
         Ports::Numbers(numbers) => Some(numbers.clone()),
         Ports::Service(name) => match plan.services.get(name)? {

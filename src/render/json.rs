@@ -82,7 +82,7 @@ fn provenance(provenance: &Provenance) -> String {
         Provenance::Set => "set".into(),
         Provenance::File(file) => format!("file:{file}"),
         Provenance::Environment(variable) => format!("environment:{variable}"),
-        Provenance::Lookup => "lookup".into(),
+        Provenance::Lookup(_) => "lookup".into(),
         Provenance::Default => "default".into(),
     }
 }

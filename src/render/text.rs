@@ -117,7 +117,7 @@ fn inputs(out: &mut String, answer: &Answer) {
                 Provenance::Set => "--set".to_string(),
                 Provenance::File(file) => file.clone(),
                 Provenance::Environment(variable) => variable.clone(),
-                Provenance::Lookup => "looked up".to_string(),
+                Provenance::Lookup(from) => format!("looked up, {from}"),
                 Provenance::Default => "default".to_string(),
             };
             let value = match &input.value {

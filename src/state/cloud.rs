@@ -14,6 +14,9 @@ pub struct CloudScope {
     pub eks_cluster: Option<String>,
     /// Instances that the plan itself names (`i-…`); those of the nodes come with [`CloudScope::all_instances`].
     pub instances: BTreeSet<String>,
+    /// What is asked beside objects, as `Lookup::source` names it (`imds/public-ipv4`); the answers go into
+    /// [`State::looked_up`].
+    pub lookups: BTreeSet<String>,
     /// Groups that the plan itself names (`sg-…`).
     pub groups: BTreeSet<String>,
     /// The plan does not speak of the cloud, but its record may: with a name here the cloud is read only when that

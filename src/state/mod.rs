@@ -89,6 +89,7 @@ impl Unreadable {
     pub fn way_out(&self, kind: Kind) -> String {
         let plural = kind.api().plural;
         match self.reason {
+            Reason::Forbidden if kind.cloud() => format!("allow {}", kind.cloud_actions()),
             Reason::Forbidden => format!("allow get and list of {plural}"),
             Reason::TimedOut => "give it more time with --request-timeout".to_string(),
             Reason::NotServed => format!("see whether the cluster should serve {plural}"),
@@ -154,6 +155,9 @@ pub struct ClusterFacts {
 #[derive(Clone, Debug, PartialEq)]
 pub struct State {
     pub facts: ClusterFacts,
+    /// Values that are no objects, by what was asked (`imds/public-ipv4`), or why there are none. Of the moment: no
+    /// snapshot holds them.
+    pub looked_up: BTreeMap<String, Result<String, String>>,
     /// Kinds that were listed (`None`) or could not be (`Some`). A kind that is missing here was not asked for.
     coverage: BTreeMap<Kind, Option<Unreadable>>,
     /// Shared with the states that this one was made of. A kind without objects has no shelf.
@@ -165,6 +169,7 @@ impl State {
     pub fn new(facts: ClusterFacts) -> State {
         State {
             facts,
+            looked_up: BTreeMap::new(),
             coverage: BTreeMap::new(),
             shelves: BTreeMap::new(),
             not_read: Unreadable {
@@ -191,6 +196,7 @@ impl State {
 
     /// Adds what another provider read: every kind that it listed or could not list.
     pub fn merge(&mut self, other: State) {
+        self.looked_up.extend(other.looked_up);
         for (kind, why) in other.coverage {
             self.shelves.remove(&kind);
             if let Some(shelf) = other.shelves.get(&kind) {
@@ -351,13 +357,24 @@ impl State {
 fn stamp(key: &Key, object: &mut Value, version: &str) {
     object["metadata"]["resourceVersion"] = json!(version);
     let metadata = object["metadata"].as_object_mut().expect("indexed as a map above");
-    metadata
-        .entry("uid")
-        .or_insert_with(|| json!(format!("uid-{}", key.to_string().replace('/', "-"))));
+    metadata.entry("uid").or_insert_with(|| json!(uid(key)));
     metadata.retain(|name, map| {
         let empty = map.as_object().is_some_and(serde_json::Map::is_empty);
         !(empty && (name == "labels" || name == "annotations"))
     });
+    if key.kind == Kind::SecurityGroupRule {
+        object["status"]["ruleId"] = object["metadata"]["uid"].clone();
+    }
+}
+
+/// The uid of a new object. A rule of a security group is known by the id that AWS gives it.
+fn uid(key: &Key) -> String {
+    if key.kind == Kind::SecurityGroupRule {
+        let digest = crate::changes::hex_digest(&json!(key.to_string()));
+        let hex = digest.trim_start_matches("sha256:");
+        return format!("sgr-{}", hex.get(..17).unwrap_or(hex));
+    }
+    format!("uid-{}", key.to_string().replace('/', "-"))
 }
 
 /// A new object with the defaults of its kind. An object that is there has them already.

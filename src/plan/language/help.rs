@@ -118,13 +118,6 @@ impl Here {
             wrapped(&mut out, "  type:     ", &ty.expects());
             wrapped(&mut out, "  required: ", if field.required { "yes" } else { "no" });
             wrapped(&mut out, "  example:  ", &format!("{}: {}", field.name, field.example));
-            if field.later {
-                wrapped(
-                    &mut out,
-                    "  status:   ",
-                    "comes in a later version; refused until then (HG0901)",
-                );
-            }
         }
         let map_value = match self.ty {
             Some(Type::Map(_, value)) => inside(value, String::new()).1,
@@ -142,11 +135,7 @@ fn fields(out: &mut String, object: &Object) {
     let _ = writeln!(out, "\n{} has:", object.noun);
     let width = object.fields.iter().map(|field| field.name.len()).max().unwrap_or(0);
     for field in object.fields {
-        let mark = match (field.required, field.later) {
-            (true, _) => "Required. ",
-            (_, true) => "Later. ",
-            _ => "",
-        };
+        let mark = if field.required { "Required. " } else { "" };
         let summary = field.doc.split_inclusive(". ").next().unwrap_or_default();
         wrapped(
             out,

@@ -3,8 +3,8 @@
 //! The decoder interprets the table; the JSON Schema (`schema.rs`) and the field help (`help.rs`) are printed from it, so
 //! none of them can drift. Says nothing about how a mistake is worded or what a plan means.
 
+mod cloud;
 mod help;
-mod later;
 mod promises;
 mod schema;
 mod sections;
@@ -12,7 +12,7 @@ mod table;
 
 pub use help::{field_help, field_paths};
 pub use schema::schema;
-pub(crate) use table::{KIND, NODE_ADDRESS, PLAN};
+pub(crate) use table::{AWS_INSTANCE, KIND, NODE_ADDRESS, OWN_ADDRESS, PLAN};
 
 /// What may stand at a place. Every scalar may also be `${name}` where inputs may be used.
 #[derive(Debug, PartialEq)]
@@ -76,6 +76,10 @@ pub(crate) enum Form {
     Port,
     /// A UUID.
     Uid,
+    /// `sg-` and hexadecimal digits.
+    SecurityGroup,
+    /// `i-` and hexadecimal digits.
+    Instance,
 }
 
 /// What the value of an input must be.
@@ -161,8 +165,6 @@ pub(crate) struct Field {
     pub name: &'static str,
     pub ty: Type,
     pub required: bool,
-    /// Understood and checked, but refused: a later version brings it.
-    pub later: bool,
     pub doc: &'static str,
     pub example: &'static str,
 }
@@ -226,6 +228,8 @@ impl Form {
                 "a port name of at most 15 lower-case letters, digits and single `-`, with at least one letter"
             }
             Form::Uid => "a uid, 32 hexadecimal digits in five groups",
+            Form::SecurityGroup => "the id of a security group, `sg-` and hexadecimal digits",
+            Form::Instance => "the id of an instance, `i-` and hexadecimal digits",
         }
     }
 
@@ -239,6 +243,8 @@ impl Form {
             Form::Input => "^[A-Za-z][-A-Za-z0-9_]{0,62}$",
             Form::Port => "^(?=.{1,15}$)(?=.*[a-z])[a-z0-9]+(-[a-z0-9]+)*$",
             Form::Uid => "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$",
+            Form::SecurityGroup => "^sg-[0-9a-f]{1,17}$",
+            Form::Instance => "^i-[0-9a-f]{1,17}$",
         }
     }
 
@@ -250,7 +256,13 @@ impl Form {
                 && text.starts_with(inner)
                 && text.ends_with(inner)
         };
+        let id = |prefix: &str| {
+            let hex = name.strip_prefix(prefix).unwrap_or_default();
+            (1..=17).contains(&hex.len()) && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+        };
         match self {
+            Form::SecurityGroup => id("sg-"),
+            Form::Instance => id("i-"),
             Form::Label => label(name) && name.len() <= 63,
             Form::ServiceLabel => label(name) && name.len() <= 63 && name.starts_with(|c: char| c.is_ascii_lowercase()),
             Form::Subdomain => name.len() <= 253 && name.split('.').all(label),

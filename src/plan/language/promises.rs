@@ -5,7 +5,7 @@ use super::{Choice, Object, Section, Type};
 
 const SERVICE: Type = Type::Ref(Section::Services);
 const PORTS: Type = Type::List(&Type::ProtocolPort, 1);
-const SERVICE_OR_PORTS: &[Choice] = &[
+pub(super) const SERVICE_OR_PORTS: &[Choice] = &[
     Choice {
         needs: &["service"],
         may: &[],

@@ -25,12 +25,7 @@ fn object(object: &Object) -> Value {
     for field in object.fields {
         let mut property = of(&field.ty);
         if let Value::Object(property) = &mut property {
-            let later = if field.later {
-                " Comes in a later version; refused until then."
-            } else {
-                ""
-            };
-            property.insert("description".into(), json!(format!("{}{later}", field.doc)));
+            property.insert("description".into(), json!(field.doc));
         }
         properties.insert(field.name.into(), property);
     }

@@ -1,6 +1,7 @@
-//! The table itself, top down: the document, the cluster, the inputs. `sections.rs` and `promises.rs` go on, `later.rs` ends.
+//! The table itself, top down: the document, the cluster, the inputs. `sections.rs`, `promises.rs` and
+//! `cloud.rs` go on.
 
-use super::later::CLOUD;
+use super::cloud::CLOUD;
 use super::promises::{EXPECT, FLOW};
 use super::sections::{CLAIM, HOST_ENDPOINTS, NETWORK_SET, NODE_GROUP, POLICY, SERVICE, TIER};
 use super::{Choice, Field, Form, Object, Section, Type};
@@ -13,7 +14,6 @@ pub(super) const fn optional(name: &'static str, ty: Type, doc: &'static str, ex
         name,
         ty,
         required: false,
-        later: false,
         doc,
         example,
     }
@@ -24,18 +24,6 @@ pub(super) const fn required(name: &'static str, ty: Type, doc: &'static str, ex
         name,
         ty,
         required: true,
-        later: false,
-        doc,
-        example,
-    }
-}
-
-pub(super) const fn later(name: &'static str, ty: Type, doc: &'static str, example: &'static str) -> Field {
-    Field {
-        name,
-        ty,
-        required: false,
-        later: true,
         doc,
         example,
     }
@@ -138,11 +126,11 @@ static SPEC: Object = Object {
             "Fields of objects that others own. Their values go back to what was found when the plan no longer claims them.",
             "[{ kind: FelixConfiguration, name: default, set: { logSeverityScreen: Info } }]",
         ),
-        later(
+        optional(
             "cloud",
             Type::List(&Type::Object(&CLOUD), 0),
-            "Rules of the cloud's own firewall in front of the nodes.",
-            "[{ allow: { to: guarded, service: frontend, from: [0.0.0.0/0] } }]",
+            "Rules of the cloud's own firewall in front of the nodes: of AWS, with `platform: eks` or nodes that are instances.",
+            "[{ allow: { to: guarded, service: frontend, from: [203.0.113.0/24] } }]",
         ),
         optional(
             "expect",
@@ -224,6 +212,8 @@ static INPUT: Object = Object {
 
 /// Sources of lookups that work.
 pub(crate) const NODE_ADDRESS: &str = "node/address";
+pub(crate) const OWN_ADDRESS: &str = "imds/public-ipv4";
+pub(crate) const AWS_INSTANCE: &str = "aws/instance";
 
 static LOOKUP: Object = Object {
     noun: "a lookup",
@@ -238,7 +228,7 @@ static LOOKUP: Object = Object {
         },
         Choice {
             needs: &["instance"],
-            may: &["region", "address", "family"],
+            may: &["address", "family"],
         },
         Choice {
             needs: &["vm"],
@@ -249,8 +239,9 @@ static LOOKUP: Object = Object {
     fields: &[
         required(
             "from",
-            Type::Word(&[NODE_ADDRESS, "imds/public-ipv4", "aws/instance", "azure/vm"]),
-            "What is asked. `node/address` reads a node of the cluster; the others come in a later version.",
+            Type::Word(&[NODE_ADDRESS, OWN_ADDRESS, AWS_INSTANCE, "azure/vm"]),
+            "What is asked. `node/address` reads a node of the cluster, `aws/instance` an instance of AWS, \
+             `imds/public-ipv4` the AWS instance that hostguard runs on; `azure/vm` comes in a later version.",
             NODE_ADDRESS,
         ),
         optional("node", Type::Name(Form::Subdomain), "The node, by name.", "worker-1"),
@@ -272,8 +263,12 @@ static LOOKUP: Object = Object {
             "Which family, where it has both. IPv4 when not written.",
             "IPv4",
         ),
-        optional("instance", Type::Text, "The AWS instance.", "i-0123456789abcdef0"),
-        optional("region", Type::Text, "The AWS region.", "us-west-2"),
+        optional(
+            "instance",
+            Type::Name(super::Form::Instance),
+            "The AWS instance; its public address, unless `address` says InternalIP.",
+            "i-0123456789abcdef0",
+        ),
         optional("vm", Type::Text, "The Azure virtual machine.", "client"),
         optional("resourceGroup", Type::Text, "Its resource group.", "shop"),
     ],
