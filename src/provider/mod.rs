@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod http;
 mod proxy;
 pub mod snapshot;
+pub mod with_cloud;
 
 use async_trait::async_trait;
 use serde_json::Value;
@@ -35,6 +36,11 @@ pub trait Provider: Send + Sync {
 
     /// What the server warned of so far, each text once, sorted.
     fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Where it asks, as far as that is not where everybody asks; known once something was asked.
+    fn places(&self) -> Vec<String> {
         Vec::new()
     }
 }

@@ -227,6 +227,8 @@ pub(super) struct List {
     pub prefix_list_name: String,
     #[serde(default)]
     pub address_family: String,
+    /// What a rule that names the list counts against the quota of its group.
+    pub max_entries: Option<u32>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -22,8 +22,6 @@ use async_trait::async_trait;
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
-pub use self::lookup::Found;
-
 use self::session::Session;
 use super::http::{Given, Limits, Transport, Web};
 use super::{Denied, Provider, Refusal, Why};
@@ -79,22 +77,6 @@ impl Aws {
         }
     }
 
-    /// The public IPv4 address of the instance that this runs on.
-    pub async fn own_public_ipv4(&self) -> Result<Found, String> {
-        lookup::own_public_ipv4(self.web().await?).await
-    }
-
-    /// The public IPv4 address of an instance.
-    pub async fn instance_public_ip(&self, id: &str, region: Option<&str>) -> Result<Found, String> {
-        lookup::instance_public_ip(self.session(region).await?, id).await
-    }
-
-    /// The region, and endpoints that are not AWS's public ones, once something was asked.
-    pub fn place(&self) -> Option<(&str, &[String])> {
-        let session = self.session.get()?;
-        Some((&session.region, &session.elsewhere))
-    }
-
     async fn web(&self) -> Result<&Web, String> {
         let connect = self.limits.connect;
         self.web.get_or_try_init(|| async { account::web(connect) }).await
@@ -119,7 +101,8 @@ impl Provider for Aws {
         KINDS.contains(&kind)
     }
 
-    /// Of the kinds in scope. An account that cannot be found makes all of them unreadable.
+    /// Every kind of AWS. An account that cannot be found makes all of them unreadable; where nothing of the scope is
+    /// AWS's, nobody is asked.
     async fn read(&self, scope: &Scope) -> Result<State, Error> {
         let mut state = State::new(ClusterFacts {
             name: String::new(),
@@ -128,6 +111,22 @@ impl Provider for Aws {
             felix_fields: None,
         });
         let Some(cloud) = &scope.cloud else { return Ok(state) };
+        for lookup in &cloud.lookups {
+            let answer = match lookup.as_str() {
+                lookup::OWN_PUBLIC_IPV4 => match self.web().await {
+                    Ok(web) => lookup::own_public_ipv4(web).await,
+                    Err(why) => Err(why),
+                },
+                other => Err(format!("{other} is no lookup of AWS")),
+            };
+            state.looked_up.insert(lookup.clone(), answer);
+        }
+        if cloud.instances.is_empty() && cloud.groups.is_empty() && cloud.eks_cluster.is_none() {
+            for kind in KINDS {
+                state.listed(kind, Vec::new()).expect("an empty list has names");
+            }
+            return Ok(state);
+        }
         match self.session(cloud.region.as_deref()).await {
             Ok(session) => read::read(session, cloud, &mut state).await,
             Err(detail) => {
@@ -156,5 +155,11 @@ impl Provider for Aws {
             message: format!("not sent: {why}"),
         })?;
         write::perform(session, change).await
+    }
+
+    fn places(&self) -> Vec<String> {
+        self.session
+            .get()
+            .map_or_else(Vec::new, |session| session.elsewhere.clone())
     }
 }

@@ -77,73 +77,37 @@ pub(super) fn group(from: &Group) -> Value {
     object(Kind::SecurityGroup, &from.group_id, &from.group_id, spec)
 }
 
-/// A rule under the name that says what it is. Not an answer of the API's own: two of the same name cannot be.
+/// A rule, under the name that says what it is.
 pub(super) fn rule(from: &Rule) -> Result<Value, String> {
     let group = &from.referenced_group_info;
     let group = group.as_ref().and_then(|group| group.group_id.clone());
-    let (cidr4, cidr6) = (canonical(&from.cidr_ipv4)?, canonical(&from.cidr_ipv6)?);
-    let peers = [&cidr4, &cidr6, &from.prefix_list_id, &group];
-    let peer = match peers.into_iter().flatten().collect::<Vec<_>>()[..] {
-        [peer] => peer.clone(),
-        _ => return Err(format!("{} has no peer, or several", from.security_group_rule_id)),
-    };
-    let name = [
-        &*from.group_id,
-        if from.is_egress { "egress" } else { "ingress" },
-        &protocol(&from.ip_protocol),
-        &ports(&from.ip_protocol, from.from_port, from.to_port),
-        &peer,
-    ]
-    .join("/");
+    let id = &from.security_group_rule_id;
     let spec = json!({
         "groupId": from.group_id,
         "isEgress": from.is_egress,
         "ipProtocol": from.ip_protocol,
-        "fromPort": from.from_port,
-        "toPort": from.to_port,
-        "cidrIpv4": cidr4,
-        "cidrIpv6": cidr6,
+        "fromPort": from.from_port.unwrap_or(-1),
+        "toPort": from.to_port.unwrap_or(-1),
+        "cidrIpv4": canonical(&from.cidr_ipv4)?,
+        "cidrIpv6": canonical(&from.cidr_ipv6)?,
         "prefixListId": from.prefix_list_id,
         "referencedGroupId": group,
         "description": from.description.as_ref().filter(|text| !text.is_empty()),
         "tags": tags(&from.tag_set),
     });
-    let mut rule = object(Kind::SecurityGroupRule, &name, &from.security_group_rule_id, spec);
-    rule["status"] = json!({"ruleId": from.security_group_rule_id});
+    let mut rule = object(Kind::SecurityGroupRule, id, id, spec);
+    let read = crate::aws::Rule::read(&rule);
+    let read = read.ok_or_else(|| format!("rule {id} is not understood: it has no peer, or ports that are none"))?;
+    rule["metadata"]["name"] = json!(read.key().name);
+    rule["status"] = json!({"ruleId": id});
     Ok(rule)
 }
 
+/// EC2 keeps networks in their canonical spelling; so do names.
 fn canonical(cidr: &Option<String>) -> Result<Option<String>, String> {
     let Some(text) = cidr else { return Ok(None) };
     let cidr = Cidr::parse_lenient(text).map_err(|_| format!("{text} is no network"))?;
     Ok(Some(cidr.to_string()))
-}
-
-/// A protocol by its usual name; EC2 takes and gives names for four, numbers for others, and -1 for all.
-fn protocol(ip_protocol: &str) -> String {
-    match ip_protocol {
-        "-1" => "all",
-        "6" => "tcp",
-        "17" => "udp",
-        "1" => "icmp",
-        "58" => "icmpv6",
-        other => other,
-    }
-    .to_string()
-}
-
-/// `30080`, `30000-32767`, or `all`. For ICMP the two numbers are type and code, and -1 is all of them.
-fn ports(ip_protocol: &str, from: Option<i32>, to: Option<i32>) -> String {
-    let all = match (ip_protocol, from, to) {
-        ("-1", _, _) | (_, None | Some(-1), None | Some(-1)) => true,
-        ("tcp" | "udp" | "6" | "17", Some(0), Some(65535)) => true,
-        _ => false,
-    };
-    match (from, to) {
-        _ if all => "all".to_string(),
-        (Some(from), Some(to)) if from == to => from.to_string(),
-        (from, to) => format!("{}-{}", from.unwrap_or(-1), to.unwrap_or(-1)),
-    }
 }
 
 pub(super) fn acl(from: &Acl) -> Value {
@@ -182,6 +146,7 @@ pub(super) fn prefix_list(from: &List, mut entries: Vec<String>) -> Value {
     let spec = json!({
         "prefixListName": from.prefix_list_name,
         "addressFamily": from.address_family,
+        "maxEntries": from.max_entries,
         "entries": entries,
     });
     object(Kind::PrefixList, &from.prefix_list_id, &from.prefix_list_id, spec)

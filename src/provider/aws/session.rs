@@ -42,7 +42,7 @@ impl Session {
         let mut endpoint = |service: Service| {
             let (origin, public) = account.origin(service)?;
             if !public {
-                elsewhere.push(format!("{} is asked at {origin}", service.name()));
+                elsewhere.push(format!("AWS, {} at {origin}", service.name()));
             }
             let signer = Signer::new(service, &account.region, account.config.credentials_provider());
             let caller = Caller::new(transport.clone(), Arc::new(signer), limits, connect.given);
