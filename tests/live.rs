@@ -7,6 +7,7 @@ mod support {
     pub mod aggregated;
     pub mod audit;
     pub mod automatic_host_endpoint;
+    pub mod aws;
     pub mod baseline;
     pub mod cluster;
     pub mod command;
@@ -29,6 +30,7 @@ mod support {
 #[path = "live"]
 mod live {
     mod admission;
+    mod aws;
     mod connections;
     mod controller;
     mod crds;

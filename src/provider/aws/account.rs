@@ -43,16 +43,7 @@ pub(super) async fn find(web: &Web, region: Option<&str>) -> Result<Account, Str
     if let Some(region) = region {
         loader = loader.region(Region::new(region.to_string()));
     }
-    let config = loader.load().await;
-    let Some(region) = config.region().map(ToString::to_string) else {
-        return Err("no region is known: give --region, set AWS_REGION, or name it in the profile".to_string());
-    };
-    // It becomes part of a host name.
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if region.is_empty() || !region.chars().all(plain) {
-        return Err(format!("`{region}` is no region, such as us-east-2"));
-    }
-    Ok(Account { region, config })
+    Account::of(loader.load().await)
 }
 
 /// A client of the metadata service of the instance that this runs on.
@@ -85,6 +76,19 @@ impl Service {
 }
 
 impl Account {
+    /// An account whose region is known.
+    pub fn of(config: SdkConfig) -> Result<Account, String> {
+        let Some(region) = config.region().map(ToString::to_string) else {
+            return Err("no region is known: give --region, set AWS_REGION, or name it in the profile".to_string());
+        };
+        // It becomes part of a host name.
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if region.is_empty() || !region.chars().all(plain) {
+            return Err(format!("`{region}` is no region, such as us-east-2"));
+        }
+        Ok(Account { region, config })
+    }
+
     /// Scheme, host and port of a service, and whether they are the public ones.
     pub fn origin(&self, service: Service) -> Result<(String, bool), String> {
         let key = ServiceConfigKey::builder()

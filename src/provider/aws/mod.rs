@@ -15,13 +15,18 @@ mod session;
 mod sign;
 mod write;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use aws_config::SdkConfig;
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
+use self::account::Account;
 use self::session::Session;
 use super::http::{Given, Limits, Transport, Web};
 use super::{Denied, Provider, Refusal, Why};
@@ -59,6 +64,8 @@ const KINDS: [Kind; 7] = [
 pub struct Aws {
     connect: Connect,
     limits: Limits,
+    /// The account, where it was found otherwise.
+    given: Option<SdkConfig>,
     web: OnceCell<Web>,
     session: OnceCell<Session>,
     /// Plays the way to AWS in tests.
@@ -66,14 +73,24 @@ pub struct Aws {
 }
 
 impl Aws {
+    /// An account that is found, by whoever asks first, where every AWS tool finds it.
     pub fn new(connect: Connect) -> Aws {
         let limits = Limits::new(connect.request_timeout);
         Aws {
             connect,
             limits,
+            given: None,
             web: OnceCell::new(),
             session: OnceCell::new(),
             transport: None,
+        }
+    }
+
+    /// This account.
+    pub fn of_account(connect: Connect, account: SdkConfig) -> Aws {
+        Aws {
+            given: Some(account),
+            ..Aws::new(connect)
         }
     }
 
@@ -85,10 +102,15 @@ impl Aws {
     /// The session, opened by whoever asks first. `region` is what the plan or the cluster says.
     async fn session(&self, region: Option<&str>) -> Result<&Session, String> {
         let open = || async {
-            let web = self.web().await?;
+            let transport: Arc<dyn Transport> = match &self.transport {
+                Some(transport) => transport.clone(),
+                None => Arc::new(self.web().await?.clone()),
+            };
             let region = self.connect.region.as_deref().or(region);
-            let account = account::find(web, region).await?;
-            let transport = self.transport.clone().unwrap_or_else(|| Arc::new(web.clone()));
+            let account = match &self.given {
+                Some(config) => Account::of(config.clone())?,
+                None => account::find(self.web().await?, region).await?,
+            };
             Session::new(&account, transport, &self.connect, self.limits)
         };
         self.session.get_or_try_init(open).await

@@ -233,9 +233,20 @@ fn direction(rule: &Value) -> &'static str {
 
 /// The request that makes a rule.
 pub(super) fn authorize(rule: &Value) -> Result<Form, Refusal> {
+    let form = Form::action(&format!("AuthorizeSecurityGroup{}", direction(rule)));
+    let form = permission(form, rule)?;
+    let tags = tags(rule);
+    if tags.is_empty() {
+        return Ok(form);
+    }
+    let form = form.with("TagSpecification.1.ResourceType", "security-group-rule");
+    Ok(with_tags(form, "TagSpecification.1.Tag", &tags))
+}
+
+/// What a rule lets in, with its description.
+fn permission(form: Form, rule: &Value) -> Result<Form, Refusal> {
     let spec = |field: &str| text(rule, &format!("/spec/{field}")).to_string();
-    let mut form = Form::action(&format!("AuthorizeSecurityGroup{}", direction(rule)));
-    form = form
+    let mut form = form
         .with("GroupId", spec("groupId"))
         .with("IpPermissions.1.IpProtocol", spec("ipProtocol"));
     for (field, name) in [("fromPort", "FromPort"), ("toPort", "ToPort")] {
@@ -261,11 +272,7 @@ pub(super) fn authorize(rule: &Value) -> Result<Form, Refusal> {
     if !spec("description").is_empty() {
         form = form.with(format!("IpPermissions.1.{list}.Description"), spec("description"));
     }
-    let tags = tags(rule);
-    if !tags.is_empty() {
-        form = form.with("TagSpecification.1.ResourceType", "security-group-rule");
-    }
-    Ok(with_tags(form, "TagSpecification.1.Tag", &tags))
+    Ok(form)
 }
 
 /// The request that takes a rule away.
@@ -317,10 +324,9 @@ pub(super) fn updates(before: &Value, wanted: &Value) -> Result<Vec<Form>, Refus
     }
     let description = text(wanted, "/spec/description");
     if text(before, "/spec/description") != description {
-        let form = Form::action(&format!("UpdateSecurityGroupRuleDescriptions{}", direction(before)))
-            .with("GroupId", text(before, "/spec/groupId"))
-            .with("SecurityGroupRuleDescription.1.SecurityGroupRuleId", id)
-            .with("SecurityGroupRuleDescription.1.Description", description);
+        // By what it lets in, which is its identity; without a description, the one that is there goes.
+        let form = Form::action(&format!("UpdateSecurityGroupRuleDescriptions{}", direction(before)));
+        let form = permission(form, wanted)?;
         forms.push(form);
     }
     Ok(forms)
