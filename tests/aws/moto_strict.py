@@ -150,6 +150,16 @@ def create_cluster(self, name, role_arn, resources_vpc_config, **kw):
     cfg = dict({"securityGroupIds": [], "endpointPublicAccess": True, "endpointPrivateAccess": False, "publicAccessCidrs": ["0.0.0.0/0"]}, **resources_vpc_config, clusterSecurityGroupId=sg.id, vpcId=sub.vpc_id)
     return stock_cluster(self, name, role_arn, cfg, **kw)
 
+def not_in_a_dry_run(method):
+    """a dry run changes nothing, whatever the action"""
+    def wrapped(self):
+        self.error_on_dryrun()
+        return method(self)
+    return wrapped
+
+for name in ("update_security_group_rule_descriptions_ingress", "update_security_group_rule_descriptions_egress"):
+    setattr(SecurityGroups, name, not_in_a_dry_run(getattr(SecurityGroups, name)))
+
 stock_rules, stock_instances, stock_cluster = SecurityGroups.describe_security_group_rules, InstanceResponse.describe_instances, EKSBackend.create_cluster
 SecurityGroups.authorize_security_group_ingress = authorize
 SecurityGroups.revoke_security_group_ingress = revoke

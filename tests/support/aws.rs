@@ -89,6 +89,8 @@ impl Drop for Part {
 /// An emulator with a proxy and a reader.
 pub struct Emulator {
     moto: Part,
+    /// A proxy changes the host, which is signed: who checks signatures is asked directly.
+    direct: bool,
     faults: Part,
     reader: Mutex<Part>,
 }
@@ -134,7 +136,9 @@ pub fn enforcing(here: &str) -> Option<Emulator> {
         not_run(here, "needs the AWS emulators: make test");
         return None;
     };
-    Some(Emulator::start(&venv))
+    let mut emulator = Emulator::start(&venv);
+    emulator.direct = true;
+    Some(emulator)
 }
 
 impl std::ops::Deref for Turn {
@@ -150,14 +154,18 @@ impl Emulator {
         let moto = Part::start(venv, &["moto"]);
         let faults = Part::start(venv, &["faults", &moto.url()]);
         let reader = Mutex::new(Part::start(venv, &["boto", &moto.url()]));
-        Emulator { moto, faults, reader }
+        Emulator {
+            moto,
+            direct: false,
+            faults,
+            reader,
+        }
     }
 
     fn reset(&self) {
         self.control(&self.moto.url(), "POST", "/moto-api/reset", "");
         self.control(&self.moto.url(), "POST", "/moto-api/seed?a=42", "");
-        self.control(&self.faults.url(), "DELETE", "/_microburst/rules", "");
-        self.control(&self.faults.url(), "DELETE", "/_microburst/fired", "");
+        self.faults(json!([]));
     }
 
     fn control(&self, base: &str, method: &str, path: &str, body: &str) -> Value {
@@ -204,9 +212,8 @@ out = r.json() if r.text.startswith(('{', '[')) else r.text";
 
     /// What the proxy does from now on.
     pub fn faults(&self, rules: Value) {
-        self.control(&self.faults.url(), "DELETE", "/_microburst/rules", "");
-        self.control(&self.faults.url(), "DELETE", "/_microburst/fired", "");
         self.control(&self.faults.url(), "POST", "/_microburst/rules", &rules.to_string());
+        self.control(&self.faults.url(), "DELETE", "/_microburst/fired", "");
     }
 
     /// How often it has done something since.
@@ -221,9 +228,13 @@ out = r.json() if r.text.startswith(('{', '[')) else r.text";
         self.control(&self.moto.url(), "POST", "/moto-api/reset-auth", "0");
     }
 
-    /// Where the product asks: the proxy.
+    /// Where the product asks.
     pub fn endpoint(&self) -> String {
-        self.faults.url()
+        if self.direct {
+            self.moto.url()
+        } else {
+            self.faults.url()
+        }
     }
 
     /// A provider with this account, at most `page` objects a page.

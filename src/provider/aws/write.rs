@@ -5,7 +5,7 @@
 //! authorized twice: when the answer was lost, or says that the rule is there, it is read back and is ours only with
 //! our tags on it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::de::IgnoredAny;
@@ -165,14 +165,27 @@ async fn seen(session: &Session, before: &Value) -> Result<Option<Value>, Refusa
     match found {
         Some(found) if found["spec"] != before["spec"] => {
             let id = text(&found, "/metadata/uid");
-            let now = text(&found, "/metadata/name");
-            Err(refusal(
-                Why::Changed,
-                format!("{id} was changed by somebody else: it is {now} now"),
-            ))
+            let message = match text(&found, "/metadata/name") {
+                name if name == text(before, "/metadata/name") => {
+                    let fields = differing(&found["spec"], &before["spec"]).join(", ");
+                    format!("{id} was changed by somebody else: {fields}")
+                }
+                now => format!("{id} was changed by somebody else: it is {now} now"),
+            };
+            Err(refusal(Why::Changed, message))
         }
         other => Ok(other),
     }
+}
+
+/// The fields in which two maps differ.
+fn differing(one: &Value, other: &Value) -> Vec<String> {
+    let keys = |value: &Value| -> BTreeSet<String> {
+        let map = value.as_object();
+        map.into_iter().flatten().map(|(key, _)| key.clone()).collect()
+    };
+    let all = keys(one).union(&keys(other)).cloned().collect::<BTreeSet<_>>();
+    all.into_iter().filter(|key| one.get(key) != other.get(key)).collect()
 }
 
 /// The rule with the id of `before`, whatever it says now.
