@@ -4,12 +4,12 @@
 .PHONY: try install test bench control-plane
 
 # Builds hostguard, then plans, applies and destroys a real plan; a copy of a snapshot file plays the cluster.
-PLAN = plans/eks-nodeport.yaml --live target/try/cluster.json
+PLAN = plans/eks-workshop.yaml --live target/try/eks.json
 HOSTGUARD = cargo run --locked --quiet --
 INPUTS = --set trusted=203.0.113.7/32
 try:
 	mkdir -p target/try
-	cp examples/cluster.json target/try/cluster.json
+	cp examples/eks.json target/try/eks.json
 	$(HOSTGUARD) plan $(PLAN) $(INPUTS)
 	$(HOSTGUARD) apply $(PLAN) $(INPUTS) --yes
 	$(HOSTGUARD) plan $(PLAN) $(INPUTS)

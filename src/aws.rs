@@ -13,6 +13,9 @@ use crate::resource::{Key, Kind};
 /// Source: Amazon VPC user guide, "Amazon VPC quotas", Security groups.
 pub const RULES_PER_GROUP: usize = 60;
 
+/// On rules that hostguard made: the plan's name.
+pub const PLAN_TAG: &str = "hostguard.dev/plan";
+
 /// A network interface of an instance, or of a service of AWS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
@@ -121,9 +124,9 @@ impl Rule {
         })
     }
 
-    /// IANA's number; `None` for every protocol, `Err` for a word that is none.
-    pub fn protocol_number(&self) -> Result<Option<u8>, ()> {
-        protocol_number(&self.protocol)
+    /// `None` for a word that is no protocol.
+    pub fn protocols(&self) -> Option<Protocols> {
+        Protocols::read(&self.protocol)
     }
 
     /// The family of its network; `None` where both may be meant.
@@ -169,15 +172,33 @@ impl Rule {
     }
 }
 
-/// IANA's number of a protocol as AWS writes it; `None` for every protocol.
-pub fn protocol_number(word: &str) -> Result<Option<u8>, ()> {
-    match word {
-        "-1" | "all" => Ok(None),
-        "icmp" => Ok(Some(1)),
-        "tcp" => Ok(Some(6)),
-        "udp" => Ok(Some(17)),
-        "icmpv6" => Ok(Some(58)),
-        number => number.parse().map(Some).map_err(|_| ()),
+/// What a rule is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Protocols {
+    Every,
+    /// IANA's number.
+    One(u8),
+}
+
+impl Protocols {
+    /// As AWS writes it: a word, a number, or `-1` for all; `None` for anything else.
+    pub fn read(word: &str) -> Option<Protocols> {
+        let number = match word {
+            "-1" | "all" => return Some(Protocols::Every),
+            "icmp" => 1,
+            "tcp" => 6,
+            "udp" => 17,
+            "icmpv6" => 58,
+            number => number.parse().ok()?,
+        };
+        Some(Protocols::One(number))
+    }
+
+    pub fn holds(self, protocol: u8) -> bool {
+        match self {
+            Protocols::Every => true,
+            Protocols::One(own) => own == protocol,
+        }
     }
 }
 
@@ -194,8 +215,7 @@ pub struct Acl {
 pub struct AclEntry {
     pub number: u32,
     pub egress: bool,
-    /// `None`: every one.
-    pub protocol: Option<u8>,
+    pub protocol: Protocols,
     pub allows: bool,
     pub net: Cidr,
     /// `None`: all.
@@ -232,7 +252,7 @@ fn entry(value: &Value) -> Option<AclEntry> {
     Some(AclEntry {
         number: u32::try_from(value["ruleNumber"].as_u64()?).ok()?,
         egress: value["egress"].as_bool()?,
-        protocol: protocol_number(value["protocol"].as_str()?).ok()?,
+        protocol: Protocols::read(value["protocol"].as_str()?)?,
         allows: match value["ruleAction"].as_str()? {
             "allow" => true,
             "deny" => false,

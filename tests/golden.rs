@@ -2,7 +2,7 @@
 //!
 //! A case holds `args` (one command a line), `expected` (what each prints and how it ends) and the files the commands
 //! name. `live.json` is the shared cluster of `examples/cluster.json`, changed by the case's `live.patch` (a JSON merge
-//! patch) if there is one. `BLESS=1` rewrites `expected`; the diff of the folder is the review.
+//! patch) if there is one; with an `eks.patch` it is that of `examples/eks.json`, where the cloud was read too. `BLESS=1` rewrites `expected`; the diff of the folder is the review.
 //! A line `@ FILE POINTER` shows a part of a JSON file as it is then; `# …` is a comment; `NAME=VALUE` words before the
 //! command are its environment.
 
@@ -186,10 +186,14 @@ fn prepare_live(case: &Path, folder: &Path) {
     if live.exists() {
         return;
     }
-    let text = std::fs::read_to_string(root().join("examples/cluster.json")).expect("the shared cluster");
+    let (base, patch) = match case.join("eks.patch") {
+        path if path.exists() => ("examples/eks.json", path),
+        _ => ("examples/cluster.json", case.join("live.patch")),
+    };
+    let text = std::fs::read_to_string(root().join(base)).expect("the shared cluster");
     let mut value: serde_json::Value = serde_json::from_str(&text).expect("the shared cluster is JSON");
-    if let Ok(patch) = std::fs::read_to_string(case.join("live.patch")) {
-        let patch = serde_json::from_str(&patch).unwrap_or_else(|e| panic!("{}/live.patch: {e}", case.display()));
+    if let Ok(text) = std::fs::read_to_string(&patch) {
+        let patch = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", patch.display()));
         hostguard::changes::merge(&mut value, &patch);
     }
     std::fs::write(

@@ -15,6 +15,8 @@ use serde_json::{Value, json};
 
 use crate::corpora::packets::{RESOURCES, facts, packet};
 
+#[path = "oracle/cloud.rs"]
+mod cloud;
 #[path = "oracle/guards.rs"]
 mod guards;
 #[path = "oracle/laws.rs"]

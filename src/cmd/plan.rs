@@ -118,6 +118,7 @@ pub(super) async fn show_intent(
         accepted,
     } = asked;
     let state = provider.read(&scope).await?;
+    let scope = scope.after(&state);
     let mut warned = BTreeSet::new();
     show_warnings(provider.as_ref(), &mut warned, console);
     let mut prepared = intent.prepare(&state, &options)?;

@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 
 use super::Builder;
 use super::hosts::addresses_of;
-use crate::aws::{Interface, Peer, RULES_PER_GROUP, Rule};
+use crate::aws::{Interface, PLAN_TAG, Peer, RULES_PER_GROUP, Rule};
+use crate::changes::Note;
 use crate::error::{Error, codes};
-use crate::inventory::PLAN_LABEL;
-use crate::net::{Family, Protocol};
+use crate::net::{Cidr, Family, Protocol};
 use crate::plan::{AddressType, CloudAllow, Ports};
 use crate::resource::{Key, Kind};
 use crate::source::Span;
@@ -48,6 +48,9 @@ pub(super) fn compile(builder: &mut Builder) {
                 }
             }
         }
+    }
+    for allow in &allows {
+        open_anyway(builder, allow);
     }
     quotas(builder, &wanted);
     for (key, (rule, span)) in wanted {
@@ -127,7 +130,11 @@ fn groups_of(builder: &mut Builder, allow: &CloudAllow, nodes: &[String]) -> BTr
     }
     for ((group, why), nodes) in &chosen {
         let others = others_in(builder, group, nodes, &interfaces);
-        let mut text = format!("rules go into {}, {why} of {}", named(builder, group), nodes.join(", "));
+        let mut text = format!(
+            "rules go into {}, {why} of {}",
+            named_group(builder, group),
+            nodes.join(", ")
+        );
         if !others.is_empty() {
             text.push_str(&format!(
                 "; they open the same on {}, which the group is on too",
@@ -218,7 +225,7 @@ fn choose(
                 } else {
                     others.join(", ")
                 };
-                error = error.cause(format!("{}, also on {on}", named(builder, group)));
+                error = error.cause(format!("{}, also on {on}", named_group(builder, group)));
             }
             let example = groups.first().map_or("sg-…", String::as_str);
             Err(Some(Box::new(
@@ -254,7 +261,7 @@ fn picked(
     for node in nodes.iter().take(5) {
         let own = interfaces_of(builder, node, all).unwrap_or_default();
         let groups: BTreeSet<&String> = own.iter().flat_map(|interface| &interface.groups).collect();
-        let groups: Vec<String> = groups.into_iter().map(|group| named(builder, group)).collect();
+        let groups: Vec<String> = groups.into_iter().map(|group| named_group(builder, group)).collect();
         error = error.cause(format!("{node} has {}", groups.join(", ")));
     }
     builder.error(error.fix("pick one of these, or leave `securityGroup` out"));
@@ -280,7 +287,7 @@ fn tag(builder: &Builder, group: &str, tag: &str) -> Option<String> {
 }
 
 /// A group by its id, and its name where that is known.
-fn named(builder: &Builder, group: &str) -> String {
+fn named_group(builder: &Builder, group: &str) -> String {
     let object = builder.state.present(&Key::cluster(Kind::SecurityGroup, group));
     match object.and_then(|object| object["spec"]["groupName"].as_str()) {
         Some(name) => format!("{group} ({name})"),
@@ -294,13 +301,65 @@ fn want(builder: &mut Builder, key: Key, rule: &Rule, span: Span) {
         let recorded =
             |inventory: &crate::inventory::Inventory| inventory.entry(&key).is_some_and(|entry| entry.created);
         let ours = recorded(&builder.mine) || builder.others.values().any(recorded);
-        if !ours || object["spec"]["tags"][PLAN_LABEL].is_null() {
+        if !ours || object["spec"]["tags"][PLAN_TAG].is_null() {
             let id = Rule::read(object).and_then(|rule| rule.id).unwrap_or_default();
             let text = format!("is there already as {id}, made by somebody else: it is used, and never taken back");
             return builder.note(key.to_string(), text);
         }
     }
     builder.object(key, &json!({"spec": rule.spec()}), "cloud".to_string(), span);
+}
+
+/// Says which rules of others let in more than the plan names, at the same ports of the same nodes.
+fn open_anyway(builder: &mut Builder, allow: &CloudAllow) {
+    let Some(ports) = ports_of(builder, allow) else { return };
+    let nodes = builder.groups.get(&allow.to).cloned().unwrap_or_default();
+    let all = interfaces(builder);
+    let own = nodes
+        .iter()
+        .flat_map(|node| interfaces_of(builder, node, &all).unwrap_or_default());
+    let groups: BTreeSet<String> = own.flat_map(|interface| interface.groups).collect();
+    let rules = builder.state.list(Kind::SecurityGroupRule).into_iter().flatten();
+    let mut notes = Vec::new();
+    for (_, object) in rules.filter(|(_, object)| object["spec"]["tags"][PLAN_TAG].is_null()) {
+        let Some(rule) = Rule::read(object).filter(|rule| !rule.egress && groups.contains(&rule.group)) else {
+            continue;
+        };
+        let named = |net: &Cidr| {
+            allow
+                .from
+                .iter()
+                .any(|own| own.prefix() <= net.prefix() && own.contains(net.network()))
+        };
+        let wider = match &rule.peer {
+            Peer::Net(net) => !named(net),
+            Peer::PrefixList(_) => true,
+            // nodes of the group among themselves
+            Peer::Group(_) => false,
+        };
+        let opens = ports.iter().filter(|(protocol, port)| {
+            let within = rule.ports.is_none_or(|(from, to)| (from..=to).contains(port));
+            within && rule.protocols().is_some_and(|own| own.holds(protocol.number()))
+        });
+        let opens: Vec<String> = opens
+            .map(|(protocol, port)| format!("{}/{port}", protocol.to_string().to_ascii_lowercase()))
+            .collect();
+        if wider && !opens.is_empty() {
+            let id = rule.id.clone().unwrap_or_default();
+            let text = format!(
+                "{} is open to {} anyway, by {id} of {}",
+                opens.join(", "),
+                rule.peer,
+                named_group(builder, &rule.group)
+            );
+            notes.push(Note {
+                about: format!("cloud.{}", allow.to),
+                text,
+                code: Some(codes::CLOUD_OPEN_ANYWAY.as_str()),
+            });
+        }
+    }
+    builder.notes.extend(notes);
 }
 
 /// Refuses more rules than a group holds, before the first is written.
@@ -325,7 +384,7 @@ fn quotas(builder: &mut Builder, wanted: &BTreeMap<Key, (Rule, Span)>) {
         if there > quota || there + more <= quota {
             continue;
         }
-        let name = named(builder, group);
+        let name = named_group(builder, group);
         let message =
             format!("cloud: {name} holds {there} of {quota} incoming rules for {family}, and {more} more are wanted");
         let error = Error::failed(codes::CLOUD_QUOTA, message).at(span);

@@ -12,11 +12,15 @@ use crate::net::{AddressSet, PortSet};
 use crate::resource::Kind;
 use crate::state::State;
 
-/// What is wrong with guards, the first fault of each kind. `end` is what the plan leaves and `world` its world.
+/// What is wrong with guards, the first fault of each kind. `end` is what the plan leaves and `world` its world. A guard speaks of the nodes:
+/// what a firewall in front of them does besides is no fault of it.
 pub fn guards(resolved: &Resolved, end: &State, world: &World) -> Vec<Broken> {
     if resolved.guards.is_empty() {
         return Vec::new();
     }
+    let beneath = end.has_cloud().then(|| end.without_cloud());
+    let alone = beneath.as_ref().map(World::of_state);
+    let (end, world) = (beneath.as_ref().unwrap_or(end), alone.as_ref().unwrap_or(world));
     let flows = Flows::new(world);
     let mut broken = Vec::new();
     for guard in &resolved.guards {

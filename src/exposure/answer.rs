@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::path::{End, Step, Walker, Walking};
 use super::stage::{Header, Who, Why};
-use super::verdict::{By, Hop, Origin, Packet, RuleRef, Ruling, Verdict, Walk, Way};
+use super::verdict::{By, Direction, Hop, Origin, Packet, RuleRef, Ruling, Verdict, Walk, Way};
 use super::world::{Place, World};
 use crate::net::{AddressSet, Family};
 
@@ -74,7 +74,10 @@ impl Walker<'_> {
             },
             Origin::Outside => {
                 let external = |node: &super::world::Node| node.external.contains(&walking.flow.header.destination);
-                if let Some(node) = world.nodes.iter().position(external) {
+                let public = world.cloud.as_ref().map(|cloud| &cloud.translated);
+                if let Some(own) = public.and_then(|public| public.get(&walking.flow.header.destination)) {
+                    walking.flow.header.destination = *own;
+                } else if let Some(node) = world.nodes.iter().position(external) {
                     // Something in front of the node translates the address it is known by to its own.
                     let port = world.outward(node);
                     if let Some(own) = world.own_address(node, port, walking.flow.header.family) {
@@ -83,10 +86,10 @@ impl Walker<'_> {
                 }
                 let destination = walking.flow.header.destination;
                 match world.places.get(&destination) {
-                    Some(Place::Node(node)) => self.arrive(*node, world.arrival(*node, destination), walking),
+                    Some(Place::Node(node)) => self.arrive_by_wire(*node, world.arrival(*node, destination), walking),
                     Some(Place::Pod(pod)) => {
                         let node = world.pods[*pod].node;
-                        self.arrive(node, world.outward(node), walking);
+                        self.arrive_by_wire(node, world.outward(node), walking);
                     }
                     _ if world.may_be_pod(destination) || world.unread("Node").is_some() => self.lost(walking),
                     _ => self.nowhere(walking),
@@ -209,11 +212,59 @@ impl World {
                 backend: self.backend_name(service, index),
             },
             Why::NotTranslated => By::NotTranslated,
+            Why::CloudRule(..) | Why::CloudPeer(_) | Why::NoCloudRule(_) | Why::Acl(..) => self.by_cloud(why),
+            Why::NoInterface => By::NoInterface,
             Why::Unread(what) => By::Unread {
                 what: what.to_string(),
                 why: self.unread(what).unwrap_or("not read").to_string(),
             },
             Why::NotEstablished(what) => By::NotEstablished { what },
+        }
+    }
+
+    fn by_cloud(&self, why: Why) -> By {
+        let cloud = self
+            .cloud
+            .as_ref()
+            .expect("only a world with a cloud is decided by one");
+        let rule = |index: usize| {
+            let ruled = &cloud.rules[index];
+            let name = ruled.rule.key().name;
+            let mut words = name.splitn(5, '/').skip(2);
+            let (protocol, ports) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+            let what = match (protocol, ports) {
+                ("all", _) => "everything".to_string(),
+                (protocol, "all") => protocol.to_string(),
+                (protocol, ports) => format!("{protocol}/{ports}"),
+            };
+            let way = if ruled.rule.egress { "to" } else { "from" };
+            let text = format!("{what} {way} {}", ruled.rule.peer);
+            (ruled.rule.group.clone(), text, ruled.id.clone())
+        };
+        match why {
+            Why::CloudRule(index, _) => {
+                let (group, rule, id) = rule(index);
+                By::CloudRule { group, rule, id }
+            }
+            Why::CloudPeer(index) => {
+                let (group, rule, id) = rule(index);
+                By::CloudPeer { group, rule, id }
+            }
+            Why::NoCloudRule(wire) => By::NoCloudRule {
+                groups: cloud.wires[wire].groups.clone(),
+            },
+            Why::Acl(acl, entry) => {
+                let acl = &cloud.acls[acl];
+                let direction = |entry| match acl.is_egress(entry) {
+                    true => Direction::Egress,
+                    false => Direction::Ingress,
+                };
+                By::Acl {
+                    acl: acl.id.clone(),
+                    entry: entry.map(|entry| (acl.number(entry), direction(entry))),
+                }
+            }
+            _ => By::NoInterface,
         }
     }
 
@@ -229,19 +280,37 @@ impl World {
     }
 }
 
+/// The rule of the cloud that let it in to a node, the first one on the way.
+fn let_in(end: &End) -> Option<usize> {
+    let lets_in = |step: &Step| matches!(step.why, Why::CloudRule(_, Direction::Ingress));
+    end.steps.iter().position(lets_in)
+}
+
 /// The step that a reader should be told of: the last one where the packet stopped; where it arrived, the host's if it
-/// decides, else the first that a rule or a failsafe port let through, else the last.
+/// decides, else the first that a rule or a failsafe port let through, else the cloud's rule, else the last. Where no
+/// host endpoint is, the cloud's rule comes before the host.
 pub(super) fn deciding(end: &End) -> Option<usize> {
     let last = end.steps.len().checked_sub(1)?;
     match end.verdict {
-        Verdict::HostDecides => Some(end.host.unwrap_or(last)),
+        Verdict::HostDecides => {
+            let host = end.host.unwrap_or(last);
+            let asked = end.steps.get(host).is_none_or(|step| step.why != Why::NoEndpoint);
+            Some(if asked { host } else { let_in(end).unwrap_or(host) })
+        }
         Verdict::Open | Verdict::Partly => {
             let written = |step: &Step| {
                 matches!(step.ruling, Ruling::Accept | Ruling::Pass)
                     && matches!(step.why, Why::Rule(..) | Why::Failsafe(_))
             };
-            Some(end.steps.iter().position(written).unwrap_or(last))
+            Some(
+                end.steps
+                    .iter()
+                    .position(written)
+                    .or_else(|| let_in(end))
+                    .unwrap_or(last),
+            )
         }
-        Verdict::Blocked | Verdict::Unknown => Some(last),
+        Verdict::Unknown => Some(end.doubt.unwrap_or(last)),
+        Verdict::Blocked => Some(last),
     }
 }

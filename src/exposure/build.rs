@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use serde_json::Value;
 
+use super::cloud::Cloud;
 use super::facts::{Facts, NodeFacts, PodFacts};
 use super::felix::Configurations;
 use super::members::{Member, Members, PortName, inherited};
@@ -94,6 +95,7 @@ impl World {
             profiles,
             pools: pools(objects),
             pod_ranges: pod_ranges(facts),
+            cloud: facts.cloud.as_ref().map(|cloud| Cloud::new(cloud, &names)),
             unread: unread(facts),
             environment_read: facts.environment.is_some(),
             stages: Vec::new(),

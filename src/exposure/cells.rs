@@ -277,7 +277,7 @@ impl<'w> Prober<'w> {
                 match client {
                     Client::Outside => {
                         walking.flow.outside = true;
-                        walker.arrive(target.node, self.world.arrival(target.node, target.address), walking);
+                        walker.arrive_by_wire(target.node, self.world.arrival(target.node, target.address), walking);
                     }
                     Client::Node(node) => walker.send(node, walking),
                     Client::Pod(pod) => walker.arrive(self.world.pods[pod].node, Port::Workload(pod), walking),
@@ -394,7 +394,8 @@ impl World {
     /// Addresses that are a node's or a pod's.
     pub(super) fn inside(&self) -> AddressSet {
         let external = self.nodes.iter().flat_map(|node| node.external.iter().copied());
-        let own = AddressSet::from_addresses(self.places.keys().copied().chain(external));
+        let cloud = self.cloud.iter().flat_map(|cloud| cloud.of_nodes());
+        let own = AddressSet::from_addresses(self.places.keys().copied().chain(external).chain(cloud));
         let ranges = self.pod_ranges.iter().fold(own, |all, ranges| all.union(ranges));
         // And those that no host on a network sends from.
         let nobody = ["0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3", "::/127", "ff00::/8"];
@@ -451,6 +452,9 @@ impl World {
         if protocol == Protocol::Udp {
             let ports = [Some(felix.vxlan_port), felix.wireguard_v4, felix.wireguard_v6];
             sets.extend(ports.into_iter().flatten().map(single));
+        }
+        if let Some(cloud) = &self.cloud {
+            cloud.port_sets(number, &mut sets);
         }
         let base = any_port();
         let sets: Vec<&PortSet> = [&base].into_iter().chain(&sets).collect();

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 
 use serde_json::Value;
 
+use super::cloud::CloudFacts;
 use crate::net::AddressSet;
 
 /// Everything that is known.
@@ -28,6 +29,8 @@ pub struct Facts {
     pub dataplane: Option<Dataplane>,
     /// `FELIX_*` of the calico-node container, which override every FelixConfiguration; `None`: not read.
     pub environment: Option<BTreeMap<String, String>>,
+    /// `None`: nothing in front of the nodes was asked for.
+    pub cloud: Option<CloudFacts>,
 }
 
 #[derive(Clone, Debug, Default)]

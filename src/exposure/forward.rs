@@ -81,12 +81,13 @@ impl Walker<'_> {
                 Place::Pod(pod) if self.world.pods[pod].node != node => {
                     let next = self.world.pods[pod].node;
                     for port in self.arrivals(next, destination) {
-                        self.arrive(next, port, part.clone());
+                        self.cross(node, next, port, part.clone());
                     }
                 }
                 Place::Node(next) if next != node => {
-                    self.arrive(next, self.world.arrival(next, destination), part);
+                    self.cross(node, next, self.world.arrival(next, destination), part);
                 }
+                Place::Outside => self.depart(node, part),
                 _ => self.end_open(part),
             }
         }

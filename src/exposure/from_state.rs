@@ -7,13 +7,15 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::cloud::{CloudFacts, CloudRule};
 use super::facts::{Facts, NodeFacts, PodFacts, ServiceFacts};
 use super::kubernetes;
 use super::reading::{Objects, Reading, as_read};
 use super::world::World;
+use crate::aws::{Acl, Interface, PLAN_TAG, Rule};
 use crate::net::{AddressSet, Cidr};
 use crate::resource::{Key, Kind};
-use crate::state::State;
+use crate::state::{State, aws_instance};
 
 const CALICO_KINDS: [Kind; 8] = [
     Kind::FelixConfiguration,
@@ -93,7 +95,9 @@ fn facts(state: &State, reading: &Reading) -> (Facts, Objects) {
     let nodes = lists.of(Kind::Node).unwrap_or_default();
     let slices = lists.of(Kind::EndpointSlice);
     let services = lists.of(Kind::Service);
+    let cloud = cloud(&mut lists, &nodes);
     let facts = Facts {
+        cloud,
         pod_ranges: pod_ranges(&nodes),
         nodes: nodes
             .iter()
@@ -107,6 +111,81 @@ fn facts(state: &State, reading: &Reading) -> (Facts, Objects) {
         environment: environment(state),
     };
     (facts, objects)
+}
+
+/// `None` where nobody asked for what is in front of the nodes.
+fn cloud(lists: &mut Lists<'_>, nodes: &[&Arc<Value>]) -> Option<CloudFacts> {
+    let asked = |kind: Kind| lists.state.coverage().contains_key(&kind);
+    if !asked(Kind::NetworkInterface) && !asked(Kind::SecurityGroupRule) {
+        return None;
+    }
+    let instance = |node: &&Arc<Value>| {
+        let id = node.pointer("/spec/providerID").and_then(Value::as_str)?;
+        Some((
+            node["metadata"]["name"].as_str()?.to_string(),
+            aws_instance(id)?.1.to_string(),
+        ))
+    };
+    let instances: BTreeMap<String, String> = nodes.iter().filter_map(instance).collect();
+    if instances.is_empty() {
+        return None; // another cloud's nodes, or nobody's
+    }
+    let mut of = |kind: Kind| lists.of(kind).unwrap_or_default();
+    let interfaces = of(Kind::NetworkInterface);
+    let (objects, acl_objects) = (of(Kind::SecurityGroupRule), of(Kind::NetworkAcl));
+    let rules: Option<Vec<CloudRule>> = objects.iter().map(|object| rule(object)).collect();
+    let acls: Option<Vec<Acl>> = acl_objects.iter().map(|object| Acl::read(object)).collect();
+    let facts = CloudFacts {
+        instances,
+        interfaces: interfaces.iter().map(|object| Interface::read(object)).collect(),
+        rules: rules.clone().unwrap_or_default(),
+        acls: acls.clone().unwrap_or_default(),
+        prefix_lists: of(Kind::PrefixList)
+            .iter()
+            .filter_map(|object| prefix_list(object))
+            .collect(),
+        listed: of(Kind::SecurityGroup)
+            .iter()
+            .filter_map(|object| listed(object))
+            .collect(),
+    };
+    // One that is not understood may say anything.
+    for (kind, known) in [
+        (Kind::SecurityGroupRule, rules.is_some()),
+        (Kind::NetworkAcl, acls.is_some()),
+    ] {
+        if !known {
+            let why = "one of them has a shape that is not known".to_string();
+            lists.unread.entry(kind.name().to_string()).or_insert(why);
+        }
+    }
+    Some(facts)
+}
+
+fn rule(object: &Value) -> Option<CloudRule> {
+    Some(CloudRule {
+        rule: Rule::read(object)?,
+        planned: !object["spec"]["tags"][PLAN_TAG].is_null(),
+    })
+}
+
+fn prefix_list(object: &Value) -> Option<(String, AddressSet)> {
+    let entries = object["spec"]["entries"].as_array()?.iter();
+    let nets: Option<Vec<Cidr>> = entries.map(|entry| Cidr::parse_lenient(entry.as_str()?).ok()).collect();
+    Some((
+        object["metadata"]["name"].as_str()?.to_string(),
+        AddressSet::from_cidrs(&nets?),
+    ))
+}
+
+/// A group of which every interface was read says so.
+fn listed(object: &Value) -> Option<String> {
+    let whole = object
+        .pointer("/status/interfaces")
+        .is_some_and(|word| word == "listed");
+    whole
+        .then(|| object["metadata"]["name"].as_str().map(str::to_string))
+        .flatten()
 }
 
 fn services(services: &[&Arc<Value>], slices: Option<&[&Arc<Value>]>) -> Vec<ServiceFacts> {

@@ -8,6 +8,7 @@ mod answer;
 mod build;
 mod cells;
 mod chain;
+mod cloud;
 mod compare;
 mod cover;
 mod coverage;
@@ -38,6 +39,7 @@ mod service;
 mod stage;
 mod targets;
 mod verdict;
+mod wire;
 mod world;
 
 #[cfg(test)]
@@ -45,6 +47,7 @@ mod tests;
 
 pub use answer::walk;
 pub use cells::{Decision, Ports};
+pub use cloud::{CloudFacts, CloudRule};
 pub use coverage::Clients;
 pub use difference::{Answer, Exposure, From, Movement, Reach, Row, Subject, difference, exposure};
 pub use effect::{Blocker, Idle, Idleness, idle};

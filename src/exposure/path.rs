@@ -42,6 +42,8 @@ pub(super) struct Flow {
     pub steps: Vec<Step>,
     /// The first step at which Calico left the verdict to the host.
     pub host: Option<usize>,
+    /// The first step of which it is not known whether it lets them through.
+    pub doubt: Option<usize>,
     /// Kept by a walker that is blind to policy.
     pub legs: Vec<Leg>,
 }
@@ -71,6 +73,7 @@ pub(super) struct End {
     pub verdict: Verdict,
     pub steps: Vec<Step>,
     pub host: Option<usize>,
+    pub doubt: Option<usize>,
     pub backend: Option<(usize, usize)>,
     pub supposed: Vec<usize>,
     pub legs: Vec<Leg>,
@@ -103,6 +106,15 @@ pub(super) struct Walking {
     pub began: AddressSet,
 }
 
+/// Packets that are blocked are blocked, whatever is not known of their way.
+fn doubted(verdict: Verdict, doubt: Option<usize>) -> Verdict {
+    match verdict {
+        Verdict::Blocked => verdict,
+        _ if doubt.is_some() => Verdict::Unknown,
+        _ => verdict,
+    }
+}
+
 impl Walking {
     pub fn new(header: Header) -> Walking {
         Walking {
@@ -119,6 +131,7 @@ impl Walking {
                 backend: None,
                 steps: Vec::new(),
                 host: None,
+                doubt: None,
                 legs: Vec::new(),
             },
         }
@@ -177,6 +190,12 @@ impl Walking {
         }
     }
 
+    /// Whether the last step lets them through is not known.
+    pub(super) fn doubt(&mut self) {
+        let last = self.flow.steps.len().saturating_sub(1);
+        self.flow.doubt.get_or_insert(last);
+    }
+
     /// Calico leaves the last step to the host.
     pub(super) fn host_decides(&mut self) {
         let last = self.flow.steps.len().saturating_sub(1);
@@ -200,12 +219,13 @@ impl<'w> Walker<'w> {
         }
     }
 
-    fn end(&mut self, walking: Walking, verdict: Verdict) {
+    pub(super) fn end(&mut self, walking: Walking, verdict: Verdict) {
         self.ends.push(End {
             sources: walking.began,
-            verdict,
+            verdict: doubted(verdict, walking.flow.doubt),
             steps: walking.flow.steps,
             host: walking.flow.host,
+            doubt: walking.flow.doubt,
             backend: walking.flow.backend,
             supposed: walking.flow.supposed,
             legs: walking.flow.legs,
@@ -369,6 +389,7 @@ impl<'w> Walker<'w> {
             let mut fresh = walking.clone();
             fresh.flow.steps.clear();
             fresh.flow.host = None;
+            fresh.flow.doubt = None;
             for named in again.governing(node, port) {
                 again.raw_prerouting(At { node, port, named }, fresh.clone());
             }
@@ -377,12 +398,15 @@ impl<'w> Walker<'w> {
         let made = walking.flow.steps.len();
         for end in ends.iter() {
             let host = walking.flow.host.or(end.host.map(|at| at + made));
+            let doubt = walking.flow.doubt.or(end.doubt.map(|at| at + made));
+            let verdict = match end.verdict {
+                Verdict::Open if host.is_some() => Verdict::HostDecides,
+                verdict => verdict,
+            };
             self.ends.push(End {
                 sources: walking.began.clone(),
-                verdict: match end.verdict {
-                    Verdict::Open if host.is_some() => Verdict::HostDecides,
-                    verdict => verdict,
-                },
+                verdict: doubted(verdict, doubt),
+                doubt,
                 steps: [walking.flow.steps.as_slice(), &end.steps].concat(),
                 host,
                 ..end.clone()

@@ -46,6 +46,7 @@ impl<'w> Sameness<'w> {
                 && before.pod_ranges == after.pod_ranges
                 && before.pools == after.pools
                 && before.places == after.places
+                && before.cloud == after.cloud
                 && nodes,
             before,
             after,

@@ -65,6 +65,13 @@ pub(super) enum Why {
     NoBackend(usize),
     Service(usize, usize),
     NotTranslated,
+    /// Of the cloud, by place: a rule; a rule whose peer it may be; no rule of the groups of that kind of interface.
+    CloudRule(usize, Direction),
+    CloudPeer(usize),
+    NoCloudRule(usize),
+    /// An ACL and its entry; none: the end of the list.
+    Acl(usize, Option<usize>),
+    NoInterface,
     Unread(&'static str),
     NotEstablished(&'static str),
 }

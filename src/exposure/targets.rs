@@ -38,6 +38,8 @@ struct NodeKey {
     own: Vec<Option<usize>>,
     /// Where interfaces are known, routes are the node's own.
     itself: Option<usize>,
+    /// The kinds of its interfaces in the cloud.
+    wires: Vec<usize>,
 }
 
 /// What of an endpoint of a Service.
@@ -49,6 +51,7 @@ struct BackendKey {
     /// The node, by class, and the pod's policy.
     node: Option<usize>,
     pod: Option<usize>,
+    wires: Vec<Option<usize>>,
 }
 
 /// Equal things get equal numbers.
@@ -99,7 +102,8 @@ impl World {
             let numbers = pod.addresses.iter().map(|a| memberships.of(*a)).collect::<Vec<_>>();
             let port = Port::Workload(index);
             let governing = self.governing_keys(pod.node, port);
-            let own = (pod.applied, numbers, governing, self.workload(port).is_some());
+            let wires: Vec<Option<usize>> = pod.addresses.iter().map(|address| self.wire_of(*address)).collect();
+            let own = (pod.applied, numbers, governing, self.workload(port).is_some(), wires);
             let key = (Some(own), nodes[pod.node]);
             classes.entry(key).or_default().push(Client::Pod(index));
         }
@@ -121,12 +125,18 @@ impl World {
                 memberships.of(target.address),
                 Family::of(target.address),
                 self.governing_keys(target.node, port),
+                self.wire_of(target.address),
             );
             classes.entry(key).or_default().push(target);
         }
         let mut classes: Vec<Vec<Target>> = classes.into_values().collect();
         classes.sort();
         classes
+    }
+
+    /// The kind of interface in the cloud that has the address.
+    fn wire_of(&self, address: IpAddr) -> Option<usize> {
+        self.cloud.as_ref()?.of_address(address)
     }
 
     fn governing_keys(&self, node: usize, port: Port) -> Vec<Option<usize>> {
@@ -146,6 +156,10 @@ impl World {
                 .map(|address| memberships.of(address))
                 .collect(),
             itself: self.nodes[node].interfaces.as_ref().map(|_| node),
+            wires: self
+                .cloud
+                .as_ref()
+                .map_or_else(Vec::new, |cloud| cloud.of_node(node).to_vec()),
         }
     }
 
@@ -167,6 +181,7 @@ impl World {
                     addresses: backend.addresses.iter().filter_map(|a| memberships.of(*a)).collect(),
                     node: home.map(|node| nodes[node]),
                     pod: pod.map(|pod| self.pods[pod].applied),
+                    wires: backend.addresses.iter().map(|address| self.wire_of(*address)).collect(),
                 };
                 homes.entry(numbers.of(key)).or_default().insert(home);
             }
@@ -206,6 +221,7 @@ impl World {
         }
         sets.extend(self.pools.iter().map(|pool| &pool.nets));
         sets.extend(&self.pod_ranges);
+        sets.extend(self.cloud.iter().flat_map(super::cloud::Cloud::address_sets));
         sets.into_iter().collect()
     }
 
@@ -232,6 +248,7 @@ impl World {
                 sets.insert(crate::net::PortSet::from_ranges([(port, port)]));
             }
         }
+        sets.extend(self.cloud.iter().flat_map(super::cloud::Cloud::source_ports));
         let untracked = |stages: &super::world::Stages| !stages.untracked.is_empty();
         if self.stages.iter().any(|stages| untracked(stages)) {
             // In the raw table the failsafe lists let replies through by their source port.

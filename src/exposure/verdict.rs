@@ -25,6 +25,9 @@ pub enum Verdict {
 /// Where on a node something happens, in the order of the packet's walk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Hook {
+    /// Of the cloud, at the interface of the node.
+    SecurityGroup,
+    NetworkAcl,
     RawPrerouting,
     ManglePrerouting,
     /// kube-proxy's translation and routing.
@@ -41,6 +44,8 @@ pub enum Hook {
 impl Hook {
     pub fn as_str(self) -> &'static str {
         match self {
+            Hook::SecurityGroup => "security-group",
+            Hook::NetworkAcl => "network-acl",
             Hook::RawPrerouting => "raw-prerouting",
             Hook::ManglePrerouting => "mangle-prerouting",
             Hook::Routing => "routing-or-kube-proxy",
@@ -186,6 +191,30 @@ pub enum By {
     },
     /// An untracked packet to a Service is not translated.
     NotTranslated,
+    /// A rule of a security group: `tcp/22 from 192.0.2.0/24`.
+    CloudRule {
+        group: String,
+        rule: String,
+        /// `None` of a rule that a plan makes.
+        id: Option<String>,
+    },
+    /// The same, if the other end is in the group or list that it names.
+    CloudPeer {
+        group: String,
+        rule: String,
+        id: Option<String>,
+    },
+    /// No rule of these security groups lets it through.
+    NoCloudRule {
+        groups: Vec<String>,
+    },
+    /// An entry of a network ACL; none: the end of its list.
+    Acl {
+        acl: String,
+        entry: Option<(u32, Direction)>,
+    },
+    /// No network interface of the node was found in the cloud.
+    NoInterface,
     /// Not known, because this was not read.
     Unread {
         what: String,

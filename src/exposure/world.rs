@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::rc::Rc;
 
+use super::cloud::Cloud;
 use super::facts::{Dataplane, ServiceFacts};
 use super::felix::Felix;
 use super::index::RuleIndex;
@@ -32,6 +33,8 @@ pub struct World {
     pub(super) profiles: Vec<Profile>,
     pub(super) pools: Vec<Pool>,
     pub(super) pod_ranges: Option<AddressSet>,
+    /// The firewall in front of the nodes; `None`: not asked for.
+    pub(super) cloud: Option<Cloud>,
     pub(super) unread: BTreeMap<String, String>,
     pub(super) environment_read: bool,
     /// Policies in force for each different set of labels.
@@ -386,7 +389,10 @@ impl World {
 
     /// What answers take for granted, each the same everywhere.
     pub fn assumptions(&self) -> Vec<Assumption> {
-        let mut all = vec![Assumption::FirewallInFront, Assumption::NodeFirewall];
+        let mut all = match self.cloud {
+            Some(_) => vec![Assumption::NodeFirewall],
+            None => vec![Assumption::FirewallInFront, Assumption::NodeFirewall],
+        };
         all.extend((!self.environment_read).then_some(Assumption::Environment));
         let mut services = self.services.iter().flatten();
         all.extend(services.any(|s| s.node_port.is_some()).then_some(Assumption::NodePorts));

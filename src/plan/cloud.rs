@@ -65,12 +65,7 @@ impl<'a> Builder<'a> {
             && numbers.contains_key(&Protocol::Sctp)
         {
             let message = "a security group opens all ports of SCTP, or none";
-            let problem = Diagnostic::error(
-                codes::CLOUD_PROTOCOL,
-                ports.span,
-                message,
-                "takes tcp/PORT and udp/PORT",
-            );
+            let problem = Diagnostic::error(codes::CLOUD_PROTOCOL, ports.span, message, "tcp or udp only");
             let problem = problem.consequence("more would be open than the plan says");
             self.problems.push(problem.fix("leave SCTP out"));
         }

@@ -218,6 +218,11 @@ pub fn verdict(verdict: Verdict) -> &'static str {
     }
 }
 
+/// The id of a rule that is there.
+fn known_as(id: &Option<String>) -> String {
+    id.as_ref().map_or_else(String::new, |id| format!(" ({})", escape(id)))
+}
+
 /// What decided, in words.
 pub fn decided(by: &By) -> String {
     match by {
@@ -237,6 +242,20 @@ pub fn decided(by: &By) -> String {
         By::NoBackend { service } => format!("{} has no endpoint here", escape(service)),
         By::Service { service, backend } => format!("{} sends it to {}", escape(service), escape(backend)),
         By::NotTranslated => "untracked packets are not translated".to_string(),
+        By::CloudRule { group, rule, id } => {
+            format!("security group {}: {}{}", escape(group), escape(rule), known_as(id))
+        }
+        By::CloudPeer { group, rule, id } => {
+            let (rule, id) = (escape(rule), known_as(id));
+            format!("security group {}: {rule}{id}, if it is one of these", escape(group))
+        }
+        By::NoCloudRule { groups } if groups.is_empty() => "no security group is on the interface".to_string(),
+        By::NoCloudRule { groups } => format!("no rule of {} lets it through", escape(&groups.join(", "))),
+        By::Acl { acl, entry } => match entry {
+            Some((number, direction)) => format!("network ACL {}: {} entry {number}", escape(acl), direction.as_str()),
+            None => format!("network ACL {}: no entry allows it", escape(acl)),
+        },
+        By::NoInterface => "no network interface of the node was found in the cloud".to_string(),
         By::Unread { what, why } => format!("{} not known: {}", escape(what), escape(why)),
         By::NotEstablished { what } => format!("not established: {what}"),
     }

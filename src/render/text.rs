@@ -8,7 +8,7 @@ use crate::changes::{Change, Finding, Op};
 use crate::error::{Style, show_error};
 use crate::escape::escape;
 use crate::expect::Answered;
-use crate::exposure::Movement;
+use crate::exposure::{Assumption, Movement};
 use crate::plan::{InputValue, Provenance};
 use crate::state::Serving;
 
@@ -102,7 +102,8 @@ fn header(out: &mut String, answer: &Answer) {
     for (i, line) in wrap(order::claim(answer), 76).iter().enumerate() {
         let _ = writeln!(out, "  {}{line}", if i > 0 { "  " } else { "" });
     }
-    if let Some(in_front) = answer.platform.and_then(|platform| platform.facts().in_front) {
+    let not_read = answer.assumptions.contains(&Assumption::FirewallInFront);
+    if not_read && let Some(in_front) = answer.platform.and_then(|platform| platform.facts().in_front) {
         let _ = writeln!(out, "  in front of the nodes, not read: {in_front}");
     }
     out.push('\n');

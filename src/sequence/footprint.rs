@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::unseen::{decides_nothing, holds};
+use crate::aws::{Protocols, Rule};
 use crate::changes::{Change, Op, merge};
 use crate::net::{PortSet, Protocol};
 use crate::resource::Kind;
@@ -86,6 +87,7 @@ impl Around<'_> {
             Kind::GlobalNetworkSet => all(&|set| self.network_set(set)),
             Kind::GlobalNetworkPolicy => all(&|policy| self.policy(policy)),
             Kind::Service => all(&service),
+            Kind::SecurityGroupRule => all(&rule_of_group),
             Kind::Node => self.labels(step),
             _ => Footprint::Everything,
         };
@@ -262,6 +264,21 @@ impl Around<'_> {
                 return Footprint::Ports(ports);
             }
         }
+    }
+}
+
+/// A rule of a security group decides about its ports, at every node that the group is on.
+fn rule_of_group(object: &Value) -> Footprint {
+    let rule = Rule::read(object);
+    let protocol = match rule.as_ref().and_then(Rule::protocols) {
+        Some(Protocols::One(number)) => Protocol::from_number(number),
+        _ => None,
+    };
+    match (protocol, rule.and_then(|rule| rule.ports)) {
+        (Some(protocol @ (Protocol::Tcp | Protocol::Udp)), Some(range)) => {
+            Footprint::Ports(Ports::from([(protocol, PortSet::from_ranges([range]))]))
+        }
+        _ => Footprint::Everything,
     }
 }
 

@@ -1,8 +1,8 @@
 //! The search for an order: greedy by key, with bounded backtracking.
 //!
 //! Among the steps whose needs are met, the first by key that makes nothing worse goes next; steps that only arm what
-//! is there already (labels, automatic host endpoints) come after the others. An order without interruptions is looked
-//! for first.
+//! is there already (labels, automatic host endpoints) come after the others, and what opens the firewall in front of it
+//! all comes last. An order without interruptions is looked for first.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -10,7 +10,7 @@ use std::rc::Rc;
 use super::judge::{Breach, Findings, Judge, Wrong};
 use super::prefix::{Effect, Prefix};
 use super::{Acceptance, Step};
-use crate::changes::Change;
+use crate::changes::{Change, Op};
 use crate::resource::{Key, Kind};
 
 /// Prefixes that can be gone back to.
@@ -215,8 +215,9 @@ impl<'a> Search<'a> {
     /// The first step that may go next and was not tried from here.
     fn next(&mut self, frame: &Frame) -> Option<Next> {
         let ready = self.ready(&frame.done);
-        let (arming, plain): (Vec<usize>, Vec<usize>) = ready.into_iter().partition(|at| arms(&self.steps[*at]));
-        for at in plain.into_iter().chain(arming) {
+        let (opening, others): (Vec<usize>, Vec<usize>) = ready.into_iter().partition(|at| opens(&self.steps[*at]));
+        let (arming, plain): (Vec<usize>, Vec<usize>) = others.into_iter().partition(|at| arms(&self.steps[*at]));
+        for at in plain.into_iter().chain(arming).chain(opening) {
             if frame.tried.contains(&at) {
                 continue;
             }
@@ -397,4 +398,9 @@ fn arms(step: &Change) -> bool {
         step.key.kind,
         Kind::Node | Kind::KubeControllersConfiguration | Kind::HostEndpoint
     )
+}
+
+/// Steps that let packets in at the firewall in front of the nodes.
+fn opens(step: &Change) -> bool {
+    step.key.kind == Kind::SecurityGroupRule && !matches!(step.op, Op::Delete { .. })
 }

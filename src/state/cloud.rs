@@ -84,6 +84,57 @@ pub fn aws_instance(provider_id: &str) -> Option<(&str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inventory::{Entry, Inventory};
+    use crate::state::{ClusterFacts, Scope, Serving};
+    use serde_json::json;
+
+    /// A node that is an instance, and a plan `p` that made a rule.
+    fn cluster() -> State {
+        let mut state = State::new(ClusterFacts {
+            snapshot: None,
+            name: "c".into(),
+            serving: Serving::Native,
+            felix_fields: None,
+        });
+        let node = json!({"metadata": {"name": "n"}, "spec": {"providerID": "aws:///zone/i-0ab"}});
+        let mut inventory = Inventory::new("p");
+        let key = Key::cluster(Kind::SecurityGroupRule, "sg-1/ingress/tcp/22/0.0.0.0/0");
+        inventory.entries.insert(key.to_string(), Entry::default());
+        state.listed(Kind::Node, vec![node]).unwrap();
+        state
+            .listed(Kind::ConfigMap, vec![inventory.object("hostguard")])
+            .unwrap();
+        state
+    }
+
+    #[test]
+    fn a_cloud_is_read_where_the_plan_or_its_record_speaks_of_it() {
+        let state = cluster();
+        let of = |plan: Option<&str>| CloudScope {
+            recorded_by: plan.map(str::to_string),
+            ..CloudScope::default()
+        };
+        assert!(of(None).wanted(&state) && of(Some("p")).wanted(&state));
+        assert!(!of(Some("q")).wanted(&state), "no record of that plan names a rule");
+        assert_eq!(of(None).all_instances(&state), ["i-0ab".to_string()].into());
+        assert_eq!(of(None).all_groups(&state), ["sg-1".to_string()].into());
+    }
+
+    #[test]
+    fn what_was_read_once_is_read_on() {
+        let mut state = cluster();
+        let scope = Scope {
+            kinds: BTreeSet::new(),
+            inventory_namespace: "hostguard".into(),
+            cloud: Some(CloudScope {
+                recorded_by: Some("p".into()),
+                ..CloudScope::default()
+            }),
+        };
+        assert_eq!(scope.clone().after(&state), scope);
+        state.listed(Kind::SecurityGroupRule, Vec::new()).unwrap();
+        assert_eq!(scope.after(&state).cloud, Some(CloudScope::default()));
+    }
 
     #[test]
     fn only_instances_of_aws_are_found_in_a_provider_id() {

@@ -38,6 +38,17 @@ pub struct Scope {
     pub cloud: Option<CloudScope>,
 }
 
+impl Scope {
+    /// The scope of later reads: a cloud that was read once is read on, also when no record names objects of it any
+    /// more. Without it everything would look open.
+    pub fn after(mut self, read: &State) -> Scope {
+        if let Some(cloud) = self.cloud.as_mut().filter(|_| read.has_cloud()) {
+            cloud.recorded_by = None;
+        }
+        self
+    }
+}
+
 /// One object as seen.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Observed<'a> {
@@ -343,6 +354,19 @@ impl State {
     pub fn without(&self, key: &Key) -> State {
         let mut state = self.clone();
         state.remove(key);
+        state
+    }
+
+    /// Whether anything of the cloud was asked for.
+    pub fn has_cloud(&self) -> bool {
+        self.coverage.keys().any(|kind| kind.cloud())
+    }
+
+    /// The state as if nobody had asked for the cloud.
+    pub fn without_cloud(&self) -> State {
+        let mut state = self.clone();
+        state.coverage.retain(|kind, _| !kind.cloud());
+        state.shelves.retain(|kind, _| !kind.cloud());
         state
     }
 

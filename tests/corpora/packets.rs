@@ -121,6 +121,7 @@ pub fn facts(case: &Value, lists: &[&str]) -> Facts {
             Dataplane::Iptables
         }),
         environment: Some(BTreeMap::new()),
+        cloud: None,
     }
 }
 

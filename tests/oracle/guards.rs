@@ -103,7 +103,7 @@ pub(super) fn state(objects: &[Value]) -> State {
     let node_controller = json!({"controllers": {"node": {"hostEndpoint": {"autoCreate": "Disabled"}}}});
     let controllers = of_kind("KubeControllersConfiguration", "default", json!({}), node_controller);
     let all: Vec<Value> = nodes.chain([controllers]).chain(objects.iter().cloned()).collect();
-    for kind in Kind::ALL {
+    for kind in Kind::ALL.into_iter().filter(|kind| !kind.cloud()) {
         let own = all.iter().filter(|object| object["kind"] == kind.name());
         state.listed(kind, own.cloned().collect()).expect("objects of the kind");
     }

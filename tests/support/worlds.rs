@@ -25,7 +25,7 @@ pub fn state(objects: &[Value]) -> State {
         felix_fields: Some([].into()),
     };
     let mut state = State::new(facts);
-    for kind in Kind::ALL {
+    for kind in Kind::ALL.into_iter().filter(|kind| !kind.cloud()) {
         let of_kind = objects
             .iter()
             .filter(|object| object["kind"] == kind.name())
