@@ -18,6 +18,7 @@ mod support {
     pub mod kinds;
     pub mod kubectl;
     pub mod live;
+    pub mod metadata;
     pub mod pieces;
     pub mod pipeline;
     pub mod plans;
@@ -31,6 +32,7 @@ mod support {
 mod live {
     mod admission;
     mod aws;
+    mod cloud;
     mod connections;
     mod controller;
     mod crds;
