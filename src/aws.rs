@@ -129,14 +129,6 @@ impl Rule {
         Protocols::read(&self.protocol)
     }
 
-    /// The family of its network; `None` where both may be meant.
-    pub fn family(&self) -> Option<Family> {
-        match &self.peer {
-            Peer::Net(net) => Some(net.family()),
-            Peer::PrefixList(_) | Peer::Group(_) => None,
-        }
-    }
-
     /// What makes it this rule, which is also its name: no two rules of a group have the same.
     pub fn key(&self) -> Key {
         let direction = if self.egress { "egress" } else { "ingress" };
@@ -144,9 +136,11 @@ impl Rule {
             "-1" => "all",
             other => other,
         };
+        let typed = matches!(protocol, "icmp" | "icmpv6");
         let ports = match self.ports {
             None => "all".to_string(),
-            Some((from, to)) if from == to => from.to_string(),
+            Some((kind, u16::MAX)) if typed => kind.to_string(),
+            Some((from, to)) if from == to && !typed => from.to_string(),
             Some((from, to)) => format!("{from}-{to}"),
         };
         let name = format!("{}/{direction}/{protocol}/{ports}/{}", self.group, self.peer);
@@ -157,6 +151,7 @@ impl Rule {
     pub fn spec(&self) -> Value {
         let (from, to) = match self.ports {
             None => (-1, -1),
+            Some((kind, u16::MAX)) if self.protocol.starts_with("icmp") => (i64::from(kind), -1),
             Some((from, to)) => (i64::from(from), i64::from(to)),
         };
         let peer = match &self.peer {
@@ -295,6 +290,13 @@ mod tests {
                 "sg-1/ingress/udp/1-9/2001:db8::/32",
             ),
             ("10.0.0.0/8", None, "-1", "sg-1/ingress/all/all/10.0.0.0/8"),
+            (
+                "10.0.0.0/8",
+                Some((8, u16::MAX)),
+                "icmp",
+                "sg-1/ingress/icmp/8/10.0.0.0/8",
+            ),
+            ("10.0.0.0/8", Some((8, 8)), "icmp", "sg-1/ingress/icmp/8-8/10.0.0.0/8"),
         ] {
             let rule = Rule {
                 group: "sg-1".into(),

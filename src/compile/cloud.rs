@@ -13,7 +13,7 @@ use crate::aws::{Interface, PLAN_TAG, Peer, RULES_PER_GROUP, Rule};
 use crate::changes::Note;
 use crate::error::{Error, codes};
 use crate::net::{Cidr, Family, Protocol};
-use crate::plan::{AddressType, CloudAllow, Ports};
+use crate::plan::{AddressType, CloudAllow, CloudSource, Ports};
 use crate::resource::{Key, Kind};
 use crate::source::Span;
 use crate::state::{Observed, aws_instance};
@@ -35,13 +35,13 @@ pub(super) fn compile(builder: &mut Builder) {
         };
         for group in groups_of(builder, allow, &nodes) {
             for (protocol, port) in &ports {
-                for net in &allow.from {
+                for source in &allow.from {
                     let rule = Rule {
                         group: group.clone(),
                         egress: false,
                         protocol: protocol.to_string().to_ascii_lowercase(),
                         ports: Some((*port, *port)),
-                        peer: Peer::Net(*net),
+                        peer: peer(source),
                         id: None,
                     };
                     wanted.entry(rule.key()).or_insert((rule, allow.span));
@@ -326,14 +326,14 @@ fn open_anyway(builder: &mut Builder, allow: &CloudAllow) {
             continue;
         };
         let named = |net: &Cidr| {
-            allow
-                .from
-                .iter()
-                .any(|own| own.prefix() <= net.prefix() && own.contains(net.network()))
+            allow.from.iter().any(|own| match own {
+                CloudSource::Net(own) => own.prefix() <= net.prefix() && own.contains(net.network()),
+                CloudSource::PrefixList(_) | CloudSource::Group(_) => false,
+            })
         };
         let wider = match &rule.peer {
             Peer::Net(net) => !named(net),
-            Peer::PrefixList(_) => true,
+            Peer::PrefixList(id) => !allow.from.contains(&CloudSource::PrefixList(id.clone())),
             // nodes of the group among themselves
             Peer::Group(_) => false,
         };
@@ -365,14 +365,17 @@ fn open_anyway(builder: &mut Builder, allow: &CloudAllow) {
 /// Refuses more rules than a group holds, before the first is written.
 fn quotas(builder: &mut Builder, wanted: &BTreeMap<Key, (Rule, Span)>) {
     let mut new: BTreeMap<(&str, Family), (usize, Span)> = BTreeMap::new();
-    for (key, (rule, span)) in wanted {
-        if builder.state.present(key).is_none()
-            && let Some(family) = rule.family()
-        {
+    for (rule, span) in wanted
+        .iter()
+        .filter(|(key, _)| builder.state.present(key).is_none())
+        .map(|(_, new)| new)
+    {
+        for family in Family::ALL {
             let count = new.entry((&rule.group, family)).or_insert((0, *span));
-            count.0 += 1;
+            count.0 += taken(builder, rule, family);
         }
     }
+    new.retain(|_, (more, _)| *more > 0);
     for ((group, family), (more, span)) in new {
         let object = builder.state.present(&Key::cluster(Kind::SecurityGroup, group));
         let quota = object.and_then(|object| object["spec"]["rulesQuota"].as_u64());
@@ -392,13 +395,17 @@ fn quotas(builder: &mut Builder, wanted: &BTreeMap<Key, (Rule, Span)>) {
     }
 }
 
-/// How much of its quota a group's incoming rules take: a rule that names a group counts in both families, one that
-/// names a prefix list as often as the list has entries.
+/// How much of its quota a group's incoming rules take.
 fn weight(builder: &Builder, group: &str, family: Family) -> usize {
     let rules = builder.state.list(Kind::SecurityGroupRule).into_iter().flatten();
     let rules = rules.filter_map(|(_, object)| Rule::read(object));
     let own = rules.filter(|rule| rule.group == group && !rule.egress);
-    own.map(|rule| match &rule.peer {
+    own.map(|rule| taken(builder, &rule, family)).sum()
+}
+
+/// A rule that names a group counts in both families, one that names a prefix list as often as the list has entries.
+fn taken(builder: &Builder, rule: &Rule, family: Family) -> usize {
+    match &rule.peer {
         Peer::Net(net) => usize::from(net.family() == family),
         Peer::Group(_) => 1,
         Peer::PrefixList(id) => {
@@ -413,6 +420,13 @@ fn weight(builder: &Builder, group: &str, family: Family) -> usize {
             let most = spec["maxEntries"].as_u64().and_then(|most| usize::try_from(most).ok());
             if same { most.unwrap_or(listed) } else { 0 }
         }
-    })
-    .sum()
+    }
+}
+
+fn peer(source: &CloudSource) -> Peer {
+    match source {
+        CloudSource::Net(net) => Peer::Net(*net),
+        CloudSource::PrefixList(id) => Peer::PrefixList(id.clone()),
+        CloudSource::Group(id) => Peer::Group(id.clone()),
+    }
 }

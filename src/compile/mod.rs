@@ -21,7 +21,7 @@ use crate::changes::{Finding, Note};
 use crate::error::{Error, codes};
 use crate::graph::{Edge, Graph};
 use crate::inventory::Inventory;
-use crate::plan::{InputValue, LookupOf, Plan, Platform};
+use crate::plan::{CloudSource, InputValue, LookupOf, Plan, Platform};
 use crate::resource::{FieldPath, Key, Kind, Origin, Resource, Target, Want};
 use crate::source::Span;
 use crate::state::{CloudScope, Scope, Serving, State};
@@ -108,6 +108,13 @@ fn cloud_scope(plan: &Plan) -> CloudScope {
         .iter()
         .filter_map(|allow| Some(allow.group.as_ref()?.value.clone()));
     scope.groups.extend(picked);
+    for source in plan.cloud.iter().flat_map(|allow| &allow.from) {
+        match source {
+            CloudSource::Net(_) => {}
+            CloudSource::PrefixList(id) => drop(scope.prefix_lists.insert(id.clone())),
+            CloudSource::Group(id) => drop(scope.groups.insert(id.clone())),
+        }
+    }
     let named = !plan.cloud.is_empty() || !scope.instances.is_empty() || !scope.lookups.is_empty();
     scope.recorded_by = (!named).then(|| plan.name().to_string());
     scope

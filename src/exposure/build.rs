@@ -383,6 +383,7 @@ fn pools(objects: &Objects) -> Vec<Pool> {
             nets: AddressSet::from_cidrs([&net]),
             nat_outgoing: spec["natOutgoing"] == Value::Bool(true),
             encapsulated: mode("vxlanMode") || mode("ipipMode"),
+            always: ["vxlanMode", "ipipMode"].into_iter().any(|key| spec[key] == "Always"),
             vxlan: mode("vxlanMode"),
             ipip: mode("ipipMode"),
             family: net.family(),

@@ -6,7 +6,7 @@ use super::cloud::Passing;
 use super::path::{Walker, Walking};
 use super::stage::{Header, Why};
 use super::verdict::{Direction, Hook, Ruling, Verdict};
-use super::world::{Port, World};
+use super::world::{Place, Port, World};
 use crate::net::AddressSet;
 
 impl Walker<'_> {
@@ -19,13 +19,13 @@ impl Walker<'_> {
 
     /// Packets leave a node for another.
     pub(super) fn cross(&mut self, node: usize, next: usize, port: Port, walking: Walking) {
-        let outer = match port {
-            Port::Tunnel => self.world.outer(node, next, &walking.flow.header),
-            _ => Some(walking.flow.header.clone()),
-        };
-        let tunnelled = port == Port::Tunnel;
-        let header = outer.as_ref().filter(|_| tunnelled);
-        if self.world.cloud.is_some() && tunnelled && outer.is_none() && !self.blind {
+        let destination = walking.flow.header.destination;
+        let tunnelled = port == Port::Tunnel || self.world.always_encapsulated(destination);
+        let outer = tunnelled
+            .then(|| self.world.outer(node, next, &walking.flow.header))
+            .flatten();
+        let header = outer.as_ref();
+        if self.world.cloud.is_some() && tunnelled && header.is_none() && !self.blind {
             // no address to send it by is known
             let mut walking = walking;
             walking.note(node, Hook::SecurityGroup, None, Ruling::Unknown, Why::Unread("IPPool"));
@@ -109,6 +109,12 @@ impl World {
             together = agreed(&together, &cloud.ask(*wire, direction, header));
         }
         together
+    }
+
+    /// Whether packets to that address, a pod's, are in a tunnel on every wire between nodes.
+    fn always_encapsulated(&self, destination: std::net::IpAddr) -> bool {
+        let mut own = self.pools.iter().filter(|pool| pool.nets.contains(destination));
+        matches!(self.places.get(&destination), Some(Place::Pod(_))) && own.any(|pool| pool.always)
     }
 
     /// The packets of a tunnel between two nodes that carries these.

@@ -162,6 +162,8 @@ pub(super) struct Pool {
     pub nets: AddressSet,
     pub nat_outgoing: bool,
     pub encapsulated: bool,
+    /// Within a subnet too.
+    pub always: bool,
     pub vxlan: bool,
     pub ipip: bool,
     pub family: Family,

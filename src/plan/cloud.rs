@@ -35,11 +35,11 @@ impl<'a> Builder<'a> {
     fn allow(&mut self, node: &'a Node) -> Option<CloudAllow> {
         let at = ports(node)?;
         self.divides_by_port(node, &at);
-        let mut from: Vec<Cidr> = Vec::new();
+        let mut from: Vec<CloudSource> = Vec::new();
         for item in node.get("from")?.items() {
-            let cidr = Cidr::parse(item.text()?).ok()?;
-            if !from.contains(&cidr) {
-                from.push(cidr);
+            let source = source(item)?;
+            if !from.contains(&source) {
+                from.push(source);
             }
         }
         let group = node.get("securityGroup").and_then(|group| {
@@ -69,5 +69,16 @@ impl<'a> Builder<'a> {
             let problem = problem.consequence("more would be open than the plan says");
             self.problems.push(problem.fix("leave SCTP out"));
         }
+    }
+}
+
+fn source(node: &Node) -> Option<CloudSource> {
+    let id = |key: &str| Some(node.get(key)?.text()?.to_string());
+    if let Some(list) = id("prefixList") {
+        return Some(CloudSource::PrefixList(list));
+    }
+    match id("securityGroup") {
+        Some(group) => Some(CloudSource::Group(group)),
+        None => Cidr::parse(node.text()?).ok().map(CloudSource::Net),
     }
 }

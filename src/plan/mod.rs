@@ -314,10 +314,20 @@ pub struct CloudAllow {
     pub to: String,
     pub at: Ports,
     /// Each once, in the order written.
-    pub from: Vec<Cidr>,
+    pub from: Vec<CloudSource>,
     /// The security group, where the plan picks one.
     pub group: Option<Spanned<String>>,
     pub span: Span,
+}
+
+/// Whom the firewall of the cloud lets in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CloudSource {
+    Net(Cidr),
+    /// By id, `pl-…`.
+    PrefixList(String),
+    /// By id, `sg-…`.
+    Group(String),
 }
 
 /// Something said about connections from here to there.

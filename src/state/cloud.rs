@@ -17,6 +17,8 @@ pub struct CloudScope {
     /// What is asked beside objects, as `Lookup::source` names it (`imds/public-ipv4`); the answers go into
     /// [`State::looked_up`].
     pub lookups: BTreeSet<String>,
+    /// Prefix lists that the plan itself names (`pl-…`), besides those that rules name.
+    pub prefix_lists: BTreeSet<String>,
     /// Groups that the plan itself names (`sg-…`).
     pub groups: BTreeSet<String>,
     /// The plan does not speak of the cloud, but its record may: with a name here the cloud is read only when that

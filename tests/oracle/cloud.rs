@@ -5,11 +5,11 @@
 //! cloud, whose own evaluator is the one of this test's parent.
 
 use hostguard::changes::{Change, ChangeSet, Op};
-use hostguard::exposure::{Answer, Origin, Packet, Subject};
-use hostguard::net::Protocol;
+use hostguard::exposure::{Answer, Flow, Flows, Origin, Packet, Part, Senders, Subject};
+use hostguard::net::{AddressSet, PortSet, Protocol};
 use hostguard::resource::{Key, Kind};
 use hostguard::sequence::{Sequence, Terms};
-use hostguard::state::State;
+use hostguard::state::{Reason, State, Unreadable};
 
 use super::guards::{NODES, of_kind, state};
 use super::laws::Dice;
@@ -362,6 +362,41 @@ fn question(dice: &mut Dice) -> Packet {
     }
 }
 
+/// The same world of which one kind of the cloud could not be read.
+fn hidden(dice: &mut Dice, state: &State) -> World {
+    let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| kind.cloud()).collect();
+    let mut state = state.clone();
+    let why = Unreadable {
+        reason: Reason::Forbidden,
+        detail: String::new(),
+    };
+    state.unreadable(kinds[dice.roll(kinds.len())], why);
+    World::of_state(&state)
+}
+
+/// What a flow of this packet alone is said to meet.
+fn flow(flows: &Flows<'_>, packet: &Packet) -> Verdict {
+    let node = NODES
+        .iter()
+        .find(|(_, v4, _)| ip(v4) == packet.destination)
+        .expect("a node");
+    let asked = Flow {
+        from: match &packet.from {
+            Origin::Node(name) => Senders::Node(name.clone()),
+            _ => Senders::Outside(AddressSet::from_addresses([packet.source])),
+        },
+        nodes: [node.0.to_string()].into(),
+        protocol: packet.protocol,
+        ports: packet
+            .port
+            .map_or_else(PortSet::empty, |port| PortSet::from_ranges([(port, port)])),
+    };
+    let v4 = |part: &Part| part.witness.destination == packet.destination;
+    let parts: Vec<Part> = flows.of(&asked).into_iter().filter(v4).collect();
+    assert_eq!(parts.len(), 1, "{packet} is one part: {parts:?}");
+    plain(parts[0].verdict)
+}
+
 fn covers(subject: &Subject, nodes: &BTreeMap<String, BTreeSet<IpAddr>>, packet: &Packet) -> bool {
     subject.protocol == packet.protocol
         && packet.port.is_none_or(|port| subject.ports.contains(port))
@@ -374,12 +409,15 @@ fn walk_and_exposure_agree_with_the_evaluator_of_the_cloud() {
     let mut dice = Dice(0x5eed_0008);
     let mut seen: BTreeMap<Verdict, usize> = BTreeMap::new();
     let mut moved: BTreeMap<Movement, usize> = BTreeMap::new();
+    let mut unknown = 0;
     for number in 0..WORLDS {
         let (policies, mut objects) = (policies(&mut dice), cloud(&mut dice));
         let before_state = world_of(&policies, &objects);
         let alone = World::of_state(&before_state.without_cloud());
         let before = World::of_state(&before_state);
         let rows = exposure(&before).reaches;
+        let flows = Flows::new(&before);
+        let hidden = hidden(&mut dice, &before_state);
         let old = objects.clone();
         if dice.chance(50) {
             objects.retain(|object| object["metadata"]["name"] != "rule-1");
@@ -397,6 +435,17 @@ fn walk_and_exposure_agree_with_the_evaluator_of_the_cloud() {
                 said,
                 "world {number}: {packet}\n{old:#?}"
             );
+            assert_eq!(
+                flow(&flows, &packet),
+                said,
+                "world {number}: flow of {packet}\n{old:#?}"
+            );
+            let less = plain(walk(&hidden, &packet).verdict);
+            assert!(
+                less == said || less == Verdict::Unknown,
+                "world {number}: {packet}: {less:?}, not {said:?}"
+            );
+            unknown += usize::from(less != said);
             if packet.from != Origin::Outside {
                 continue;
             }
@@ -428,6 +477,7 @@ fn walk_and_exposure_agree_with_the_evaluator_of_the_cloud() {
             "{verdict:?} was asked about: {seen:?}"
         );
     }
+    assert!(unknown > 20, "knowing less made {unknown} answers unknown");
     for movement in [Movement::Opens, Movement::Closes] {
         assert!(
             moved.get(&movement).is_some_and(|count| *count > 5),

@@ -2,7 +2,7 @@
 
 use super::promises::SERVICE_OR_PORTS;
 use super::table::{optional, required};
-use super::{Form, Object, Section, Type};
+use super::{Choice, Form, Object, Section, Type};
 
 pub(super) static CLOUD: Object = Object {
     noun: "a cloud rule",
@@ -39,15 +39,45 @@ static ALLOW: Object = Object {
         ),
         required(
             "from",
-            Type::List(&Type::Cidr, 1),
-            "The sources, as they arrive at the nodes.",
-            "[203.0.113.0/24]",
+            Type::List(&SOURCE, 1),
+            "The sources, as they arrive at the nodes: networks, prefix lists, or what is in a security group.",
+            "[203.0.113.0/24, { prefixList: pl-0123456789abcdef0 }]",
         ),
         optional(
             "securityGroup",
             Type::Name(Form::SecurityGroup),
             "Which security group, where the nodes have several. Found when not written: the EKS cluster's own where the \
              nodes have it, else the only one of their first interfaces.",
+            "sg-0123456789abcdef0",
+        ),
+    ],
+};
+
+static SOURCE: Type = Type::Either(&Type::Cidr, &PEER);
+
+static PEER: Object = Object {
+    noun: "a source by its id",
+    choice: &[
+        Choice {
+            needs: &["prefixList"],
+            may: &[],
+        },
+        Choice {
+            needs: &["securityGroup"],
+            may: &[],
+        },
+    ],
+    fields: &[
+        optional(
+            "prefixList",
+            Type::Name(Form::PrefixList),
+            "The networks of a prefix list, now and later.",
+            "pl-0123456789abcdef0",
+        ),
+        optional(
+            "securityGroup",
+            Type::Name(Form::SecurityGroup),
+            "What is in a security group, by its private addresses: a load balancer's nodes, for one.",
             "sg-0123456789abcdef0",
         ),
     ],

@@ -78,6 +78,8 @@ pub(crate) enum Form {
     Uid,
     /// `sg-` and hexadecimal digits.
     SecurityGroup,
+    /// `pl-` and hexadecimal digits.
+    PrefixList,
     /// `i-` and hexadecimal digits.
     Instance,
 }
@@ -229,6 +231,7 @@ impl Form {
             }
             Form::Uid => "a uid, 32 hexadecimal digits in five groups",
             Form::SecurityGroup => "the id of a security group, `sg-` and hexadecimal digits",
+            Form::PrefixList => "the id of a prefix list, `pl-` and hexadecimal digits",
             Form::Instance => "the id of an instance, `i-` and hexadecimal digits",
         }
     }
@@ -244,6 +247,7 @@ impl Form {
             Form::Port => "^(?=.{1,15}$)(?=.*[a-z])[a-z0-9]+(-[a-z0-9]+)*$",
             Form::Uid => "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$",
             Form::SecurityGroup => "^sg-[0-9a-f]{1,17}$",
+            Form::PrefixList => "^pl-[0-9a-f]{1,17}$",
             Form::Instance => "^i-[0-9a-f]{1,17}$",
         }
     }
@@ -262,6 +266,7 @@ impl Form {
         };
         match self {
             Form::SecurityGroup => id("sg-"),
+            Form::PrefixList => id("pl-"),
             Form::Instance => id("i-"),
             Form::Label => label(name) && name.len() <= 63,
             Form::ServiceLabel => label(name) && name.len() <= 63 && name.starts_with(|c: char| c.is_ascii_lowercase()),
