@@ -15,10 +15,11 @@ use crate::provider::http::{Failure, Given};
 use crate::state::CloudScope;
 
 type Form = BTreeMap<String, String>;
+type Answer = dyn Fn(&Form) -> (u16, String) + Send + Sync;
 
 /// Answers EC2's actions by one function, each after a while.
 struct Played {
-    answer: Box<dyn Fn(&Form) -> (u16, String) + Send + Sync>,
+    answer: Box<Answer>,
     asked: Mutex<Vec<Form>>,
     after: Duration,
 }
