@@ -57,6 +57,12 @@ pub struct World {
     /// The namespace of the inventories.
     #[arg(long, value_name = "NAMESPACE", default_value = "hostguard")]
     pub inventory_namespace: String,
+    /// The region of AWS; default: the nodes', then AWS_REGION, the profile's, the one this machine is in.
+    #[arg(long)]
+    pub region: Option<String>,
+    /// Read the firewall of AWS in front of the nodes even where no plan speaks of it.
+    #[arg(long)]
+    pub with_cloud: bool,
 }
 
 /// Values for the plan's inputs; the first of --set, --inputs, HOSTGUARD_INPUT_NAME, lookup, default counts.

@@ -226,8 +226,8 @@ impl Kind {
     pub fn cloud_actions(self) -> &'static str {
         match self {
             Kind::SecurityGroupRule => "ec2:DescribeSecurityGroupRules",
-            Kind::Instance => "ec2:DescribeInstances",
-            Kind::NetworkInterface => "ec2:DescribeNetworkInterfaces",
+            // an instance is described with its interfaces
+            Kind::Instance | Kind::NetworkInterface => "ec2:DescribeInstances",
             Kind::SecurityGroup => "ec2:DescribeSecurityGroups",
             Kind::NetworkAcl => "ec2:DescribeNetworkAcls",
             Kind::PrefixList => "ec2:DescribeManagedPrefixLists and ec2:GetManagedPrefixListEntries",

@@ -7,6 +7,7 @@ mod support {
     pub mod aggregated;
     pub mod audit;
     pub mod automatic_host_endpoint;
+    pub mod aws;
     pub mod baseline;
     pub mod cluster;
     pub mod command;
@@ -17,6 +18,7 @@ mod support {
     pub mod kinds;
     pub mod kubectl;
     pub mod live;
+    pub mod metadata;
     pub mod pieces;
     pub mod pipeline;
     pub mod plans;
@@ -29,6 +31,8 @@ mod support {
 #[path = "live"]
 mod live {
     mod admission;
+    mod aws;
+    mod cloud;
     mod connections;
     mod controller;
     mod crds;

@@ -3,8 +3,8 @@
 #
 #   lint    formatting and lints
 #   test    unit tests and everything else that needs no server
-#   server  builds the API server of the live tier, or finds it built
-#   live    what only a real API server can tell, with our own statement of Calico's kinds
+#   server  builds the API server of the live tier, or finds it built; the same for the emulators of AWS
+#   live    what only a real API server can tell, with our own statement of Calico's kinds; and EC2, emulated
 #   calico  the same with Calico's own, from the folder in CALICO_CRDS
 #
 # With arguments, only the tiers named.
@@ -30,6 +30,7 @@ need "cargo clippy (rustup component clippy)" cargo clippy --version
 need "cc, the linker rustc calls" cc --version
 need "go 1.26 or newer, for the API server of the live tests" go_is_new
 need "python3 3.11 or newer, for the cloud emulators" python_is_new
+need "flock" flock --version
 need "gofmt, which comes with go" test -x "$(command -v gofmt)"
 need "sha256sum" sha256sum --version
 if [ ${#missing[@]} -gt 0 ]; then
@@ -48,14 +49,17 @@ lint() {
 }
 
 # Without a server, on purpose: this is what `cargo test` does on a clean clone.
-test_() { env -u HOSTGUARD_CPSERVER -u HOSTGUARD_LIVE cargo test --locked; }
+test_() { env -u HOSTGUARD_CPSERVER -u HOSTGUARD_LIVE -u HOSTGUARD_AWS cargo test --locked; }
 
-server() { HOSTGUARD_CPSERVER=$(tests/control-plane/build.sh)/cpserver; }
+server() {
+    HOSTGUARD_CPSERVER=$(tests/control-plane/build.sh)/cpserver
+    HOSTGUARD_AWS=$(tests/aws/build.sh)
+}
 
 # Four threads: the server is used by one test at a time and stays up while the next one waits.
 live_tests() {
-    [ -n "${HOSTGUARD_CPSERVER:-}" ] || server
-    HOSTGUARD_LIVE=1 HOSTGUARD_LIVE_CRDS=$1 HOSTGUARD_CPSERVER=$HOSTGUARD_CPSERVER \
+    [ -n "${HOSTGUARD_CPSERVER:-}" ] && [ -n "${HOSTGUARD_AWS:-}" ] || server
+    HOSTGUARD_LIVE=1 HOSTGUARD_LIVE_CRDS=$1 HOSTGUARD_CPSERVER=$HOSTGUARD_CPSERVER HOSTGUARD_AWS=$HOSTGUARD_AWS \
         cargo test --locked --test live -- --test-threads=4
 }
 live() { live_tests own; }

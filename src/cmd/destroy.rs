@@ -23,7 +23,7 @@ pub(super) async fn run(args: &Destroy, console: &mut dyn Console) -> Result<u8,
         inventory_namespace: args.world.inventory_namespace.clone(),
         ..Options::default()
     };
-    let scope = compile::scope(&plan, &options.inventory_namespace);
+    let scope = world::scope(&args.world, compile::scope(&plan, &options.inventory_namespace));
     let asked = Asked {
         intent,
         provider,

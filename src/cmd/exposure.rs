@@ -26,9 +26,8 @@ async fn look(looked: &LookedArgs, after: Option<&String>, console: &mut dyn Con
     let namespace = looked.world.inventory_namespace.clone();
     let Some(file) = after else {
         let provider = world::open(&looked.world, "exposure").await?;
-        let state = provider
-            .read(&compile::scope(&Plan::nothing("exposure"), &namespace))
-            .await?;
+        let scope = compile::scope(&Plan::nothing("exposure"), &namespace);
+        let state = provider.read(&world::scope(&looked.world, scope)).await?;
         let about = format!("cluster {} as it is", state.facts.name);
         return Ok(Looking {
             names: names(None, &state),
@@ -41,7 +40,8 @@ async fn look(looked: &LookedArgs, after: Option<&String>, console: &mut dyn Con
     let offline = intent.offline()?;
     files::show_warnings(&intent, &offline, console);
     let provider = world::open(&looked.world, offline.name()).await?;
-    let state = provider.read(&compile::scope(&offline, &namespace)).await?;
+    let scope = world::scope(&looked.world, compile::scope(&offline, &namespace));
+    let state = provider.read(&scope).await?;
     let options = Options {
         inventory_namespace: namespace,
         ..Options::default()

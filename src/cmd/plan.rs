@@ -67,8 +67,13 @@ pub(super) fn accepted(risk: &Risk) -> Vec<Acceptance> {
     pairs.map(|(step, packet)| Acceptance { step, packet }).collect()
 }
 
-/// Says each warning of the server once.
+/// Says once what a server warned of, and where something other than the usual place was asked.
 pub(super) fn show_warnings(provider: &dyn Provider, warned: &mut BTreeSet<String>, console: &mut dyn Console) {
+    for place in provider.places() {
+        if warned.insert(place.clone()) {
+            console.story(&format!("asked: {}", escape(&place)));
+        }
+    }
     for warning in provider.warnings() {
         if !warned.contains(&warning) {
             console.story(&format!("the server warns: {}", escape(&warning)));
@@ -87,7 +92,7 @@ pub(super) async fn show(args: &Plan, verb: &'static str, console: &mut dyn Cons
         inventory_namespace: args.world.inventory_namespace.clone(),
         force_conflicts: args.force_conflicts.iter().cloned().collect(),
     };
-    let scope = compile::scope(&offline, &options.inventory_namespace);
+    let scope = world::scope(&args.world, compile::scope(&offline, &options.inventory_namespace));
     let asked = Asked {
         intent,
         provider,

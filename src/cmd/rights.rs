@@ -11,8 +11,11 @@ pub(super) fn missing(count: usize) -> String {
     }
 }
 
-/// `create tiers.projectcalico.org`, `patch configmaps hostguard-shop in namespace hostguard`.
+/// `create tiers.projectcalico.org`, `ec2:CreateTags on sg-1`, `patch configmaps hostguard-shop in namespace hostguard`.
 pub(super) fn name(right: &Denied) -> String {
+    if right.kind.cloud() {
+        return format!("{} on {}", right.verb, right.name);
+    }
     let api = right.kind.api();
     let mut text = format!("{} {}", right.verb, api.plural);
     if !api.group.is_empty() {
@@ -27,8 +30,11 @@ pub(super) fn name(right: &Denied) -> String {
     text
 }
 
-/// The rules of a role that give these rights, as YAML: one a resource.
+/// What gives these rights: rules of a role as YAML, one a resource; of the cloud, a statement of an IAM policy.
 pub(super) fn rules(denied: &[Denied]) -> String {
+    let (cloud, denied): (Vec<&Denied>, Vec<&Denied>) = denied.iter().partition(|right| right.kind.cloud());
+    let actions: BTreeSet<&str> = cloud.iter().map(|right| right.verb.as_str()).collect();
+    let actions: Vec<String> = actions.into_iter().map(|action| format!("\"{action}\"")).collect();
     let mut verbs: BTreeMap<(&str, &str), BTreeSet<&str>> = BTreeMap::new();
     for right in denied {
         let api = right.kind.api();
@@ -42,7 +48,13 @@ pub(super) fn rules(denied: &[Denied]) -> String {
             verbs.join(", ")
         )
     };
-    let rules: Vec<String> = verbs.into_iter().map(rule).collect();
+    let mut rules: Vec<String> = verbs.into_iter().map(rule).collect();
+    if !actions.is_empty() {
+        let actions = actions.join(", ");
+        rules.push(format!(
+            "{{\"Effect\": \"Allow\", \"Action\": [{actions}], \"Resource\": \"*\"}}"
+        ));
+    }
     rules.join(", ")
 }
 
@@ -64,19 +76,22 @@ mod tests {
             denied("get", Kind::Tier, "", "security"),
             denied("create", Kind::Tier, "", ""),
             denied("patch", Kind::ConfigMap, "hostguard", "hostguard-shop"),
+            denied("ec2:CreateTags", Kind::SecurityGroupRule, "", "sg-1"),
         ];
         assert_eq!(
             all.iter().map(name).collect::<Vec<_>>(),
             [
                 "get tiers.projectcalico.org security",
                 "create tiers.projectcalico.org",
-                "patch configmaps hostguard-shop in namespace hostguard"
+                "patch configmaps hostguard-shop in namespace hostguard",
+                "ec2:CreateTags on sg-1"
             ]
         );
         assert_eq!(
             rules(&all),
             "{apiGroups: [\"\"], resources: [configmaps], verbs: [patch]}, \
-             {apiGroups: [projectcalico.org], resources: [tiers], verbs: [create, get]}"
+             {apiGroups: [projectcalico.org], resources: [tiers], verbs: [create, get]}, \
+             {\"Effect\": \"Allow\", \"Action\": [\"ec2:CreateTags\"], \"Resource\": \"*\"}"
         );
     }
 }

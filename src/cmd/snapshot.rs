@@ -11,11 +11,14 @@ use crate::state::Scope;
 
 pub(super) async fn run(args: &Snapshot, console: &mut dyn Console) -> Result<u8, Failure> {
     let provider = world::open(&args.world, "snapshot").await?;
-    let scope = Scope {
-        kinds: Kind::ALL.into_iter().collect(),
-        inventory_namespace: args.world.inventory_namespace.clone(),
-        cloud: None,
-    };
+    let scope = world::scope(
+        &args.world,
+        Scope {
+            kinds: Kind::ALL.into_iter().collect(),
+            inventory_namespace: args.world.inventory_namespace.clone(),
+            cloud: None,
+        },
+    );
     let state = provider.read(&scope).await?.redacted();
     let now = jiff::Timestamp::now();
     let seconds = jiff::Timestamp::from_second(now.as_second()).unwrap_or(now);

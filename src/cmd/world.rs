@@ -1,26 +1,49 @@
-//! Opens the provider that `--live` names.
+//! Opens the provider that `--live` names, with the cloud behind it where that can be asked.
 
 use std::path::Path;
 use std::time::Duration;
 
 use crate::cli::World;
 use crate::error::Error;
+use crate::provider::aws::{self, Aws};
 use crate::provider::cluster::{Cluster, Connect};
+use crate::provider::http::Given;
 use crate::provider::snapshot::Snapshot;
+use crate::provider::with_cloud::WithCloud;
 use crate::provider::{Provider, one_owner_each};
+use crate::state::Scope;
 
 /// The provider, whose writes are made in the name of `plan`.
 pub(super) async fn open(world: &World, plan: &str) -> Result<Box<dyn Provider>, Error> {
     let provider: Box<dyn Provider> = if world.live == "cluster" {
+        let request_timeout = Duration::from_secs(world.request_timeout);
         let connect = Connect {
             kubeconfig: world.kubeconfig.clone(),
             context: world.context.clone(),
-            request_timeout: Duration::from_secs(world.request_timeout),
+            request_timeout,
         };
-        Box::new(Cluster::connect(connect).await?.for_plan(plan))
+        let cluster = Cluster::connect(connect).await?.for_plan(plan);
+        let aws = Aws::new(aws::Connect {
+            region: world.region.clone(),
+            request_timeout,
+            page: aws::PAGE,
+            given: Given {
+                now: jiff::Timestamp::now,
+                jitter: fastrand::f64,
+            },
+        });
+        Box::new(WithCloud::new(cluster, aws))
     } else {
         Box::new(Snapshot::open(Path::new(&world.live))?)
     };
     one_owner_each(&[provider.as_ref()]).expect("one provider owns every kind");
     Ok(provider)
+}
+
+/// The scope, with the cloud where `--with-cloud` asks for it.
+pub(super) fn scope(world: &World, mut scope: Scope) -> Scope {
+    if world.with_cloud {
+        scope.cloud.get_or_insert_default().recorded_by = None;
+    }
+    scope
 }

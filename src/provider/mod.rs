@@ -3,8 +3,12 @@
 //! A provider never compares, orders, prints, waits or decides. It answers in the API's own shape and maps its own
 //! failures to unreadable (read) or to a typed [`Refusal`] (perform). Knows nothing of plans and graphs.
 
+pub mod aws;
 pub mod cluster;
+pub mod http;
+mod proxy;
 pub mod snapshot;
+pub mod with_cloud;
 
 use async_trait::async_trait;
 use serde_json::Value;
@@ -32,6 +36,11 @@ pub trait Provider: Send + Sync {
 
     /// What the server warned of so far, each text once, sorted.
     fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Where it asks, as far as that is not where everybody asks; known once something was asked.
+    fn places(&self) -> Vec<String> {
         Vec::new()
     }
 }

@@ -17,8 +17,8 @@ use tower::Layer;
 use super::call::Limits;
 use super::credentials;
 use super::failure::seconds;
-use super::proxy;
 use crate::error::{Error, codes};
+use crate::provider::proxy;
 
 /// How to find the cluster.
 #[derive(Clone, Debug)]

@@ -10,7 +10,6 @@ mod credentials;
 mod discover;
 mod failure;
 mod may;
-mod proxy;
 mod read;
 mod write;
 
