@@ -239,15 +239,18 @@ impl<'a> Search<'a> {
     fn judged(&mut self, prefix: &Prefix, accepted: &[Breach], at: usize) -> Result<Next, Vec<Breach>> {
         self.looked += 1;
         let (unwaited, effect) = prefix.with(&self.steps[at]);
-        let turns = (effect.opens && prefix.pending.closes) || (effect.closes && prefix.pending.opens);
-        let at_once = self.look(at, &unwaited, &effect, accepted);
-        if let Ok((accepted, interrupts)) = &at_once
-            && !turns
-        {
-            return Ok(self.take(at, unwaited, false, accepted.clone(), interrupts.clone()));
-        }
-        if prefix.pending.none() && prefix.is_settled() {
-            return Err(at_once.err().unwrap_or_default());
+        // Controllers that act for the start while steps are made would be in between what is judged.
+        if !(prefix.behind && effect.differs) {
+            let turns = (effect.opens && prefix.pending.closes) || (effect.closes && prefix.pending.opens);
+            let at_once = self.look(at, &unwaited, &effect, accepted);
+            if let Ok((accepted, interrupts)) = &at_once
+                && !turns
+            {
+                return Ok(self.take(at, unwaited, false, accepted.clone(), interrupts.clone()));
+            }
+            if prefix.pending.none() && prefix.is_settled() {
+                return Err(at_once.err().unwrap_or_default());
+            }
         }
         let (waited, effect) = prefix.waited().with(&self.steps[at]);
         let (accepted, interrupts) = self.look(at, &waited, &effect, accepted)?;

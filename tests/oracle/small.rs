@@ -239,10 +239,7 @@ impl Tally {
         let order = sequence.steps();
         needs_come_first(order, &pair.set);
         let mut passed = on_the_way(&pair.live, order);
-        // The proof knows controllers that are done or have not begun; where they are behind from the start, there is more.
-        if pair.live == pair.live.settled() {
-            passed.states.extend(half_way(&pair.live, order, &mut dice).states);
-        }
+        passed.states.extend(half_way(&pair.live, order, &mut dice).states);
         let worse = worse_at(&ends, &passed);
         self.found += 1;
         self.steps += order.len();
