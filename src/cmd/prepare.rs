@@ -278,6 +278,7 @@ impl Prepared {
             refused: &self.refused,
             sequence: self.sequence.as_ref(),
             expectations: &self.promised.outcomes,
+            kept: &self.promised.kept,
             record,
             report: None,
         }

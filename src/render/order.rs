@@ -18,6 +18,17 @@ pub fn claim(answer: &Answer) -> &'static str {
     }
 }
 
+/// Of when it is said that flows do not open or close.
+pub fn kept(answer: &Answer) -> &'static str {
+    match answer.sequence {
+        Some(sequence) if sequence.steps().iter().any(|step| !step.accepted.is_empty()) => {
+            "Never opens, never closes, but for what was accepted"
+        }
+        Some(_) => "Never opens, never closes, after every step",
+        None => "Never opens, never closes, once everything is done",
+    }
+}
+
 /// The step in its place, where the order is known.
 pub fn step<'a>(answer: &'a Answer, place: usize) -> Option<&'a Step> {
     answer.sequence?.steps().get(place)
