@@ -40,7 +40,7 @@ pub struct Prefix {
     /// Whether steps since then opened or closed something.
     pub pending: Effect,
     /// Whether controllers have something to do about host endpoints that is no step's doing, and were not waited for.
-    pub behind: bool,
+    behind: bool,
     /// What was read of objects; one for all prefixes.
     reading: Rc<Reading>,
 }
@@ -128,6 +128,12 @@ impl Prefix {
             behind: false,
             reading: self.reading.clone(),
         }
+    }
+
+    /// Whether that step must wait for controllers that are behind from the start: while they act, it would be in between
+    /// what is judged, even where it makes no difference to what was there or to what they make of it.
+    pub fn keeps_back(&self, step: &Change) -> bool {
+        self.behind && !decides_nothing(self.state(), step)
     }
 
     /// Whether controllers have nothing to do that decides about packets.

@@ -239,8 +239,7 @@ impl<'a> Search<'a> {
     fn judged(&mut self, prefix: &Prefix, accepted: &[Breach], at: usize) -> Result<Next, Vec<Breach>> {
         self.looked += 1;
         let (unwaited, effect) = prefix.with(&self.steps[at]);
-        // Controllers that act for the start while steps are made would be in between what is judged.
-        if !(prefix.behind && effect.differs) {
+        if !prefix.keeps_back(&self.steps[at]) {
             let turns = (effect.opens && prefix.pending.closes) || (effect.closes && prefix.pending.opens);
             let at_once = self.look(at, &unwaited, &effect, accepted);
             if let Ok((accepted, interrupts)) = &at_once
