@@ -59,7 +59,6 @@ impl<'r> Watch<'r> {
         let now = Flows::new(end);
         self.lines.iter().map(|watched| watched.answered(&now)).collect()
     }
-
 }
 
 impl Watched<'_> {
@@ -130,7 +129,7 @@ fn common(flow: &Flow, a: &Part, b: &Part) -> Part {
     let mut part = b.clone();
     part.witness.port = a.ports.intersect(&b.ports).ranges().first().map(|(low, _)| *low);
     if matches!(flow.from, Senders::Outside(_))
-        && let Some(source) = a.sources.first_common(&b.sources)
+        && let Some(source) = a.sources.common_example(&b.sources)
     {
         part.witness.source = source;
     }

@@ -52,7 +52,7 @@ pub fn cut_off(before: &Known, after: &Known, flows: &[Outgoing]) -> Vec<CutOff>
         for (index, flow) in flows.iter().enumerate() {
             for part in parts.get_or_init(|| destinations(before, after)) {
                 let part = part.intersect(&flow.destinations);
-                for address in Family::ALL.iter().filter_map(|family| part.only(*family).first()) {
+                for address in Family::ALL.iter().filter_map(|family| part.only(*family).example()) {
                     let Some(packet) = sent(before, name, address, flow) else {
                         continue;
                     };
@@ -141,7 +141,7 @@ pub fn pods_cut_off(before: &Known, after: &Known, pods: &[ToPod], managed: bool
             backend: None,
         };
         if managed {
-            let sources = parts.iter().filter_map(|part| part.only(family).first());
+            let sources = parts.iter().filter_map(|part| part.only(family).example());
             packets.extend(sources.map(|source| packet(Origin::Outside, source)));
         } else {
             let names = classes
