@@ -315,7 +315,7 @@ impl<'a> Search<'a> {
                 change: self.steps[at].clone(),
                 wait,
                 together: false,
-                accepted: accepted.iter().map(Breach::packet_text).collect(),
+                accepted: accepted.clone(),
                 interrupts,
             },
             accepted,
