@@ -57,7 +57,7 @@ pub fn json(answer: &Answer) -> String {
         "conflicts": answer.conflicts.iter().map(|error| error_value(error, &place)).collect::<Vec<_>>(),
         "expectations": answer.expectations.iter().map(|outcome| expectation(outcome, &place)).collect::<Vec<_>>(),
         "refused": answer.refused.iter().map(|error| error_value(error, &place)).collect::<Vec<_>>(),
-        "assumed": exposure::assumed(answer.assumptions),
+        "assumed": exposure::assumptions_text(answer.assumptions),
         "exposure": answer.exposure.iter().chain(answer.inside.unwrap_or_default()).map(|row| json_exposure::row(row, answer.names)).collect::<Vec<_>>(),
         "inside": answer.inside.is_some(),
         "findings": findings.collect::<Vec<_>>(),

@@ -305,9 +305,15 @@ fn ten_thousand_small_change_sets_are_never_worse_than_their_ends() {
 #[test]
 fn controllers_that_are_behind_are_waited_for() {
     let mut tally = Tally::default();
-    [3270, 8638].map(|number| tally.look(number));
+    for number in [3270, 8638] {
+        tally.look(number);
+    }
     assert!(tally.wrong.is_empty(), "{}", tally.wrong.join("\n"));
-    assert_eq!((tally.found, tally.stuck), (2, 0), "the numbers stand for other change sets now");
+    assert_eq!(
+        (tally.found, tally.stuck),
+        (2, 0),
+        "the numbers stand for other change sets now"
+    );
 }
 
 /// What looking at every order came to.
