@@ -72,7 +72,7 @@ impl Watched<'_> {
             span: words.span,
             fails: match &self.line.flows {
                 Err(nobody) => Some(Unkept::Nobody(nobody.clone())),
-                Ok(_) => self.ask(end, true).map(Unkept::Moves),
+                Ok(_) => self.ask(end, true).map(|found| Unkept::Moves(Box::new(found))),
             },
         }
     }

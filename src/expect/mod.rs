@@ -99,7 +99,7 @@ pub struct Kept {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unkept {
-    Moves(Forbidden),
+    Moves(Box<Forbidden>),
     /// It is about nobody: nothing is shown by it.
     Nobody(Nobody),
 }
