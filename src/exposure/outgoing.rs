@@ -81,6 +81,42 @@ pub fn cut_off(before: &Known, after: &Known, flows: &[Outgoing]) -> Vec<CutOff>
     found.collect()
 }
 
+/// Which IPv4 packets of a protocol without ports are cut off between nodes, and at which nodes they arrive.
+pub fn cut_off_between_nodes(
+    before: &Known,
+    after: &Known,
+    protocol: Protocol,
+) -> Vec<(BTreeSet<String>, Packet, Verdict)> {
+    let sides = Sides::known(before, after);
+    if sides.same.sent_on() {
+        return Vec::new();
+    }
+    let classes = client_pairs(&sides);
+    let (before, after) = (&before.world, &after.world);
+    let mut cut = Vec::new();
+    for pair in &sides.pairs {
+        let to: Vec<_> = pair.places.iter().filter(|(_, address)| address.is_ipv4()).collect();
+        let lost = classes.iter().find_map(|class| {
+            // Two of the receivers are enough to find one that is not the sender.
+            to.iter().take(2).find_map(|(receiver, address)| {
+                let mut senders = class.iter().filter(|name| name.1.is_none() && name.0 != *receiver);
+                let flow = Outgoing {
+                    destinations: AddressSet::from_addresses([*address]),
+                    protocol,
+                    port: 0,
+                };
+                let packet = sent(before, &senders.next()?.0, *address, &flow)?;
+                let (old, new) = (walk(before, &packet).verdict, walk(after, &packet).verdict);
+                may_be_lost(old, new).then_some((packet, new))
+            })
+        });
+        if let Some((packet, verdict)) = lost {
+            cut.push((to.iter().map(|(node, _)| node.clone()).collect(), packet, verdict));
+        }
+    }
+    cut
+}
+
 fn sent(world: &World, node: &str, destination: IpAddr, flow: &Outgoing) -> Option<Packet> {
     let at = world.node(node)?;
     let source = world.own_address(at, world.departure(at, destination), Family::of(destination))?;
