@@ -81,7 +81,7 @@ pub async fn run(
             make(&batch, &run, &mut report, events).await;
         } else {
             for change in &batch {
-                let why = "Calico had not caught up with the steps before it";
+                let why = "Calico had not caught up with what was there before it";
                 skip(change, why, &mut report, events);
             }
         }

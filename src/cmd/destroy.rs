@@ -32,9 +32,6 @@ pub(super) async fn run(args: &Destroy, console: &mut dyn Console) -> Result<u8,
         accepted: accepted(&args.risk),
     };
     let shown = show_intent("destroy", asked, &args.output, console).await?;
-    if shown.prepared.difference.record.found.is_none() && shown.blocked.is_empty() {
-        console.story(&format!("plan {} has no record on this cluster", plan.name()));
-    }
     if args.dry_run {
         return Ok(worst(shown.blocked.into_iter()).map_or(0, |kind| kind.exit_code()));
     }

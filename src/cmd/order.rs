@@ -106,25 +106,38 @@ fn fix(blocked: &Blocked) -> &'static str {
     }
 }
 
-/// The options that accept it. An option and its value are one word, which no line break parts.
+/// Columns beside the indentation.
+const WIDTH: usize = 73;
+
+/// The options that accept it. An option and its value are one word, which no line break parts; where such a word has no
+/// room in a line, what they have in common is said once.
 fn accept(blocked: &Blocked) -> String {
     let packets: BTreeSet<String> = blocked.breaches.iter().map(Breach::packet_text).collect();
-    let shown = packets.iter().take(ACCEPTED);
-    let shown: Vec<String> = shown
-        .map(|packet| format!("--accept='{}={packet}'", blocked.step))
-        .collect();
+    let packets_shown: Vec<&str> = packets.iter().take(ACCEPTED).map(String::as_str).collect();
+    let option = |packet: &&str| format!("--accept='{}={packet}'", blocked.step);
+    let shown: Vec<String> = packets_shown.iter().map(option).collect();
+    let fit = shown.iter().all(|option| option.chars().count() <= WIDTH);
     let more = match packets.len().saturating_sub(ACCEPTED) {
         0 => String::new(),
         more => format!(" and {more} more, which are shown once these are accepted"),
     };
-    shown.join(" ") + &more
+    match fit {
+        true => shown.join(" ") + &more,
+        false => format!(
+            "{} with each PACKET of {}{more}",
+            option(&"PACKET"),
+            packets_shown.join(" ")
+        ),
+    }
 }
 
 /// Acceptances that accept nothing.
 pub(super) fn unused(sequence: &Sequence, accepted: &[Acceptance]) -> Vec<Error> {
     let used = |a: &&Acceptance| {
         let mut steps = sequence.steps().iter();
-        steps.any(|step| step.change.key.to_string() == a.step && step.accepted.contains(&a.packet))
+        steps.any(|step| {
+            step.change.key.to_string() == a.step && step.accepted.iter().any(|breach| breach.packet_text() == a.packet)
+        })
     };
     let unused = accepted.iter().filter(|a| !used(a));
     unused

@@ -17,7 +17,7 @@ use crate::net::{AddressSet, Cidr};
 use crate::plan::{InputValue, Plan};
 use crate::render::{Answer, Names};
 use crate::resource::Kind;
-use crate::sequence::{Acceptance, Sequence, Terms};
+use crate::sequence::{Acceptance, Breach, Sequence, Terms, not_looked_at};
 use crate::source::Source;
 use crate::state::{Observed, State};
 
@@ -199,6 +199,8 @@ impl Prepared {
         self.resolved = promises::resolved(self, &after);
         self.sequence(state, accepted);
         self.difference.set.notes.extend(idle.notes);
+        let unlooked = not_looked_at(state, &after, &self.difference.set.steps);
+        self.difference.set.notes.extend(unlooked);
         let traps = traps::look(&self.plan, &self.compiled.groups, &after, &self.exposure);
         self.difference.set.notes.extend(traps);
         self.promised = promises::judge(self, &self.resolved, (&world, &after, &world_after));
@@ -219,7 +221,8 @@ impl Prepared {
                 self.refused.extend(order::unused(&sequence, accepted));
                 let accepted = sequence.steps().iter().flat_map(|step| {
                     let key = &step.change.key;
-                    step.accepted.iter().map(move |packet| format!("{key}={packet}"))
+                    let packets = step.accepted.iter().map(Breach::packet_text);
+                    packets.map(move |packet| format!("{key}={packet}"))
                 });
                 self.difference.record.accept(accepted);
                 self.sequence = Some(sequence);
@@ -278,6 +281,7 @@ impl Prepared {
             refused: &self.refused,
             sequence: self.sequence.as_ref(),
             expectations: &self.promised.outcomes,
+            kept: &self.promised.kept,
             record,
             report: None,
         }

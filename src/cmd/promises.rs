@@ -3,7 +3,9 @@
 use super::prepare::Prepared;
 use crate::changes::Note;
 use crate::error::{Error, Kind, codes};
-use crate::expect::{self, Answered, Broken, Counterexample, Fails, Fault, Forbidden, Move, Nobody, Resolved, Watch};
+use crate::expect::{
+    self, Answered, Broken, Counterexample, Fails, Fault, Forbidden, Kept, Move, Nobody, Resolved, Unkept, Watch,
+};
 use crate::exposure::{Verdict, World};
 use crate::plan::Platform;
 use crate::render::exposure::{decided, verdict};
@@ -13,6 +15,8 @@ use crate::state::State;
 #[derive(Default)]
 pub(super) struct Promised {
     pub outcomes: Vec<Answered>,
+    /// `neverOpen` and `neverClose`.
+    pub kept: Vec<Kept>,
     /// What keeps the plan from being applied.
     pub unmet: Vec<Error>,
     pub notes: Vec<Note>,
@@ -31,22 +35,17 @@ pub(super) fn judge(prepared: &Prepared, resolved: &Resolved, (before, end, worl
         .iter()
         .map(|found| broken(found, file))
         .collect();
-    unmet.extend(
-        resolved
-            .nobody()
-            .into_iter()
-            .map(|(span, nobody)| about_nobody(&nobody, span)),
-    );
+    let kept = Watch::new(resolved, before).at_end(world);
+    unmet.extend(kept.iter().filter_map(|line| match &line.fails {
+        Some(Unkept::Nobody(nobody)) => Some(about_nobody(nobody, line.span)),
+        Some(Unkept::Moves(_)) | None => None,
+    }));
     unmet.extend(outcomes.iter().filter_map(|outcome| failed(outcome, file)));
-    unmet.extend(
-        Watch::new(resolved, before)
-            .at_end(world)
-            .iter()
-            .map(|found| forbidden(found, file)),
-    );
+    unmet.extend(kept.iter().filter_map(|line| moved(line, file)));
     Promised {
         notes: notes(prepared, resolved, end),
         outcomes,
+        kept,
         unmet,
     }
 }
@@ -72,12 +71,8 @@ impl Prepared {
             .map(|found| broken(found, file))
             .collect();
         lost.extend(outcomes.iter().filter_map(|outcome| failed(outcome, file)));
-        lost.extend(
-            Watch::new(&resolved, &World::of_state(before))
-                .at_end(&world)
-                .iter()
-                .map(|found| forbidden(found, file)),
-        );
+        let kept = Watch::new(&resolved, &World::of_state(before)).at_end(&world);
+        lost.extend(kept.iter().filter_map(|line| moved(line, file)));
         lost
     }
 }
@@ -220,6 +215,13 @@ fn explained(error: Error, found: &Counterexample, file: &str) -> Error {
         "see every hop with `{}` and the options of this run",
         walk(found, file)
     ))
+}
+
+fn moved(line: &Kept, file: &str) -> Option<Error> {
+    match line.fails.as_ref()? {
+        Unkept::Moves(found) => Some(forbidden(found, file)),
+        Unkept::Nobody(_) => None,
+    }
 }
 
 fn forbidden(forbidden: &Forbidden, file: &str) -> Error {

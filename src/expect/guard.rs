@@ -127,7 +127,7 @@ fn unnamed(guard: &Guarded, row: &Row, outside: &AddressSet) -> Option<Fault> {
     } else {
         (mine, named, unnamed)
     };
-    let source = sources.first()?;
+    let source = sources.example()?;
     let same_family = |address: &&IpAddr| address.is_ipv4() == source.is_ipv4();
     let destination = *nodes.values().flatten().find(same_family)?;
     let mut packet = row.witness.clone();

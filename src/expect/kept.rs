@@ -2,7 +2,7 @@
 //! in a form that can be asked of every prefix of an order.
 
 use super::resolve::{Line, Resolved};
-use super::{Forbidden, Move, counterexample, is_open};
+use super::{Forbidden, Kept, Move, Unkept, counterexample, is_open};
 use crate::exposure::{Flow, Flows, Part, Senders, Verdict, World};
 
 /// The flows as they are before anything is done.
@@ -41,24 +41,42 @@ impl<'r> Watch<'r> {
     /// What may not happen on the way: a `neverOpen` flow that was blocked before and is not now, a `neverClose` flow
     /// that was open before and is not now. Not known counts as not. The first packet of each line.
     pub fn forbidden(&self, world: &World) -> Vec<Forbidden> {
-        self.ask(world, false)
-    }
-
-    /// The same of the end, where a `neverOpen` flow may not be open even if it was before.
-    pub fn at_end(&self, end: &World) -> Vec<Forbidden> {
-        self.ask(end, true)
-    }
-
-    fn ask(&self, world: &World, end: bool) -> Vec<Forbidden> {
         if self.lines.is_empty() {
             return Vec::new();
         }
         let now = Flows::new(world);
-        self.lines.iter().filter_map(|watched| watched.ask(&now, end)).collect()
+        self.lines
+            .iter()
+            .filter_map(|watched| watched.ask(&now, false))
+            .collect()
+    }
+
+    /// Each line with what is to be said of the end, where a `neverOpen` flow may not be open even if it was before.
+    pub fn at_end(&self, end: &World) -> Vec<Kept> {
+        if self.lines.is_empty() {
+            return Vec::new();
+        }
+        let now = Flows::new(end);
+        self.lines.iter().map(|watched| watched.answered(&now)).collect()
     }
 }
 
 impl Watched<'_> {
+    fn answered(&self, end: &Flows<'_>) -> Kept {
+        let words = &self.line.words;
+        Kept {
+            never_open: self.never_open,
+            from: words.from.clone(),
+            to: words.to.clone(),
+            at: words.at.clone(),
+            span: words.span,
+            fails: match &self.line.flows {
+                Err(nobody) => Some(Unkept::Nobody(nobody.clone())),
+                Ok(_) => self.ask(end, true).map(|found| Unkept::Moves(Box::new(found))),
+            },
+        }
+    }
+
     fn ask(&self, now: &Flows<'_>, end: bool) -> Option<Forbidden> {
         let moved = |old: Verdict, new: Verdict| match self.never_open {
             true => old == Verdict::Blocked && new != Verdict::Blocked,
@@ -111,7 +129,7 @@ fn common(flow: &Flow, a: &Part, b: &Part) -> Part {
     let mut part = b.clone();
     part.witness.port = a.ports.intersect(&b.ports).ranges().first().map(|(low, _)| *low);
     if matches!(flow.from, Senders::Outside(_))
-        && let Some(source) = a.sources.first_common(&b.sources)
+        && let Some(source) = a.sources.common_example(&b.sources)
     {
         part.witness.source = source;
     }

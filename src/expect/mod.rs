@@ -84,6 +84,26 @@ pub struct Forbidden {
     pub packet: Counterexample,
 }
 
+/// A line of `neverOpen` or `neverClose` with its answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Else it may never close.
+    pub never_open: bool,
+    /// As the plan words them.
+    pub from: String,
+    pub to: String,
+    pub at: String,
+    pub span: Span,
+    pub fails: Option<Unkept>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unkept {
+    Moves(Box<Forbidden>),
+    /// It is about nobody: nothing is shown by it.
+    Nobody(Nobody),
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Move {
     Opens,

@@ -107,13 +107,6 @@ impl Resolved {
     pub fn kept(&self) -> impl Iterator<Item = &Flow> {
         self.never_close.iter().flat_map(|line| line.flows.iter().flatten())
     }
-
-    /// Flows of `neverOpen` and `neverClose` that nobody sends, by the place of their source.
-    pub fn nobody(&self) -> Vec<(Span, Nobody)> {
-        let lines = self.never_open.iter().chain(&self.never_close);
-        let nobody = lines.filter_map(|line| Some((line.words.span, line.flows.as_ref().err()?.clone())));
-        nobody.collect()
-    }
 }
 
 fn words(promise: &Promise) -> Words {

@@ -14,6 +14,9 @@ use super::verdict::{Origin, Packet};
 use super::world::World;
 use crate::net::{AddressSet, Family, PortSet};
 
+/// What rows on several ports have in common.
+type Row<A> = (Subject, A, Arc<Nodes>, Clients);
+
 /// A client by name: a node, or a pod's namespace and name.
 pub type Name = (String, Option<String>);
 
@@ -151,7 +154,7 @@ impl<A: Ord + Clone> Coverage<A> {
     pub fn rows(self, census: &Census<'_>) -> Vec<(Covered, A)> {
         let mut kin: BTreeMap<(From, Family), Kin> = BTreeMap::new();
         // Rows that differ in their ports only are one.
-        let mut rows: BTreeMap<(Subject, A, Arc<Nodes>, Clients), (PortSet, Packet)> = BTreeMap::new();
+        let mut rows: BTreeMap<Row<A>, (PortSet, Packet)> = BTreeMap::new();
         let mut shared: BTreeSet<Arc<Nodes>> = BTreeSet::new();
         for ((subject, answer), found) in self.0 {
             let of = (subject.from, subject.family);

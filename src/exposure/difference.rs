@@ -286,7 +286,7 @@ impl<A: Ord> Rows<A> {
 }
 
 pub(super) fn witness(subject: &Subject, nodes: &Nodes, outside: &AddressSet) -> Packet {
-    let source = subject.sources.first_common(outside);
+    let source = subject.sources.common_example(outside);
     let destination = nodes
         .values()
         .flatten()

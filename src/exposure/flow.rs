@@ -123,7 +123,7 @@ impl<'w> Flows<'w> {
             for region in cell.regions {
                 let own = AddressSet::family(family);
                 let sources = region.sources.intersect(addresses.unwrap_or(&own));
-                let Some(source) = sources.first() else { continue };
+                let Some(source) = sources.example() else { continue };
                 let mut nodes: BTreeMap<String, BTreeSet<IpAddr>> = BTreeMap::new();
                 for target in targets {
                     let node = self.world.nodes[target.node].name.clone();

@@ -52,7 +52,7 @@ pub fn cut_off(before: &Known, after: &Known, flows: &[Outgoing]) -> Vec<CutOff>
         for (index, flow) in flows.iter().enumerate() {
             for part in parts.get_or_init(|| destinations(before, after)) {
                 let part = part.intersect(&flow.destinations);
-                for address in Family::ALL.iter().filter_map(|family| part.only(*family).first()) {
+                for address in Family::ALL.iter().filter_map(|family| part.only(*family).example()) {
                     let Some(packet) = sent(before, name, address, flow) else {
                         continue;
                     };
@@ -79,6 +79,42 @@ pub fn cut_off(before: &Known, after: &Known, flows: &[Outgoing]) -> Vec<CutOff>
         after: if unknown { Verdict::Unknown } else { Verdict::Blocked },
     });
     found.collect()
+}
+
+/// Which IPv4 packets of a protocol without ports are cut off between nodes, and at which nodes they arrive.
+pub fn cut_off_between_nodes(
+    before: &Known,
+    after: &Known,
+    protocol: Protocol,
+) -> Vec<(BTreeSet<String>, Packet, Verdict)> {
+    let sides = Sides::known(before, after);
+    if sides.same.sent_on() {
+        return Vec::new();
+    }
+    let classes = client_pairs(&sides);
+    let (before, after) = (&before.world, &after.world);
+    let mut cut = Vec::new();
+    for pair in &sides.pairs {
+        let to: Vec<_> = pair.places.iter().filter(|(_, address)| address.is_ipv4()).collect();
+        let lost = classes.iter().find_map(|class| {
+            // Two of the receivers are enough to find one that is not the sender.
+            to.iter().take(2).find_map(|(receiver, address)| {
+                let mut senders = class.iter().filter(|name| name.1.is_none() && name.0 != *receiver);
+                let flow = Outgoing {
+                    destinations: AddressSet::from_addresses([*address]),
+                    protocol,
+                    port: 0,
+                };
+                let packet = sent(before, &senders.next()?.0, *address, &flow)?;
+                let (old, new) = (walk(before, &packet).verdict, walk(after, &packet).verdict);
+                may_be_lost(old, new).then_some((packet, new))
+            })
+        });
+        if let Some((packet, verdict)) = lost {
+            cut.push((to.iter().map(|(node, _)| node.clone()).collect(), packet, verdict));
+        }
+    }
+    cut
 }
 
 fn sent(world: &World, node: &str, destination: IpAddr, flow: &Outgoing) -> Option<Packet> {
@@ -141,7 +177,7 @@ pub fn pods_cut_off(before: &Known, after: &Known, pods: &[ToPod], managed: bool
             backend: None,
         };
         if managed {
-            let sources = parts.iter().filter_map(|part| part.only(family).first());
+            let sources = parts.iter().filter_map(|part| part.only(family).example());
             packets.extend(sources.map(|source| packet(Origin::Outside, source)));
         } else {
             let names = classes

@@ -9,6 +9,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::interval::IntervalSet;
 use super::{Cidr, Family, Port};
 
+/// Addresses that nobody has.
+const DOCUMENTATION_V4: [IpAddr; 3] = [
+    IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1)),
+    IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1)),
+    IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
+];
+const DOCUMENTATION_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
+
 /// Addresses of both families, exactly.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AddressSet {
@@ -181,6 +189,24 @@ impl AddressSet {
     pub fn first_common(&self, other: &Self) -> Option<IpAddr> {
         let v4 = self.v4.first_common(&other.v4).map(|a| IpAddr::V4(Ipv4Addr::from(a)));
         v4.or_else(|| self.v6.first_common(&other.v6).map(|a| IpAddr::V6(Ipv6Addr::from(a))))
+    }
+
+    /// An address to show of those in both: one that is reserved for documentation (RFC 5737, RFC 3849) where there is
+    /// one, else the lowest; IPv4 before IPv6.
+    pub fn common_example(&self, other: &Self) -> Option<IpAddr> {
+        let reserved = |addresses: &[IpAddr]| {
+            let mut all = addresses.iter().copied();
+            all.find(|address| self.contains(*address) && other.contains(*address))
+        };
+        match self.first_common(other)? {
+            IpAddr::V4(lowest) => reserved(&DOCUMENTATION_V4).or(Some(IpAddr::V4(lowest))),
+            IpAddr::V6(lowest) => reserved(&[DOCUMENTATION_V6]).or(Some(IpAddr::V6(lowest))),
+        }
+    }
+
+    /// The same of one set.
+    pub fn example(&self) -> Option<IpAddr> {
+        self.common_example(self)
     }
 
     /// The address, when there is just one.

@@ -156,7 +156,7 @@ impl Decoder {
             format!("write `{meant}`")
         });
         problem.fix = Some(fix);
-        if meant.is_some_and(|meant| meant.eq_ignore_ascii_case(name)) {
+        if object.is_calicos() && meant.is_some_and(|meant| meant.eq_ignore_ascii_case(name)) {
             problem.consequence =
                 Some("calicoctl ignores case, the Kubernetes API does not: such a key is dropped there".into());
         }

@@ -109,6 +109,11 @@ pub const TOO_MANY: &str = "clients in the cluster are not looked at: there are 
 
 /// What answers take for granted, in one sentence.
 pub fn assumed(assumptions: &[Assumption]) -> String {
+    format!("assumed: {}", assumptions_text(assumptions))
+}
+
+/// The same without the word before it.
+pub(super) fn assumptions_text(assumptions: &[Assumption]) -> String {
     let words = assumptions.iter().map(|assumption| match assumption {
         Assumption::FirewallInFront => "nothing in front of the nodes blocks it",
         Assumption::NodeFirewall => "the node's own firewall lets through what Calico leaves to it",
@@ -117,7 +122,7 @@ pub fn assumed(assumptions: &[Assumption]) -> String {
         Assumption::Pods => "pods could not be read, so nothing is said of them as clients",
         Assumption::Balancers => "addresses of load balancers and externalIPs are not looked at",
     });
-    format!("assumed: {}", words.collect::<Vec<_>>().join("; "))
+    words.collect::<Vec<_>>().join("; ")
 }
 
 /// Everything that can be reached, and everything that is blocked.

@@ -6,7 +6,7 @@ use super::{Answer, exposure, json_exposure, order};
 use crate::apply::{Outcome, Report};
 use crate::changes::Change;
 use crate::error::{Diagnostic, Error, Severity};
-use crate::expect::{Answered, Fails};
+use crate::expect::{Answered, Counterexample, Fails, Kept, Unkept};
 use crate::plan::{InputValue, Provenance};
 use crate::source::Source;
 
@@ -57,11 +57,11 @@ pub fn json(answer: &Answer) -> String {
         "conflicts": answer.conflicts.iter().map(|error| error_value(error, &place)).collect::<Vec<_>>(),
         "expectations": answer.expectations.iter().map(|outcome| expectation(outcome, &place)).collect::<Vec<_>>(),
         "refused": answer.refused.iter().map(|error| error_value(error, &place)).collect::<Vec<_>>(),
-        "assumed": exposure::assumed(answer.assumptions),
+        "assumed": exposure::assumptions_text(answer.assumptions),
         "exposure": answer.exposure.iter().chain(answer.inside.unwrap_or_default()).map(|row| json_exposure::row(row, answer.names)).collect::<Vec<_>>(),
         "inside": answer.inside.is_some(),
         "findings": findings.collect::<Vec<_>>(),
-        "expectations": answer.expectations.iter().map(|outcome| expectation(outcome, &place)).collect::<Vec<_>>(),
+        "kept": answer.kept.iter().map(|line| kept(line, &place)).collect::<Vec<_>>(),
         "notes": notes.collect::<Vec<_>>(),
         "summary": {"create": counts.create, "update": counts.update, "delete": counts.delete},
         "changeSet": answer.set.digest(),
@@ -89,16 +89,8 @@ fn provenance(provenance: &Provenance) -> String {
 
 fn expectation(outcome: &Answered, place: &dyn Fn(crate::source::Span) -> Option<String>) -> Value {
     let counterexample = match &outcome.fails {
-        Some(Fails::Packet(found)) => Some(json!({
-            "node": found.node,
-            "protocol": found.packet.protocol.to_string(),
-            "source": found.packet.source.to_string(),
-            "destination": found.packet.destination.to_string(),
-            "port": found.packet.port,
-            "verdict": exposure::verdict(found.verdict),
-            "by": found.decision.as_ref().map(|decision| exposure::decided(&decision.by)),
-        })),
-        _ => None,
+        Some(Fails::Packet(found)) => Some(self::counterexample(found)),
+        Some(Fails::NoAddress | Fails::Nobody(_)) | None => None,
     };
     json!({
         "from": outcome.from,
@@ -108,6 +100,34 @@ fn expectation(outcome: &Answered, place: &dyn Fn(crate::source::Span) -> Option
         "place": place(outcome.span),
         "holds": outcome.fails.is_none(),
         "counterexample": counterexample,
+    })
+}
+
+fn kept(line: &Kept, place: &dyn Fn(crate::source::Span) -> Option<String>) -> Value {
+    let counterexample = match &line.fails {
+        Some(Unkept::Moves(found)) => Some(self::counterexample(&found.packet)),
+        Some(Unkept::Nobody(_)) | None => None,
+    };
+    json!({
+        "never": if line.never_open { "opens" } else { "closes" },
+        "from": line.from,
+        "to": line.to,
+        "at": line.at,
+        "place": place(line.span),
+        "holds": line.fails.is_none(),
+        "counterexample": counterexample,
+    })
+}
+
+fn counterexample(found: &Counterexample) -> Value {
+    json!({
+        "node": found.node,
+        "protocol": found.packet.protocol.to_string(),
+        "source": found.packet.source.to_string(),
+        "destination": found.packet.destination.to_string(),
+        "port": found.packet.port,
+        "verdict": exposure::verdict(found.verdict),
+        "by": found.decision.as_ref().map(|decision| exposure::decided(&decision.by)),
     })
 }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
-use super::exposure::{assumed, decided, verdict};
+use super::exposure::{assumptions_text, decided, verdict};
 use super::json::pretty;
 use super::sources::{Names, Shares, who};
 use super::walk::{Places, ruling};
@@ -47,7 +47,7 @@ pub fn exposure_json(
         "schema": EXPOSURE_VERSION,
         "cluster": looked.cluster,
         "plan": looked.plan,
-        "assumed": assumed(assumptions),
+        "assumed": assumptions_text(assumptions),
         "exposure": outside.iter().chain(inside.unwrap_or_default()).map(row).collect::<Vec<_>>(),
         "inside": inside.is_some(),
     }))

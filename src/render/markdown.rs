@@ -77,6 +77,8 @@ pub fn plan(answer: &Answer) -> String {
         .map(|e| text::expectation(e, answer))
         .collect();
     list(&mut out, "Expectations, once everything is done", &expectations);
+    let kept: Vec<String> = answer.kept.iter().map(|line| text::kept(line, answer)).collect();
+    list(&mut out, order::kept(answer), &kept);
     let pairs = |pairs: Vec<(String, &str)>| -> Vec<String> {
         pairs
             .into_iter()

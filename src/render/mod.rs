@@ -53,6 +53,8 @@ pub struct Answer<'a> {
     pub refused: &'a [Error],
     /// What the plan expects, each with its answer.
     pub expectations: &'a [crate::expect::Answered],
+    /// What may never open and never close, each with what becomes of it in the end.
+    pub kept: &'a [crate::expect::Kept],
     /// The order, where it is proven.
     pub sequence: Option<&'a Sequence>,
     /// The inventory's key, when it has to be written.

@@ -18,6 +18,17 @@ pub fn claim(answer: &Answer) -> &'static str {
     }
 }
 
+/// Of when it is said that flows do not open or close.
+pub fn kept(answer: &Answer) -> &'static str {
+    match answer.sequence {
+        Some(sequence) if sequence.steps().iter().any(|step| !step.accepted.is_empty()) => {
+            "Never opens, never closes, but for what was accepted"
+        }
+        Some(_) => "Never opens, never closes, after every step",
+        None => "Never opens, never closes, once everything is done",
+    }
+}
+
 /// The step in its place, where the order is known.
 pub fn step<'a>(answer: &'a Answer, place: usize) -> Option<&'a Step> {
     answer.sequence?.steps().get(place)
@@ -25,12 +36,13 @@ pub fn step<'a>(answer: &'a Answer, place: usize) -> Option<&'a Step> {
 
 /// What is to be said of a step because of its place.
 pub fn remarks(step: &Step) -> Vec<String> {
-    let accepted = step.accepted.iter().map(|packet| format!("accepted: {packet}"));
+    // Each by itself, because each was named.
+    let accepted = step.accepted.iter().map(|one| format!("accepted: {}", breach(one)));
     accepted.chain(breaches(&step.interrupts)).collect()
 }
 
 /// What is wrong, by what it is, what decides and at which port: clients and nodes that differ in nothing else are one.
-/// `the API server's calls to the kubelet: 1.0.0.0>10.0.1.5:10250/tcp blocked (GlobalNetworkPolicy/x ingress[1]) on n1`
+/// `the API server's calls to the kubelet: 198.51.100.1>10.0.1.5:10250/tcp blocked (GlobalNetworkPolicy/x ingress[1]) on n1`
 pub fn breaches(all: &[Breach]) -> Vec<String> {
     let mut groups: Vec<(Breach, Worded)> = Vec::new();
     for breach in all {

@@ -7,7 +7,7 @@ use crate::apply::{Event, Outcome, Report};
 use crate::changes::{Change, Finding, Op};
 use crate::error::{Style, show_error};
 use crate::escape::escape;
-use crate::expect::Answered;
+use crate::expect::{Answered, Kept};
 use crate::exposure::{Assumption, Movement};
 use crate::plan::{InputValue, Provenance};
 use crate::state::Serving;
@@ -19,6 +19,8 @@ pub fn text(answer: &Answer) -> String {
     inputs(&mut out, answer);
     exposure_changes(&mut out, answer);
     expectations(&mut out, answer);
+    let kept: Vec<String> = answer.kept.iter().map(|line| kept(line, answer)).collect();
+    section(&mut out, order::kept(answer), &kept);
     steps(&mut out, answer);
     let unreadable: Vec<String> = answer
         .set
@@ -187,9 +189,20 @@ pub(super) fn expectation(outcome: &Answered, answer: &Answer) -> String {
     let word = if outcome.fails.is_some() { "FAILS" } else { "holds" };
     let is = if outcome.open { "open" } else { "blocked" };
     let (to, at) = (escape(&outcome.to), escape(&outcome.at));
-    let from: Vec<String> = outcome.from.split(", ").map(|part| answer.names.named(part)).collect();
-    let from = from.join(", ");
-    format!("{word}  {from} -> {to}, {at}: {is}")
+    format!("{word}  {} -> {to}, {at}: {is}", named(&outcome.from, answer))
+}
+
+pub(super) fn kept(line: &Kept, answer: &Answer) -> String {
+    let word = if line.fails.is_some() { "FAILS" } else { "holds" };
+    let never = if line.never_open { "opens" } else { "closes" };
+    let (to, at) = (escape(&line.to), escape(&line.at));
+    format!("{word}  {} -> {to}, {at}: never {never}", named(&line.from, answer))
+}
+
+/// Sources with what stands for them.
+fn named(from: &str, answer: &Answer) -> String {
+    let from: Vec<String> = from.split(", ").map(|part| answer.names.named(part)).collect();
+    from.join(", ")
 }
 
 /// A heading and indented, wrapped lines; nothing when there are none.

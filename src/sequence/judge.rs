@@ -10,8 +10,8 @@ use std::rc::Rc;
 use super::lockout::{Incoming, Needed};
 use crate::expect::{self, Forbidden, Watch};
 use crate::exposure::{
-    Direction, Hop, Known, Move, MoveWay, Openness, Packet, Ports, World, cut_off, failsafes_lost, moves, moves_on,
-    neighbour_discovery_lost, pods_cut_off, walk,
+    Direction, Hop, Known, Move, MoveWay, Openness, Packet, Ports, World, cut_off, cut_off_between_nodes,
+    failsafes_lost, moves, moves_on, neighbour_discovery_lost, pods_cut_off, walk,
 };
 use crate::net::Protocol;
 
@@ -210,6 +210,17 @@ impl<'a> Judge<'a> {
                 part: None,
                 packet: Some(packet),
                 nodes: BTreeSet::new(),
+                openness: Openness::of(verdict),
+            });
+        }
+        let ipip = Protocol::from_number(4).filter(|_| self.needed.ipip);
+        for (nodes, packet, verdict) in ipip.map_or(Vec::new(), |ipip| cut_off_between_nodes(before, world, ipip)) {
+            found.push(Breach {
+                wrong: Wrong::LockedOut("IPIP between nodes".to_string()),
+                by: walk(world.world(), &packet).decided,
+                part: None,
+                packet: Some(packet),
+                nodes,
                 openness: Openness::of(verdict),
             });
         }

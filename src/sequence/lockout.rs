@@ -40,6 +40,8 @@ pub struct Needed {
     pub to_pods: Vec<(&'static str, ToPod)>,
     /// The API server is not on a node: where it calls from is not known.
     pub managed: bool,
+    /// Pods' packets go from node to node in IPIP, or it could not be read whether they do.
+    pub ipip: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +71,7 @@ pub fn needed(state: &State) -> Needed {
     let cloud = cloud(&nodes);
     let mut needed = Needed {
         managed: control.is_empty(),
+        ipip: uses_ipip(state),
         ..Needed::default()
     };
     to_nodes(&mut needed, &control);
@@ -76,6 +79,18 @@ pub fn needed(state: &State) -> Needed {
     from_nodes(&mut needed, state, cloud);
     to_pods(&mut needed, state);
     needed
+}
+
+fn uses_ipip(state: &State) -> bool {
+    let mode = |pool: &Value| {
+        pool.pointer("/spec/ipipMode")
+            .and_then(Value::as_str)
+            .map(str::to_string)
+    };
+    match state.list(Kind::IPPool) {
+        Ok(mut pools) => pools.any(|(_, pool)| mode(pool).is_some_and(|mode| !mode.is_empty() && mode != "Never")),
+        Err(_) => true,
+    }
 }
 
 fn is_control_plane(node: &Value) -> bool {
@@ -405,6 +420,18 @@ mod tests {
         let all = needed(&cluster("aws:///z/i-0a", None, "Cluster"));
         let ports = &incoming(&all, "health").ports;
         assert!(ports.contains(10256) && ports.contains(30080) && !ports.contains(31999));
+    }
+
+    #[test]
+    fn ipip_counts_where_a_pool_uses_it() {
+        let mut state = cluster("", None, "Cluster");
+        assert!(needed(&state).ipip, "not read");
+        for (mode, ipip) in [("Never", false), ("CrossSubnet", true)] {
+            let spec = json!({"cidr": "10.65.0.0/16", "ipipMode": mode});
+            let pool = json!({"kind": "IPPool", "metadata": {"name": "p"}, "spec": spec});
+            state.listed(Kind::IPPool, vec![pool]).expect("a name");
+            assert_eq!(needed(&state).ipip, ipip, "{mode}");
+        }
     }
 
     #[test]

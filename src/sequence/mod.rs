@@ -8,6 +8,7 @@ mod judge;
 mod lockout;
 mod prefix;
 mod search;
+mod unlooked;
 mod unseen;
 
 use std::rc::Rc;
@@ -26,6 +27,7 @@ pub const CLAIM: &str = "order proven: no step opens more than before or after, 
 
 pub use judge::{Breach, Wrong};
 pub use search::{Blocked, Stuck};
+pub use unlooked::not_looked_at;
 
 use footprint::{Around, Footprint};
 use judge::Judge;
@@ -40,8 +42,8 @@ pub struct Step {
     pub wait: bool,
     /// It may be made together with the step before it: no flow meets both.
     pub together: bool,
-    /// Packets, as text, for which somebody accepted that it makes things worse.
-    pub accepted: Vec<String>,
+    /// What somebody accepted that it makes worse.
+    pub accepted: Vec<Breach>,
     /// Connections that are open before and after everything, and not after this step.
     pub interrupts: Vec<Breach>,
 }

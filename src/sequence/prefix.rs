@@ -2,6 +2,9 @@
 
 use std::cell::OnceCell;
 use std::rc::Rc;
+use std::sync::Arc;
+
+use serde_json::Value;
 
 use super::unseen::decides_nothing;
 use crate::changes::Change;
@@ -36,6 +39,8 @@ pub struct Prefix {
     pub settled: Seen,
     /// Whether steps since then opened or closed something.
     pub pending: Effect,
+    /// Whether controllers have something to do about host endpoints that is no step's doing, and were not waited for.
+    behind: bool,
     /// What was read of objects; one for all prefixes.
     reading: Rc<Reading>,
 }
@@ -93,12 +98,15 @@ impl Prefix {
         let reading = Rc::new(Reading::default());
         let world = Rc::new(Known::new(World::of_state_with(state, &reading)));
         let written = Seen::new(state.clone(), world);
-        Prefix {
+        let mut prefix = Prefix {
             settled: settle(&written, state, &reading),
             written,
             pending: Effect::default(),
+            behind: false,
             reading,
-        }
+        };
+        prefix.behind = endpoints(state) != endpoints(prefix.settled_state());
+        prefix
     }
 
     fn state(&self) -> &Rc<State> {
@@ -117,8 +125,15 @@ impl Prefix {
             written: self.settled.clone(),
             settled: self.settled.clone(),
             pending: Effect::default(),
+            behind: false,
             reading: self.reading.clone(),
         }
+    }
+
+    /// Whether that step must wait for controllers that are behind from the start: while they act, it would be in between
+    /// what is judged, even where it makes no difference to what was there or to what they make of it.
+    pub fn keeps_back(&self, step: &Change) -> bool {
+        self.behind && !decides_nothing(self.state(), step)
     }
 
     /// Whether controllers have nothing to do that decides about packets.
@@ -155,6 +170,7 @@ impl Prefix {
             written,
             settled,
             pending: self.pending.clone().and(effect.clone()),
+            behind: self.behind,
             reading: self.reading.clone(),
         };
         (prefix, effect)
@@ -180,6 +196,11 @@ impl Prefix {
         }
         effect
     }
+}
+
+/// Host endpoints as they are; none where they could not be read, which controllers leave as they are.
+fn endpoints(state: &State) -> Vec<&Arc<Value>> {
+    state.shared(Kind::HostEndpoint).into_iter().flatten().collect()
 }
 
 /// The state's world; the one before if nothing that decides differs.

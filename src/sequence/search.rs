@@ -240,15 +240,17 @@ impl<'a> Search<'a> {
     fn judged(&mut self, prefix: &Prefix, accepted: &[Breach], at: usize) -> Result<Next, Vec<Breach>> {
         self.looked += 1;
         let (unwaited, effect) = prefix.with(&self.steps[at]);
-        let turns = (effect.opens && prefix.pending.closes) || (effect.closes && prefix.pending.opens);
-        let at_once = self.look(at, &unwaited, &effect, accepted);
-        if let Ok((accepted, interrupts)) = &at_once
-            && !turns
-        {
-            return Ok(self.take(at, unwaited, false, accepted.clone(), interrupts.clone()));
-        }
-        if prefix.pending.none() && prefix.is_settled() {
-            return Err(at_once.err().unwrap_or_default());
+        if !prefix.keeps_back(&self.steps[at]) {
+            let turns = (effect.opens && prefix.pending.closes) || (effect.closes && prefix.pending.opens);
+            let at_once = self.look(at, &unwaited, &effect, accepted);
+            if let Ok((accepted, interrupts)) = &at_once
+                && !turns
+            {
+                return Ok(self.take(at, unwaited, false, accepted.clone(), interrupts.clone()));
+            }
+            if prefix.pending.none() && prefix.is_settled() {
+                return Err(at_once.err().unwrap_or_default());
+            }
         }
         let (waited, effect) = prefix.waited().with(&self.steps[at]);
         let (accepted, interrupts) = self.look(at, &waited, &effect, accepted)?;
@@ -314,7 +316,7 @@ impl<'a> Search<'a> {
                 change: self.steps[at].clone(),
                 wait,
                 together: false,
-                accepted: accepted.iter().map(Breach::packet_text).collect(),
+                accepted: accepted.clone(),
                 interrupts,
             },
             accepted,

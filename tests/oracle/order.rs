@@ -281,9 +281,10 @@ fn case(state: &State) -> Value {
 
 /// The nodes of the two pods.
 fn homes(state: &State) -> [String; 2] {
+    let pods = state.pods().expect("all was listed");
     ["a", "b"].map(|name| {
-        let pod = state.present(&Key::namespaced(Kind::Pod, "default", name));
-        str_of(&pod.expect("it is there")["spec"], "nodeName").to_string()
+        let pod = pods.get(&Key::namespaced(Kind::Pod, "default", name));
+        pod.expect("it is there").node.to_string()
     })
 }
 

@@ -106,8 +106,12 @@ pub(super) fn automatic(builder: &Builder) -> bool {
         .host_endpoints
         .as_ref()
         .and_then(|wanted| wanted.auto_create);
-    let made =
-        || endpoints(builder).any(|object| labels_of(object).get(CREATED_BY).is_some_and(|by| by == CONTROLLERS));
+    // Controllers may not have come to it yet.
+    let made = || {
+        let settled = builder.state.settled();
+        let mut endpoints = settled.list(Kind::HostEndpoint).into_iter().flatten();
+        endpoints.any(|(_, object)| labels_of(object).get(CREATED_BY).is_some_and(|by| by == CONTROLLERS))
+    };
     planned.unwrap_or_else(made)
 }
 

@@ -65,12 +65,17 @@ impl Here {
         };
         if let Some(Type::Map(_, value)) = self.ty {
             let (_, object) = inside(value, String::new());
-            return Ok(Here {
+            let entry = Here {
                 ty: Some(value),
                 field: self.field,
                 object,
                 path: format!("{}.*", self.path),
-            });
+            };
+            // Somebody who leaves out the name asks for a field of whatever has one.
+            return match object.and_then(|object| object.field(key)) {
+                Some(_) => entry.step(key),
+                None => Ok(entry),
+            };
         }
         let Some(object) = self.object else {
             return Err(format!("`{}` has no fields of its own", self.path));
@@ -199,5 +204,10 @@ mod tests {
             "`spec.nodes.*.all` has no fields of its own"
         );
         assert!(field_help("spec.nodes.guarded.pick.count").is_ok());
+        let guard = field_help("spec.policies.guard").expect("a field of a policy");
+        assert!(
+            guard.starts_with("spec.policies.*.guard\n") && guard.contains("allowOnly"),
+            "{guard}"
+        );
     }
 }

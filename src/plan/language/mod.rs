@@ -175,6 +175,13 @@ impl Object {
     pub fn field(&self, name: &str) -> Option<&'static Field> {
         self.fields.iter().find(|field| field.name == name)
     }
+
+    /// Whether its fields are those of an object of Calico.
+    pub fn is_calicos(&'static self) -> bool {
+        [&sections::TIER, &sections::NETWORK_SET]
+            .iter()
+            .any(|object| std::ptr::eq(*object, self))
+    }
 }
 
 impl Type {
