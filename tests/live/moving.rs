@@ -144,11 +144,20 @@ fn interrupted_it_reports_and_a_second_apply_goes_on() {
         404,
         "the rest was skipped"
     );
-    let destroyed = hostguard_on(
-        &server,
-        Identity::Admin,
-        &["destroy", plan.path(), "--yes", "--wait", "1"],
-    );
+    let destroy = || {
+        hostguard_on(
+            &server,
+            Identity::Admin,
+            &["destroy", plan.path(), "--yes", "--wait", "1"],
+        )
+    };
+    // What controllers still have to make could meet a step half-way: it waits for them, and is not made without.
+    let waiting = destroy();
+    assert_eq!(waiting.code, 7, "{}{}", waiting.stdout, waiting.stderr);
+    let node = server.rest().get("/api/v1/nodes/ip-10-0-1-5").ok();
+    assert_eq!(node["metadata"]["labels"]["host-end-point"], "test");
+    let _controller = controller(&server);
+    let destroyed = destroy();
     assert_eq!(destroyed.code, 0, "{}{}", destroyed.stdout, destroyed.stderr);
     let config = server
         .rest()
