@@ -15,7 +15,7 @@ use super::world::World;
 use crate::aws::{Acl, Interface, PLAN_TAG, Rule};
 use crate::net::{AddressSet, Cidr};
 use crate::resource::{Key, Kind};
-use crate::state::{State, aws_instance};
+use crate::state::{State, Unreadable, aws_instance};
 
 const CALICO_KINDS: [Kind; 8] = [
     Kind::FelixConfiguration,
@@ -49,13 +49,14 @@ struct Lists<'a> {
 
 impl<'a> Lists<'a> {
     fn of(&mut self, kind: Kind) -> Option<Vec<&'a Arc<Value>>> {
-        match self.state.shared(kind) {
-            Ok(objects) => Some(objects.collect()),
-            Err(why) => {
-                self.unread.insert(kind.name().to_string(), why.to_string());
-                None
-            }
-        }
+        let objects = self.state.shared(kind);
+        self.read(kind, objects.map(Iterator::collect))
+    }
+
+    /// What was read of a kind; the reason is kept where it was not.
+    fn read<T>(&mut self, kind: Kind, found: Result<T, &Unreadable>) -> Option<T> {
+        let keep = |why: &&Unreadable| drop(self.unread.insert(kind.name().to_string(), why.to_string()));
+        found.inspect_err(keep).ok()
     }
 }
 
@@ -80,13 +81,9 @@ fn facts(state: &State, reading: &Reading) -> (Facts, Objects) {
         let made = |object: &Value| Some(kubernetes::namespace_profile(object));
         objects.add("Profile", reading.of("Profile", object, made));
     }
-    let pods: Option<Vec<PodFacts>> = match state.pods() {
-        Ok(pods) => Some(pods.iter().filter_map(|(key, pod)| kubernetes::pod(key, pod)).collect()),
-        Err(why) => {
-            lists.unread.insert(Kind::Pod.name().to_string(), why.to_string());
-            None
-        }
-    };
+    let pods = lists.read(Kind::Pod, state.pods());
+    let pods: Option<Vec<PodFacts>> =
+        pods.map(|pods| pods.iter().filter_map(|(key, pod)| kubernetes::pod(key, pod)).collect());
     let accounts: BTreeSet<&String> = pods
         .iter()
         .flatten()

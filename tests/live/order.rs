@@ -16,7 +16,7 @@ use crate::support::cluster::{hostguard_on, plan_file};
 use crate::support::control_plane::{ControlPlane, Identity};
 use crate::support::fault_proxy::FaultProxy;
 use crate::support::faulty::run;
-use crate::support::kinds::calico;
+use crate::support::kinds::{calico, collection_of};
 use crate::support::live::{eventually, live};
 use crate::support::pipeline::{accepting, difference, runtime};
 use crate::support::plans::check;
@@ -97,28 +97,12 @@ fn what_opens_is_not_made_when_what_closes_failed() {
     assert_eq!(object(&server, SERVICE)["spec"]["type"], "NodePort");
 }
 
-/// Where an object of that kind is in the API.
-fn path_of(key: &Key, one: bool) -> String {
-    let api = key.kind.api();
-    let group = match api.group {
-        "" => format!("/api/{}", api.version),
-        group => format!("/apis/{group}/{}", api.version),
-    };
-    let namespace = if api.namespaced {
-        format!("/namespaces/{}", key.namespace)
-    } else {
-        String::new()
-    };
-    let name = if one { format!("/{}", key.name) } else { String::new() };
-    format!("{group}{namespace}/{}{name}", api.plural)
-}
-
 fn make(server: &ControlPlane, change: &Change) {
-    let (one, all) = (path_of(&change.key, true), path_of(&change.key, false));
+    let at = |object: &Value| format!("{}/{}", collection_of(object), change.key.name);
     match &change.op {
-        Op::Create { object } => server.rest().post(&all, object).ok(),
-        Op::Update { patch, .. } => server.rest().merge(&one, patch).ok(),
-        Op::Delete { .. } => server.rest().delete(&one).ok(),
+        Op::Create { object } => server.rest().create(object),
+        Op::Update { before, patch } => server.rest().merge(&at(before), patch).ok(),
+        Op::Delete { before } => server.rest().delete(&at(before)).ok(),
     };
 }
 

@@ -50,15 +50,9 @@ pub struct Connect {
 pub const PAGE: usize = 1000;
 
 /// The kinds that only AWS has.
-const KINDS: [Kind; 7] = [
-    Kind::SecurityGroupRule,
-    Kind::Instance,
-    Kind::NetworkInterface,
-    Kind::SecurityGroup,
-    Kind::NetworkAcl,
-    Kind::PrefixList,
-    Kind::EksCluster,
-];
+fn kinds() -> impl Iterator<Item = Kind> {
+    Kind::ALL.into_iter().filter(|kind| kind.cloud())
+}
 
 /// An account, once it was asked for.
 pub struct Aws {
@@ -120,7 +114,7 @@ impl Aws {
 #[async_trait]
 impl Provider for Aws {
     fn owns(&self, kind: Kind) -> bool {
-        KINDS.contains(&kind)
+        kind.cloud()
     }
 
     /// Every kind of AWS. An account that cannot be found makes all of them unreadable; where nothing of the scope is
@@ -144,7 +138,7 @@ impl Provider for Aws {
             state.looked_up.insert(lookup.clone(), answer);
         }
         if cloud.instances.is_empty() && cloud.groups.is_empty() && cloud.eks_cluster.is_none() {
-            for kind in KINDS {
+            for kind in kinds() {
                 state.listed(kind, Vec::new()).expect("an empty list has names");
             }
             return Ok(state);
@@ -152,7 +146,7 @@ impl Provider for Aws {
         match self.session(cloud.region.as_deref()).await {
             Ok(session) => read::read(session, cloud, &mut state).await,
             Err(detail) => {
-                for kind in KINDS {
+                for kind in kinds() {
                     let (reason, detail) = (Reason::Failed, detail.clone());
                     state.unreadable(kind, Unreadable { reason, detail });
                 }

@@ -82,7 +82,7 @@ fn aws(played: &Arc<Played>) -> Aws {
 
 fn scope(instances: usize) -> Scope {
     Scope {
-        kinds: KINDS.into_iter().collect(),
+        kinds: kinds().collect(),
         inventory_namespace: "hostguard".to_string(),
         cloud: Some(CloudScope {
             instances: (0..instances).map(|n| format!("i-{n:05x}")).collect(),
@@ -247,11 +247,7 @@ async fn nobody_is_asked_where_nothing_is_of_aws() {
     let mut nothing = scope(0);
     nothing.cloud = Some(CloudScope::default());
     let state = aws(&played).read(&nothing).await.expect("a state");
-    assert!(
-        KINDS
-            .into_iter()
-            .all(|kind| state.list(kind).is_ok_and(|mut all| all.next().is_none()))
-    );
+    assert!(kinds().all(|kind| state.list(kind).is_ok_and(|mut all| all.next().is_none())));
 }
 
 #[tokio::test(start_paused = true)]
