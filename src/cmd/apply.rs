@@ -60,7 +60,7 @@ pub(super) async fn carry_out(
         ask(verb, &shown.prepared.difference.set, console)?;
         let state = shown.provider.read(&shown.scope).await?;
         let mut prepared = shown.intent.prepare(&state, &shown.options)?;
-        prepared.look(&state, &shown.accepted);
+        prepared.look(&shown.intent, &state, &shown.accepted);
         if prepared.difference.set.digest() != digest || !prepared.difference.conflicts.is_empty() {
             return Err(Failure::from(stale(
                 &shown.prepared.difference.set,
@@ -266,7 +266,7 @@ async fn finish(
     console: &mut dyn Console,
 ) -> Result<u8, Failure> {
     match format {
-        Format::Text | Format::Markdown => console.answer(&render::report(report)),
+        Format::Text | Format::Markdown | Format::Sarif | Format::Junit => console.answer(&render::report(report)),
         Format::Json => finish_json(shown, verb, Some(report), format, console),
     }
     let mut errors = outcome_errors(verb, report);

@@ -122,11 +122,13 @@ pub(super) async fn show_intent(
     let mut warned = BTreeSet::new();
     show_warnings(provider.as_ref(), &mut warned, console);
     let mut prepared = intent.prepare(&state, &options)?;
-    prepared.look(&state, &accepted);
+    prepared.look(&intent, &state, &accepted);
     let answer = prepared.answer(verb, &intent, &state);
     match output.format {
         Format::Text => console.answer(&render::text(&answer)),
         Format::Markdown => console.answer(&render::markdown::plan(&answer)),
+        Format::Sarif => console.answer(&render::sarif(&answer)),
+        Format::Junit => console.answer(&render::junit(&answer)),
         Format::Json if verb == "plan" => console.answer(&render::json(&answer)),
         Format::Json => {} // printed with the report, as one document
     }
