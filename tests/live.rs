@@ -47,6 +47,7 @@ mod live {
     mod racing;
     mod refusals;
     mod refused;
+    mod reports;
     mod server;
     mod serving;
     mod workshop;

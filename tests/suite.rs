@@ -4,12 +4,14 @@ mod answers;
 mod corpora;
 mod files;
 mod golden;
+mod hostile;
 mod laws;
 mod layers;
 mod limits;
 mod oracle;
 mod plan;
 mod readme;
+mod review;
 
 #[path = "support"]
 mod support {
