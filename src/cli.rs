@@ -24,6 +24,8 @@ pub enum Verb {
     Plan(Plan),
     /// Show the changes, ask, make them in order, wait for Calico, and read back.
     Apply(Apply),
+    /// Render a saved change set; asks no cluster.
+    Show(ShowArgs),
     /// Take back what a plan did: delete what it created, restore the values it found.
     Destroy(Destroy),
     /// Show who can reach what: now, or once a plan is applied.
@@ -39,7 +41,7 @@ pub enum Verb {
 }
 
 /// Which cluster.
-#[derive(Debug, ClapArgs)]
+#[derive(Clone, Debug, ClapArgs)]
 #[command(next_help_heading = "Cluster")]
 pub struct World {
     /// `cluster`, or a snapshot file that plays the cluster.
@@ -103,6 +105,33 @@ pub struct Check {
 
 #[derive(Debug, ClapArgs)]
 pub struct Plan {
+    #[command(flatten)]
+    pub proposal: Proposal,
+    /// Exit with 2 when there are changes.
+    #[arg(long)]
+    pub detailed_exitcode: bool,
+    /// Save the change set: `show FILE` renders it, `apply FILE` does exactly it.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// How long the saved change set may be applied: 24h, 30m.
+    #[arg(long, value_name = "TIME", requires = "out", value_parser = lifetime)]
+    pub expires: Option<jiff::SignedDuration>,
+}
+
+fn lifetime(text: &str) -> Result<jiff::SignedDuration, String> {
+    let time: jiff::SignedDuration = text
+        .parse()
+        .map_err(|_| "expected a time such as 24h or 30m".to_string())?;
+    if time.is_positive() {
+        Ok(time)
+    } else {
+        Err("expected more than nothing".to_string())
+    }
+}
+
+/// A plan against a world.
+#[derive(Debug, ClapArgs)]
+pub struct Proposal {
     /// The plan file; `-` is standard input.
     #[arg(value_name = "PLAN")]
     pub plan: String,
@@ -112,9 +141,6 @@ pub struct Plan {
     pub world: World,
     #[command(flatten)]
     pub output: Output,
-    /// Exit with 2 when there are changes.
-    #[arg(long)]
-    pub detailed_exitcode: bool,
     /// Take over a field that another applier manages; written as the conflict prints it.
     #[arg(long, value_name = "KEY:FIELD")]
     pub force_conflicts: Vec<String>,
@@ -167,8 +193,9 @@ pub enum OnFailure {
 
 #[derive(Debug, ClapArgs)]
 pub struct Apply {
+    /// PLAN may also be a change set that `plan --out` saved.
     #[command(flatten)]
-    pub plan: Plan,
+    pub proposal: Proposal,
     #[command(flatten)]
     pub doing: Doing,
     /// Allow exactly this many deletions, when there are more than 5.
@@ -195,6 +222,15 @@ pub struct Destroy {
     /// Show what would be taken back, and do nothing.
     #[arg(long)]
     pub dry_run: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct ShowArgs {
+    /// What `plan --out` saved.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub output: Output,
 }
 
 /// Which state is looked at.

@@ -15,7 +15,9 @@ mod plan;
 mod prepare;
 mod promises;
 mod rights;
+mod saved;
 mod schema;
+mod show;
 mod snapshot;
 mod stale;
 mod traps;
@@ -68,6 +70,7 @@ pub async fn run(cli: Cli, console: &mut dyn Console) -> u8 {
         Verb::Check(args) => check::run(&args, console),
         Verb::Plan(args) => plan::run(&args, console).await,
         Verb::Apply(args) => apply::run(&args, console).await,
+        Verb::Show(args) => show::run(&args, console),
         Verb::Destroy(args) => destroy::run(&args, console).await,
         Verb::Exposure(args) => exposure::exposure(&args, console).await,
         Verb::Why(args) => exposure::why(&args, console).await,
@@ -103,8 +106,9 @@ type Form = (Format, &'static str);
 
 fn form_of(verb: &Verb) -> Form {
     match verb {
-        Verb::Plan(args) => (args.output.format, render::ANSWER_VERSION),
-        Verb::Apply(args) => (args.plan.output.format, render::ANSWER_VERSION),
+        Verb::Plan(args) => (args.proposal.output.format, render::ANSWER_VERSION),
+        Verb::Apply(args) => (args.proposal.output.format, render::ANSWER_VERSION),
+        Verb::Show(args) => (args.output.format, render::ANSWER_VERSION),
         Verb::Destroy(args) => (args.output.format, render::ANSWER_VERSION),
         Verb::Exposure(args) => (args.output.format, render::EXPOSURE_VERSION),
         Verb::Why(args) => (args.output.format, render::WHY_VERSION),
