@@ -28,6 +28,10 @@ pub enum Verb {
     Show(ShowArgs),
     /// Take back what a plan did: delete what it created, restore the values it found.
     Destroy(Destroy),
+    /// List the runs of a plan that are kept: who, when, what opened and closed, and how it ended.
+    History(History),
+    /// Take one run back: what it found, where it still is what it wrote. A plan like any other.
+    Revert(Revert),
     /// Show who can reach what: now, or once a plan is applied.
     Exposure(ExposureArgs),
     /// Walk one packet hop by hop and name what decides at each.
@@ -224,6 +228,50 @@ pub struct Destroy {
     pub dry_run: bool,
 }
 
+/// Which plan.
+#[derive(Debug, ClapArgs)]
+pub struct Named {
+    /// The plan file; only its name is read.
+    #[arg(value_name = "PLAN", required_unless_present = "name")]
+    pub plan: Option<String>,
+    /// The plan's name, when the file is not at hand.
+    #[arg(long, value_name = "NAME", conflicts_with = "plan")]
+    pub name: Option<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct History {
+    #[command(flatten)]
+    pub plan: Named,
+    #[command(flatten)]
+    pub world: World,
+    #[command(flatten)]
+    pub output: Output,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Revert {
+    /// The run: its number, or the id of its change set.
+    #[arg(value_name = "RUN")]
+    pub run: String,
+    #[command(flatten)]
+    pub plan: Named,
+    #[command(flatten)]
+    pub world: World,
+    #[command(flatten)]
+    pub output: Output,
+    #[command(flatten)]
+    pub doing: Doing,
+    #[command(flatten)]
+    pub risk: Risk,
+    /// Show what would be taken back, and do nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Allow exactly this many deletions, when there are more than 5.
+    #[arg(long, value_name = "N")]
+    pub allow_delete: Option<usize>,
+}
+
 #[derive(Debug, ClapArgs)]
 pub struct ShowArgs {
     /// What `plan --out` saved.
@@ -289,6 +337,10 @@ pub enum SchemaOf {
     Exposure,
     /// The answer of `why -o json`.
     Why,
+    /// The answer of `history -o json`.
+    History,
+    /// What `plan --out` saves.
+    ChangeSet,
 }
 
 #[derive(Debug, ClapArgs)]

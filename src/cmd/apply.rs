@@ -18,14 +18,20 @@ pub(super) async fn run(args: &Apply, console: &mut dyn Console) -> Result<u8, F
         Some(saved) => saved::shown(saved, args, console).await?,
         None => show(&args.proposal, "apply", console).await?,
     };
-    let deletions = shown.prepared.difference.set.counts().delete;
-    if deletions > FREE_DELETIONS && args.allow_delete != Some(deletions) {
-        let error = Error::failed(codes::DELETES_MANY, format!("{deletions} objects would be deleted"));
-        return Err(Failure::from(
-            error.fix(format!("if that is meant, say --allow-delete {deletions}")),
-        ));
-    }
+    check_deletions(&shown, args.allow_delete)?;
     carry_out(shown, "apply", &args.doing, args.proposal.output.format, console).await
+}
+
+/// Many deletions need their number said.
+pub(super) fn check_deletions(shown: &Shown, allowed: Option<usize>) -> Result<(), Failure> {
+    let deletions = shown.prepared.difference.set.counts().delete;
+    if deletions <= FREE_DELETIONS || allowed == Some(deletions) {
+        return Ok(());
+    }
+    let error = Error::failed(codes::DELETES_MANY, format!("{deletions} objects would be deleted"));
+    Err(Failure::from(
+        error.fix(format!("if that is meant, say --allow-delete {deletions}")),
+    ))
 }
 
 /// Everything after the answer was shown; destroy comes this way too.
