@@ -10,6 +10,7 @@ mod limits;
 mod oracle;
 mod plan;
 mod readme;
+mod trust;
 
 #[path = "support"]
 mod support {

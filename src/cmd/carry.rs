@@ -70,7 +70,8 @@ async fn under_lock(
     let holder = actor::holder(&by, verb, &digest);
     let sequence = found(shown);
     let approved = sequence.approve(&digest).ok_or_else(order_moved)?;
-    let sketch = journal(shown, verb, &by, 0, Vec::new());
+    let run = Named { verb, by: &by, id: &digest };
+    let sketch = journal(shown, run, 0, Vec::new());
     let begun = {
         let mut tell = |event: Event| story(&event, console);
         engine::begin(shown.provider.as_ref(), &approved, &sketch, &place, &holder, &mut tell)
@@ -86,7 +87,7 @@ async fn under_lock(
         let sequence = found(shown);
         let digest = sequence.digest().to_string();
         let approved = sequence.approve(&digest).ok_or_else(order_moved)?;
-        let journal = journal(shown, verb, &by, lock.fence(), old);
+        let journal = journal(shown, run, lock.fence(), old);
         let shown = &*shown;
         let terms = terms(shown);
         let wanted = |state: &State| wanted(shown, state);
@@ -205,8 +206,17 @@ fn number(key: &Key) -> u64 {
         .unwrap_or(0)
 }
 
+/// What a run is called in history.
+#[derive(Clone, Copy)]
+struct Named<'a> {
+    verb: &'a str,
+    by: &'a By,
+    /// Of the change set as it was approved.
+    id: &'a str,
+}
+
 /// The books of this run: the record, and beside it, where there are steps, the account of the run.
-fn journal(shown: &Shown, verb: &str, by: &By, fence: u64, mut runs: Vec<(Key, serde_json::Value)>) -> Journal {
+fn journal(shown: &Shown, run: Named, fence: u64, mut runs: Vec<(Key, serde_json::Value)>) -> Journal {
     let record = &shown.prepared.difference.record;
     let settled = record.clone();
     let journal = Journal::new(
@@ -230,9 +240,9 @@ fn journal(shown: &Shown, verb: &str, by: &By, fence: u64, mut runs: Vec<(Key, s
         format: FORMAT,
         plan: shown.prepared.plan.name().to_string(),
         number: last + 1,
-        verb: verb.to_string(),
-        id: set.digest(),
-        by: by.clone(),
+        verb: run.verb.to_string(),
+        id: run.id.to_string(),
+        by: run.by.clone(),
         started: format!("{:.0}", Timestamp::now()),
         fence: fence.max(record.intended.fence),
         reverts: shown.intent.reverts(),
