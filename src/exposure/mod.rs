@@ -36,6 +36,7 @@ mod reading;
 mod rules;
 mod same;
 mod service;
+mod sorts;
 mod stage;
 mod targets;
 mod verdict;
