@@ -109,7 +109,7 @@ impl Journal {
     fn change_to(&self, inventory: &Inventory) -> Option<Change> {
         if inventory.entries.is_empty() {
             let before = self.held.clone()?;
-            return Some(self.step(Op::Delete { before }));
+            return Some(self.step(Op::Delete { before: before.into() }));
         }
         let same = self
             .held
@@ -126,7 +126,7 @@ impl Journal {
             Some(before) => {
                 let patch = json!({"metadata": {"labels": object["metadata"]["labels"]}, "data": object["data"]});
                 self.step(Op::Update {
-                    before: before.clone(),
+                    before: before.clone().into(),
                     patch,
                 })
             }

@@ -274,6 +274,11 @@ impl State {
         }
     }
 
+    /// The same as it is kept: equal places are equal objects.
+    pub fn kept(&self, key: &Key) -> Option<&Arc<Value>> {
+        self.present(key).and_then(|_| self.find(key))
+    }
+
     /// All objects of a kind by name, or why they could not be read. Never of pods: see [`State::pods`].
     pub fn list(&self, kind: Kind) -> Result<impl Iterator<Item = (&Key, &Value)>, &Unreadable> {
         self.listed_or_why(kind)?;
@@ -383,7 +388,7 @@ impl State {
             }
             Op::Create { object } => with_defaults(change.key.kind, object.clone()),
             Op::Update { before, patch } => {
-                let mut object = self.find(&change.key).map_or(before, |object| &**object).clone();
+                let mut object = (**self.find(&change.key).unwrap_or(before)).clone();
                 merge(&mut object, patch);
                 object
             }

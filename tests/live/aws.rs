@@ -79,7 +79,8 @@ fn create(object: &Value) -> Change {
 }
 
 fn delete(before: &Value) -> Change {
-    change(Op::Delete { before: before.clone() })
+    let before = before.clone().into();
+    change(Op::Delete { before })
 }
 
 fn perform(aws: &Aws, change: &Change) -> Result<Option<Value>, Refusal> {

@@ -56,7 +56,7 @@ fn update() -> Change {
 }
 
 fn delete() -> Change {
-    let op = Op::Delete { before: tier(1) };
+    let op = Op::Delete { before: tier(1).into() };
     Change {
         key: Key::cluster(Kind::Tier, "t"),
         op,
