@@ -71,7 +71,7 @@ fn facts(nodes: usize, policies: usize) -> Facts {
         dataplane: Some(Dataplane::Iptables),
         ..Facts::default()
     };
-    let mut pods: Vec<PodFacts> = Vec::new();
+    let mut pods: Vec<Arc<PodFacts>> = Vec::new();
     for i in 0..nodes {
         let (name, high, low) = (format!("n{i:05}"), i / 250, i % 250);
         let address = format!("10.{high}.{low}.10");
@@ -84,7 +84,7 @@ fn facts(nodes: usize, policies: usize) -> Facts {
                 "profiles": ["projectcalico-default-allow"]},
         }));
         for p in 0..3 {
-            pods.push(PodFacts {
+            pods.push(Arc::new(PodFacts {
                 namespace: "shop".into(),
                 name: format!("p{i}-{p}"),
                 node: name.clone(),
@@ -96,7 +96,7 @@ fn facts(nodes: usize, policies: usize) -> Facts {
                 profiles: vec!["kns.shop".into()],
                 labels: Arc::new([("app".to_string(), format!("a{}", i % usize::from(APPS)))].into()),
                 ..PodFacts::default()
-            });
+            }));
         }
         facts.nodes.push(NodeFacts {
             name,
@@ -128,9 +128,9 @@ fn facts(nodes: usize, policies: usize) -> Facts {
     facts
 }
 
-fn backends(pods: &[PodFacts], app: u16) -> Vec<Backend> {
+fn backends(pods: &[Arc<PodFacts>], app: u16) -> Vec<Backend> {
     let of = pods.iter().filter(|pod| pod.labels["app"] == format!("a{app}"));
-    let backend = |pod: &PodFacts| Backend {
+    let backend = |pod: &Arc<PodFacts>| Backend {
         name: pod.name.clone(),
         addresses: pod.addresses.clone(),
         port: 8080,

@@ -234,9 +234,9 @@ impl State {
         self.shelves.get(&key.kind)?.get(key)
     }
 
-    fn insert(&mut self, key: Key, object: Value) {
+    fn insert(&mut self, key: Key, object: impl Into<Arc<Value>>) {
         let shelf = self.shelves.entry(key.kind).or_default();
-        Arc::make_mut(shelf).insert(key, object);
+        Arc::make_mut(shelf).insert(key, object.into());
     }
 
     fn remove(&mut self, key: &Key) {
