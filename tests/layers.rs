@@ -65,7 +65,7 @@ const WORDS: &[(&str, &[&str])] = &[
     ("aws_smithy", &["provider/http/transport.rs"]),
     ("hyper_util", &["provider/http/transport.rs"]),
     ("rustls::", &["provider/http/transport.rs"]),
-    ("flate2", &["inventory.rs"]),
+    ("flate2", &["inventory.rs", "provider/cluster/tests/"]),
     ("aws_config", &["provider/aws/"]),
     ("aws_sigv4", &["provider/aws/sign.rs"]),
     ("quick_xml", &["provider/aws/"]),

@@ -28,7 +28,10 @@ fn run(folder: &Path, args: &[&str]) -> Ran {
         all.extend(["--live", "cluster.json"]);
     }
     let mut command = hostguard(folder);
-    command.args(all).env("HOSTGUARD_ACTOR", "alice").env("HOSTGUARD_COMMIT", "c0ffee");
+    command
+        .args(all)
+        .env("HOSTGUARD_ACTOR", "alice")
+        .env("HOSTGUARD_COMMIT", "c0ffee");
     finish(command.output().expect("the binary starts"))
 }
 
@@ -72,7 +75,10 @@ fn a_saved_change_set_is_shown_as_it_was_and_applied_exactly() {
     let shown = run(folder, &["show", "set.json"]);
     ends(&shown, 0, &["expires"]);
     let without_file = |text: &str| -> String {
-        text.lines().filter(|line| !line.contains("played by a snapshot")).map(|line| format!("{line}\n")).collect()
+        text.lines()
+            .filter(|line| !line.contains("played by a snapshot"))
+            .map(|line| format!("{line}\n"))
+            .collect()
     };
     assert_eq!(without_file(&shown.stdout), without_file(&planned.stdout));
     for format in ["json", "markdown"] {
@@ -90,7 +96,11 @@ fn a_saved_change_set_is_shown_as_it_was_and_applied_exactly() {
     assert!(planned.stdout.contains(&id));
     ends(&run(folder, &["apply", "set.json", "--yes"]), 0, &["4 done, 0 failed"]);
     // done already: another change set
-    ends(&run(folder, &["apply", "set.json", "--yes"]), 4, &["HG0703", "no longer needed: create Tier/guarding"]);
+    ends(
+        &run(folder, &["apply", "set.json", "--yes"]),
+        4,
+        &["HG0703", "no longer needed: create Tier/guarding"],
+    );
 }
 
 #[test]
@@ -98,11 +108,21 @@ fn a_change_set_that_was_edited_expired_or_is_of_another_cluster_is_refused() {
     let folder = folder_with_cluster();
     let folder = folder.path();
     plan(folder, 700);
-    ends(&run(folder, &["plan", "plan.yaml", "--out", "set.json", "--expires", "1s"]), 0, &[]);
+    ends(
+        &run(folder, &["plan", "plan.yaml", "--out", "set.json", "--expires", "1s"]),
+        0,
+        &[],
+    );
     ends(&run(folder, &["plan", "plan.yaml", "--out", "long.json"]), 0, &[]);
     let before = objects(folder);
-    edit(folder, "long.json", |set| set["steps"][1]["write"]["spec"]["order"] = json!(1));
-    ends(&run(folder, &["apply", "long.json", "--yes"]), 1, &["HG0717", "does not fit its digest"]);
+    edit(folder, "long.json", |set| {
+        set["steps"][1]["write"]["spec"]["order"] = json!(1)
+    });
+    ends(
+        &run(folder, &["apply", "long.json", "--yes"]),
+        1,
+        &["HG0717", "does not fit its digest"],
+    );
     ends(&run(folder, &["plan", "plan.yaml", "--out", "long.json"]), 0, &[]);
     let text = fs::read_to_string(folder.join("long.json")).expect("the file is there");
     fs::write(folder.join("cut.json"), &text[..text.len() / 2]).expect("a temporary folder");
@@ -110,14 +130,22 @@ fn a_change_set_that_was_edited_expired_or_is_of_another_cluster_is_refused() {
     let option = run(folder, &["apply", "long.json", "--yes", "--set", "a=b"]);
     ends(&option, 64, &["HG0721"]);
     plan(folder, 701);
-    ends(&run(folder, &["apply", "long.json", "--yes"]), 4, &["HG0720", "plan.yaml was edited"]);
+    ends(
+        &run(folder, &["apply", "long.json", "--yes"]),
+        4,
+        &["HG0720", "plan.yaml was edited"],
+    );
     plan(folder, 700);
     std::thread::sleep(std::time::Duration::from_millis(2_100));
     ends(&run(folder, &["apply", "set.json", "--yes"]), 4, &["HG0719"]);
     edit(folder, "cluster.json", |cluster| {
         cluster["objects"]["Namespace/kube-system"]["metadata"]["uid"] = json!("another");
     });
-    ends(&run(folder, &["apply", "long.json", "--yes"]), 1, &["HG0501", "uid another"]);
+    ends(
+        &run(folder, &["apply", "long.json", "--yes"]),
+        1,
+        &["HG0501", "uid another"],
+    );
     let mut after = objects(folder);
     after["Namespace/kube-system"]["metadata"]["uid"] = before["Namespace/kube-system"]["metadata"]["uid"].clone();
     assert_eq!(after, before, "nothing was written");
@@ -188,7 +216,11 @@ fn who_has_the_lock_is_said_and_waited_for() {
     file.lock().expect("nobody else has it");
     let said = json!({"who": "bob", "host": "laptop", "verb": "apply", "changes": "sha256:1", "since": "2026-01-01T00:00:00Z"});
     fs::write(&path, said.to_string()).expect("a temporary folder");
-    let says = ["HG0713", "bob on laptop since 2026-01-01T00:00:00Z, apply", "change set sha256:1"];
+    let says = [
+        "HG0713",
+        "bob on laptop since 2026-01-01T00:00:00Z, apply",
+        "change set sha256:1",
+    ];
     ends(&run(folder, &["apply", "plan.yaml", "--yes"]), 6, &says);
     // plan takes none
     ends(&run(folder, &["plan", "plan.yaml"]), 0, &[]);
@@ -207,7 +239,11 @@ fn history_tells_of_every_run_and_revert_takes_one_back() {
     let folder = folder_with_cluster();
     let folder = folder.path();
     let start = objects(folder);
-    ends(&run(folder, &["history", "--name", "shop"]), 0, &["No run of plan shop is kept here."]);
+    ends(
+        &run(folder, &["history", "--name", "shop"]),
+        0,
+        &["No run of plan shop is kept here."],
+    );
     plan(folder, 700);
     ends(&run(folder, &["apply", "plan.yaml", "--yes"]), 0, &[]);
     let first = objects(folder);
@@ -215,18 +251,45 @@ fn history_tells_of_every_run_and_revert_takes_one_back() {
     ends(&run(folder, &["apply", "plan.yaml", "--yes"]), 0, &[]);
     let second = objects(folder);
     let history = run(folder, &["history", "plan.yaml"]);
-    ends(&history, 0, &["   2  apply: done", "   1  apply: done", "by alice on ", "commit c0ffee", "1 of 1 steps done"]);
-    let answer: Value = serde_json::from_str(&run(folder, &["history", "plan.yaml", "-o", "json"]).stdout).expect("JSON");
+    ends(
+        &history,
+        0,
+        &[
+            "   2  apply: done",
+            "   1  apply: done",
+            "by alice on ",
+            "commit c0ffee",
+            "1 of 1 steps done",
+        ],
+    );
+    let answer: Value =
+        serde_json::from_str(&run(folder, &["history", "plan.yaml", "-o", "json"]).stdout).expect("JSON");
     let schema: Value = serde_json::from_str(&run(folder, &["schema", "history"]).stdout).expect("JSON");
     assert!(jsonschema::is_valid(&schema, &answer), "{answer:#}");
     let id = answer["runs"][1]["id"].as_str().expect("an id").to_string();
 
-    ends(&run(folder, &["revert", "9", "plan.yaml", "--yes"]), 1, &["HG0722", "kept: 1, 2"]);
+    ends(
+        &run(folder, &["revert", "9", "plan.yaml", "--yes"]),
+        1,
+        &["HG0722", "kept: 1, 2"],
+    );
     let overlaid = run(folder, &["revert", "1", "plan.yaml", "--yes"]);
-    ends(&overlaid, 1, &["HG0723", "run 2 changed Tier/guarding since", "take run 2 back first"]);
-    ends(&run(folder, &["revert", &id, "plan.yaml", "--dry-run"]), 0, &["order: 800 -> 700"]);
+    ends(
+        &overlaid,
+        1,
+        &["HG0723", "run 2 changed Tier/guarding since", "take run 2 back first"],
+    );
+    ends(
+        &run(folder, &["revert", &id, "plan.yaml", "--dry-run"]),
+        0,
+        &["order: 800 -> 700"],
+    );
     assert_eq!(objects(folder), second, "a dry run writes nothing");
-    ends(&run(folder, &["revert", &id, "plan.yaml", "--yes"]), 0, &["1 done, 0 failed"]);
+    ends(
+        &run(folder, &["revert", &id, "plan.yaml", "--yes"]),
+        0,
+        &["1 done, 0 failed"],
+    );
     assert_eq!(objects(folder), first);
     plan(folder, 700);
     ends(&run(folder, &["plan", "plan.yaml"]), 0, &["Nothing to do"]);
@@ -240,7 +303,11 @@ fn history_tells_of_every_run_and_revert_takes_one_back() {
     ends(&run(folder, &["revert", "5", "--name", "shop", "--yes"]), 0, &[]);
     assert_eq!(objects(folder), start);
     let history = run(folder, &["history", "plan.yaml"]);
-    ends(&history, 0, &["   5  revert of run 4: done", "   6  revert of run 5: done"]);
+    ends(
+        &history,
+        0,
+        &["   5  revert of run 4: done", "   6  revert of run 5: done"],
+    );
 }
 
 #[test]
@@ -252,7 +319,16 @@ fn ten_runs_are_kept() {
         ends(&run(folder, &["apply", "plan.yaml", "--yes"]), 0, &[]);
     }
     let objects = read(folder, "cluster.json")["objects"].take();
-    let runs: Vec<&String> = objects.as_object().expect("a map").keys().filter(|key| key.starts_with("Run/")).collect();
+    let runs: Vec<&String> = objects
+        .as_object()
+        .expect("a map")
+        .keys()
+        .filter(|key| key.starts_with("Run/"))
+        .collect();
     assert_eq!(runs.len(), 10, "{runs:?}");
-    ends(&run(folder, &["history", "plan.yaml"]), 0, &["  12  apply: done", "   3  apply: done"]);
+    ends(
+        &run(folder, &["history", "plan.yaml"]),
+        0,
+        &["  12  apply: done", "   3  apply: done"],
+    );
 }

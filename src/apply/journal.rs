@@ -81,11 +81,14 @@ impl Journal {
         if let Some(run) = &self.run {
             writes.push(run.create());
             writes.push(run.progress(Value::Null));
-            writes.extend(
-                run.old
-                    .iter()
-                    .map(|(key, before)| step(key, Op::Delete { before: before.clone() })),
-            );
+            writes.extend(run.old.iter().map(|(key, before)| {
+                step(
+                    key,
+                    Op::Delete {
+                        before: before.clone().into(),
+                    },
+                )
+            }));
         }
         writes
     }
@@ -102,7 +105,9 @@ impl Journal {
             run.held = write(provider, &change, &holds).await?;
             for (key, before) in std::mem::take(&mut run.old) {
                 // One that stays is looked at again by the next run.
-                let _ = provider.perform(&step(&key, Op::Delete { before })).await;
+                let _ = provider
+                    .perform(&step(&key, Op::Delete { before: before.into() }))
+                    .await;
             }
         }
         if self.write_first {
@@ -168,7 +173,7 @@ impl Journal {
     fn change_to(&self, inventory: &Inventory) -> Option<Change> {
         if inventory.entries.is_empty() {
             let before = self.held.clone()?;
-            return Some(step(&self.key, Op::Delete { before }));
+            return Some(step(&self.key, Op::Delete { before: before.into() }));
         }
         let same = self
             .held
@@ -186,7 +191,7 @@ impl Journal {
                 let labels = json!({"labels": object["metadata"]["labels"]});
                 // null takes out the form that it no longer has
                 let patch = json!({"metadata": labels, "data": object["data"], "binaryData": object["binaryData"]});
-                let before = before.clone();
+                let before = before.clone().into();
                 step(&self.key, Op::Update { before, patch })
             }
         }
@@ -200,7 +205,7 @@ impl RunBook {
     }
 
     fn progress(&self, data: Value) -> Change {
-        let before = self.held.clone().unwrap_or_default();
+        let before = self.held.clone().unwrap_or_default().into();
         let patch = json!({"data": data});
         step(&self.key, Op::Update { before, patch })
     }

@@ -12,7 +12,7 @@ use crate::compile::{self, Compiled};
 use crate::diff::{self, Difference};
 use crate::error::{Error, codes};
 use crate::expect::Resolved;
-use crate::exposure::{self, Assumption, By, Direction, Movement, Subject, Verdict, World};
+use crate::exposure::{self, Assumption, By, Direction, Movement, Reading, Subject, Verdict, World};
 use crate::history::Past;
 use crate::net::{AddressSet, Cidr};
 use crate::plan::{InputValue, Plan};
@@ -207,10 +207,11 @@ impl Prepared {
     /// Works out what the steps do to who can reach what. Only for what is shown: steps that are computed again while
     /// they are made do without.
     pub fn look(&mut self, state: &State, accepted: &[Acceptance]) {
-        let world = World::of_state(state);
+        let reading = Reading::default();
+        let world = World::of_state_with(state, &reading);
         self.assumptions = world.assumptions();
         let after = predicted(state, &self.difference);
-        let world_after = World::of_state(&after);
+        let world_after = World::of_state_with(&after, &reading);
         if !self.difference.set.steps.is_empty() {
             self.exposure = exposure::difference(&world, &world_after);
             self.inside = exposure::difference_inside(&world, &world_after);
@@ -219,7 +220,7 @@ impl Prepared {
         let idle = idle::look(&self.plan, &after, &world_after);
         self.refused = idle.errors;
         self.resolved = promises::resolved(self, &after);
-        self.sequence(state, accepted);
+        self.sequence(state, &after, accepted);
         self.difference.set.notes.extend(idle.notes);
         let unlooked = not_looked_at(state, &after, &self.difference.set.steps);
         self.difference.set.notes.extend(unlooked);
@@ -231,12 +232,12 @@ impl Prepared {
     }
 
     /// Puts the steps in an order that is proven, or says why there is none.
-    fn sequence(&mut self, state: &State, accepted: &[Acceptance]) {
+    fn sequence(&mut self, state: &State, after: &State, accepted: &[Acceptance]) {
         let terms = Terms {
             accepted,
             promised: Some(&self.resolved),
         };
-        match Sequence::find(state, &self.difference.set, &terms) {
+        match Sequence::find_to(after, state, &self.difference.set, &terms) {
             None => {}
             Some(Ok(sequence)) => {
                 self.difference.set.steps = sequence.steps().iter().map(|step| step.change.clone()).collect();

@@ -33,7 +33,11 @@ fn through(proxy: &FaultProxy, args: &[&str]) -> Child {
         .args(args)
         .env("KUBECONFIG", proxy.kubeconfig(Identity::AdminToken))
         .env("HOME", "/nonexistent");
-    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts")
+    command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts")
 }
 
 /// Kills the run when its n-th write is on its way. `false`: it ended before, with success.
@@ -55,7 +59,10 @@ fn killed(proxy: &FaultProxy, args: &[&str], nth: usize, fault: Fault) -> bool {
             assert!(status.success(), "{}{}", ran.stdout, ran.stderr);
             return false;
         }
-        assert!(Instant::now() < end, "the run neither ends nor comes to its write {nth}");
+        assert!(
+            Instant::now() < end,
+            "the run neither ends nor comes to its write {nth}"
+        );
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -69,7 +76,9 @@ fn done(mut command: Command) -> String {
 
 /// The lock of a killed run ends by itself; where that is not what is looked at, it is taken away.
 fn free(server: &ControlPlane) {
-    server.rest().delete("/apis/coordination.k8s.io/v1/namespaces/hostguard/leases/hostguard-shop");
+    server
+        .rest()
+        .delete("/apis/coordination.k8s.io/v1/namespaces/hostguard/leases/hostguard-shop");
 }
 
 #[test]
@@ -91,10 +100,10 @@ claims:
     // the namespace of the records stays, so that every round is alike
     world::namespace(&server, "hostguard");
     let start = left(&server);
-    hostguard_on(&server, Identity::Admin, &apply);
+    done(command_on(&server, Identity::Admin, &apply));
     let end = left(&server);
     assert_ne!(start, end);
-    hostguard_on(&server, Identity::Admin, &destroy);
+    done(command_on(&server, Identity::Admin, &destroy));
     assert_eq!(left(&server), start);
 
     let mut points = 0;
@@ -134,10 +143,22 @@ fn a_killed_run_of_the_workshop_is_taken_up_once_its_lock_has_ended() {
     shop(&server);
     let _controller = controller(&server);
     let proxy = FaultProxy::before(&server);
-    let args = ["apply", "plans/eks-nodeport.yaml", "--set", "trusted=203.0.113.7/32", "--yes", "--settle", "0"];
+    let args = [
+        "apply",
+        "plans/eks-nodeport.yaml",
+        "--set",
+        "trusted=203.0.113.7/32",
+        "--yes",
+        "--settle",
+        "0",
+    ];
     done(command_on(&server, Identity::Admin, &args));
     let end = left(&server);
-    done(command_on(&server, Identity::Admin, &["destroy", "plans/eks-nodeport.yaml", "--yes"]));
+    done(command_on(
+        &server,
+        Identity::Admin,
+        &["destroy", "plans/eks-nodeport.yaml", "--yes"],
+    ));
     let start = left(&server);
 
     assert!(killed(&proxy, &args, 8, Fault::KeepAnswer));
@@ -145,13 +166,28 @@ fn a_killed_run_of_the_workshop_is_taken_up_once_its_lock_has_ended() {
     assert_eq!(locked.code, 6, "{}{}", locked.stdout, locked.stderr);
     assert!(locked.stderr.contains("HG0713"), "{}", locked.stderr);
     let began = Instant::now();
-    let story = done(command_on(&server, Identity::Admin, &[&args[..], &["--lock-timeout", "60"]].concat()));
+    let story = done(command_on(
+        &server,
+        Identity::Admin,
+        &[&args[..], &["--lock-timeout", "60"]].concat(),
+    ));
     assert!(story.contains("waiting for the lock"), "{story}");
-    assert!(began.elapsed() < Duration::from_secs(30), "a dead lock is free after eight seconds, and some for the run");
+    assert!(
+        began.elapsed() < Duration::from_secs(30),
+        "a dead lock is free after eight seconds, and some for the run"
+    );
     assert_eq!(left(&server), end);
     let history = hostguard_on(&server, Identity::Admin, &["history", "plans/eks-nodeport.yaml"]);
-    assert!(history.stdout.contains("apply: killed on the way; a later run went on"), "{}", history.stdout);
-    done(command_on(&server, Identity::Admin, &["destroy", "plans/eks-nodeport.yaml", "--yes"]));
+    assert!(
+        history.stdout.contains("apply: killed on the way; a later run went on"),
+        "{}",
+        history.stdout
+    );
+    done(command_on(
+        &server,
+        Identity::Admin,
+        &["destroy", "plans/eks-nodeport.yaml", "--yes"],
+    ));
     assert_eq!(left(&server), start);
 }
 
@@ -162,21 +198,42 @@ fn a_run_that_stood_still_writes_nothing_under_a_lost_lock() {
     shop(&server);
     world::namespace(&server, "hostguard");
     let proxy = FaultProxy::before(&server);
-    let first = plan_file("tiers: { security: { order: 500 }, later: { order: 600 } }\nnetworkSets: { one: { nets: [ 203.0.113.0/24 ] } }");
+    let first = plan_file(
+        "tiers: { security: { order: 500 }, later: { order: 600 } }\nnetworkSets: { one: { nets: [ 203.0.113.0/24 ] } }",
+    );
     let second = plan_file("tiers: { security: { order: 900 } }");
-    let apply = |path: &str| ["apply".to_string(), path.to_string(), "--yes".into(), "--settle".into(), "0".into(), "--wait".into(), "1".into()];
+    let apply = |path: &str| {
+        [
+            "apply".to_string(),
+            path.to_string(),
+            "--yes".into(),
+            "--settle".into(),
+            "0".into(),
+            "--wait".into(),
+            "1".into(),
+        ]
+    };
     let (one, two) = (apply(first.path()), apply(second.path()));
-    let (one, two): (Vec<&str>, Vec<&str>) = (one.iter().map(String::as_str).collect(), two.iter().map(String::as_str).collect());
+    let (one, two): (Vec<&str>, Vec<&str>) = (
+        one.iter().map(String::as_str).collect(),
+        two.iter().map(String::as_str).collect(),
+    );
     // it stands still while its record is written, before any step
     proxy.take();
-    proxy.script([on("write", "*configmaps*").nth(2).then(Fault::Slow(Duration::from_secs(3)))]);
+    proxy.script([on("write", "*configmaps*")
+        .nth(2)
+        .then(Fault::Slow(Duration::from_secs(3)))]);
     let mut child = through(&proxy, &one);
     while !proxy.take().iter().any(|seen| seen.faulted) {
         std::thread::sleep(Duration::from_millis(5));
     }
     let id = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(id, rustix::process::Signal::STOP).expect("it runs");
-    let took = done(command_on(&server, Identity::Admin, &[&two[..], &["--lock-timeout", "60"]].concat()));
+    let took = done(command_on(
+        &server,
+        Identity::Admin,
+        &[&two[..], &["--lock-timeout", "60"]].concat(),
+    ));
     assert!(took.contains("waiting for the lock"), "{took}");
     let after = left(&server);
     proxy.take();
@@ -185,7 +242,14 @@ fn a_run_that_stood_still_writes_nothing_under_a_lost_lock() {
     let ran = finish(child.wait_with_output().expect("it ended"));
     assert_eq!(status.code(), Some(6), "{}{}", ran.stdout, ran.stderr);
     assert!(ran.stderr.contains("HG0714"), "{}", ran.stderr);
-    let steps = proxy.take().into_iter().filter(|seen| seen.writes() && !seen.path.contains("/leases/"));
-    assert_eq!(steps.collect::<Vec<_>>(), [], "no write but the question whether the lock is still its own");
+    let steps = proxy
+        .take()
+        .into_iter()
+        .filter(|seen| seen.writes() && !seen.path.contains("/leases/"));
+    assert_eq!(
+        steps.collect::<Vec<_>>(),
+        [],
+        "no write but the question whether the lock is still its own"
+    );
     assert_eq!(left(&server), after);
 }
