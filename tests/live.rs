@@ -38,6 +38,7 @@ mod live {
     mod crds;
     mod faults;
     mod faults_table;
+    mod killed;
     mod looking;
     mod moving;
     mod order;

@@ -1,12 +1,15 @@
 //! One file per verb. Opens providers, reads files, owns the clock; everything it decides is in the stages it calls.
 
+mod actor;
 mod apply;
+mod carry;
 mod check;
 mod destroy;
 mod explain;
 mod exposure;
 mod files;
 mod gates;
+mod history;
 mod idle;
 mod order;
 mod packet;
@@ -14,8 +17,11 @@ mod plan;
 mod prepare;
 mod promises;
 mod rights;
+mod saved;
 mod schema;
+mod show;
 mod snapshot;
+mod stale;
 mod traps;
 mod world;
 
@@ -66,7 +72,10 @@ pub async fn run(cli: Cli, console: &mut dyn Console) -> u8 {
         Verb::Check(args) => check::run(&args, console),
         Verb::Plan(args) => plan::run(&args, console).await,
         Verb::Apply(args) => apply::run(&args, console).await,
+        Verb::Show(args) => show::run(&args, console),
         Verb::Destroy(args) => destroy::run(&args, console).await,
+        Verb::History(args) => history::run(&args, console).await,
+        Verb::Revert(args) => history::revert(&args, console).await,
         Verb::Exposure(args) => exposure::exposure(&args, console).await,
         Verb::Why(args) => exposure::why(&args, console).await,
         Verb::Snapshot(args) => snapshot::run(&args, console).await,
@@ -87,6 +96,8 @@ fn no_such_form(verb: &Verb, (format, _): Form) -> Option<Failure> {
         Verb::Why(_) => ("why", &[Format::Text, Format::Json]),
         Verb::Exposure(_) => ("exposure", &[Format::Text, Format::Json, Format::Markdown]),
         Verb::Check(_) => ("check", &[Format::Text, Format::Json, Format::Sarif, Format::Junit]),
+        Verb::History(_) => ("history", &[Format::Text, Format::Json]),
+        Verb::Revert(_) => ("revert", &[Format::Text, Format::Json]),
         _ => return None,
     };
     let word = |format: &Format| match format {
@@ -110,9 +121,12 @@ type Form = (Format, &'static str);
 
 fn form_of(verb: &Verb) -> Form {
     match verb {
-        Verb::Plan(args) => (args.output.format, render::ANSWER_VERSION),
-        Verb::Apply(args) => (args.plan.output.format, render::ANSWER_VERSION),
+        Verb::Plan(args) => (args.proposal.output.format, render::ANSWER_VERSION),
+        Verb::Apply(args) => (args.proposal.output.format, render::ANSWER_VERSION),
+        Verb::Show(args) => (args.output.format, render::ANSWER_VERSION),
         Verb::Destroy(args) => (args.output.format, render::ANSWER_VERSION),
+        Verb::History(args) => (args.output.format, render::history::HISTORY_VERSION),
+        Verb::Revert(args) => (args.output.format, render::ANSWER_VERSION),
         Verb::Exposure(args) => (args.output.format, render::EXPOSURE_VERSION),
         Verb::Why(args) => (args.output.format, render::WHY_VERSION),
         Verb::Check(args) => (args.output.format, render::CHECK_VERSION),

@@ -12,8 +12,9 @@ use crate::compile::{self, Compiled};
 use crate::diff::{self, Difference};
 use crate::error::{Error, codes};
 use crate::expect::Resolved;
-use crate::exposure::{self, Assumption, By, Direction, Movement, Subject, Verdict, World};
+use crate::exposure::{self, Assumption, By, Direction, Movement, Reading, Subject, Verdict, World};
 use crate::gate::Finding;
+use crate::history::Past;
 use crate::net::{AddressSet, Cidr};
 use crate::plan::{InputValue, Plan};
 use crate::render::{Answer, Names};
@@ -25,7 +26,16 @@ use crate::state::{Observed, State};
 /// What is to be made so: a plan as loaded, or the nothing that destroy wants.
 pub(super) enum Intent {
     Plan(Box<Loaded>),
-    Nothing { plan: Box<Plan>, source: Option<Source> },
+    Nothing {
+        plan: Box<Plan>,
+        source: Option<Source>,
+    },
+    /// What was there before a run; `later` are the runs since.
+    Before {
+        plan: Box<Plan>,
+        run: Box<Past>,
+        later: Vec<Past>,
+    },
 }
 
 /// Everything known once state was read.
@@ -60,6 +70,7 @@ impl Intent {
         match self {
             Intent::Plan(loaded) => Some(&loaded.source),
             Intent::Nothing { source, .. } => source.as_ref(),
+            Intent::Before { .. } => None,
         }
     }
 
@@ -67,7 +78,15 @@ impl Intent {
     pub fn offline(&self) -> Result<Plan, Failure> {
         match self {
             Intent::Plan(loaded) => loaded.check(None),
-            Intent::Nothing { plan, .. } => Ok(plan.as_ref().clone()),
+            Intent::Nothing { plan, .. } | Intent::Before { plan, .. } => Ok(plan.as_ref().clone()),
+        }
+    }
+
+    /// The number of the run that is taken back.
+    pub fn reverts(&self) -> Option<u64> {
+        match self {
+            Intent::Before { run, .. } => Some(run.intent.number),
+            Intent::Plan(_) | Intent::Nothing { .. } => None,
         }
     }
 
@@ -79,9 +98,12 @@ impl Intent {
                 let lookups = compile::resolve_lookups(&loaded.check(None)?, state).map_err(world)?;
                 (loaded.check(Some(&lookups))?, lookups)
             }
-            Intent::Nothing { plan, .. } => (plan.as_ref().clone(), BTreeMap::new()),
+            Intent::Nothing { plan, .. } | Intent::Before { plan, .. } => (plan.as_ref().clone(), BTreeMap::new()),
         };
-        let compiled = compile::compile(&plan, state).map_err(world)?;
+        let compiled = match self {
+            Intent::Before { run, later, .. } => compile::revert(&plan, run, later, state).map_err(world)?,
+            Intent::Plan(_) | Intent::Nothing { .. } => compile::compile(&plan, state).map_err(world)?,
+        };
         if matches!(self, Intent::Plan(_)) && compiled.graph.in_order().all(|r| r.origin.section == "inventory") {
             let error = Error::failed(codes::EMPTY_PLAN, format!("plan {} wants nothing", plan.name()));
             let fix = format!(
@@ -189,10 +211,11 @@ impl Prepared {
     /// Works out what the steps do to who can reach what. Only for what is shown: steps that are computed again while
     /// they are made do without.
     pub fn look(&mut self, intent: &Intent, state: &State, accepted: &[Acceptance]) {
-        let world = World::of_state(state);
+        let reading = Reading::default();
+        let world = World::of_state_with(state, &reading);
         self.assumptions = world.assumptions();
         let after = predicted(state, &self.difference);
-        let world_after = World::of_state(&after);
+        let world_after = World::of_state_with(&after, &reading);
         if !self.difference.set.steps.is_empty() {
             self.exposure = exposure::difference(&world, &world_after);
             self.inside = exposure::difference_inside(&world, &world_after);
@@ -200,7 +223,7 @@ impl Prepared {
         }
         let idle = idle::look(&self.plan, &after, &world_after);
         self.resolved = promises::resolved(self, &after);
-        self.sequence(state, accepted);
+        self.sequence(state, &after, accepted);
         self.difference.set.notes.extend(idle.notes);
         let unlooked = not_looked_at(state, &after, &self.difference.set.steps);
         self.difference.set.notes.extend(unlooked);
@@ -213,12 +236,12 @@ impl Prepared {
     }
 
     /// Puts the steps in an order that is proven, or says why there is none.
-    fn sequence(&mut self, state: &State, accepted: &[Acceptance]) {
+    fn sequence(&mut self, state: &State, after: &State, accepted: &[Acceptance]) {
         let terms = Terms {
             accepted,
             promised: Some(&self.resolved),
         };
-        match Sequence::find(state, &self.difference.set, &terms) {
+        match Sequence::find_to(after, state, &self.difference.set, &terms) {
             None => {}
             Some(Ok(sequence)) => {
                 self.difference.set.steps = sequence.steps().iter().map(|step| step.change.clone()).collect();

@@ -128,7 +128,7 @@ fn selected(looked: &Looked<'_>, policy: &Value) -> BTreeSet<String> {
     let endpoints = looked.end.list(Kind::HostEndpoint).into_iter().flatten();
     let endpoints = endpoints.filter(|(_, object)| selector.matches(&labels_of(object)));
     let mut found: BTreeSet<String> = endpoints.map(|(key, _)| key.to_string()).collect();
-    let pods = looked.end.pods().into_iter().flatten();
+    let pods = looked.end.pods().into_iter().flat_map(|pods| pods.iter());
     let pods = pods.filter(|(_, pod)| selector.matches(&*pod.labels));
     found.extend(pods.map(|(key, _)| key.to_string()));
     found

@@ -5,15 +5,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::io::Write;
+use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use async_trait::async_trait;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-use super::{Denied, Provider, Refusal, Why};
+use super::{Denied, OwnLock, Provider, Refusal, Why};
 use crate::changes::{Change, Op};
 use crate::error::{Error, codes};
 use crate::resource::{Key, Kind};
@@ -22,11 +23,26 @@ use crate::state::{ClusterFacts, Listing, Observed, Reason, Scope, Serving, Stat
 /// The format this binary writes, and the newest it reads.
 pub const FORMAT: u32 = 1;
 
+/// A lock file; it goes with the lock.
+struct LockFile {
+    path: PathBuf,
+    _file: std::fs::File,
+}
+
+impl Drop for LockFile {
+    fn drop(&mut self) {
+        // One that stays is locked by nobody, which is as good.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
 /// A file that holds a state. Read again for every call: other processes may write it too.
 pub struct Snapshot {
     path: PathBuf,
     /// As the user wrote it.
     shown: PathBuf,
+    /// What was read when it was opened, for the first read.
+    opened: Mutex<Option<Held>>,
 }
 
 struct Held {
@@ -122,17 +138,59 @@ impl Snapshot {
         if !real.is_file() {
             return Err(unreadable(path, "it is not a regular file"));
         }
-        let snapshot = Snapshot {
+        let mut snapshot = Snapshot {
             path: real,
             shown: path.to_path_buf(),
+            opened: Mutex::default(),
         };
-        snapshot.load()?;
+        snapshot.opened = Mutex::new(Some(snapshot.load()?));
         Ok(snapshot)
     }
 
     fn load(&self) -> Result<Held, Error> {
         let bytes = std::fs::read(&self.path).map_err(|e| unreadable(&self.shown, &e.to_string()))?;
-        decode(&bytes).map_err(|why| why.error(&self.shown.display().to_string()))
+        let mut held = decode(&bytes).map_err(|why| why.error(&self.shown.display().to_string()))?;
+        // What was done to the cluster is not in a snapshot of it: the history of the file is its own.
+        if !held.state.coverage().contains_key(&Kind::Run) {
+            held.state.listed(Kind::Run, Vec::new()).expect("nothing is nameless");
+        }
+        Ok(held)
+    }
+
+    /// The file beside it that is locked while a plan is applied to it.
+    fn lock_file(&self, plan: &str) -> PathBuf {
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        self.path.with_file_name(format!(".{name}.{plan}.lock"))
+    }
+
+    fn try_lock(&self, plan: &str, holder: &str) -> std::io::Result<OwnLock> {
+        use std::os::unix::fs::MetadataExt;
+        let path = self.lock_file(plan);
+        loop {
+            let mut options = std::fs::File::options();
+            let mut file = options
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(&path)?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(std::fs::TryLockError::WouldBlock) => {
+                    let mut text = String::new();
+                    file.read_to_string(&mut text)?;
+                    return Ok(OwnLock::Held(text));
+                }
+                Err(std::fs::TryLockError::Error(e)) => return Err(e),
+            }
+            // whoever had it before may have taken the file away meanwhile
+            if std::fs::metadata(&path).is_ok_and(|there| there.ino() == file.metadata().map_or(0, |ours| ours.ino())) {
+                file.set_len(0)?;
+                file.rewind()?;
+                file.write_all(holder.as_bytes())?;
+                return Ok(OwnLock::Taken(Box::new(LockFile { path, _file: file })));
+            }
+        }
     }
 
     /// The file, locked against other writers until the handle is dropped. A writer that renamed another file into
@@ -246,17 +304,36 @@ impl Unusable {
     }
 }
 
+/// The state in the bytes of a snapshot.
+pub fn decode_state(bytes: &[u8]) -> Result<State, String> {
+    match decode(bytes) {
+        Ok(held) => Ok(held.state),
+        Err(Unusable::Newer(found)) => Err(format!(
+            "a snapshot of format {found}, this hostguard reads up to {FORMAT}"
+        )),
+        Err(Unusable::Broken(why)) => Err(why),
+    }
+}
+
 fn decode(bytes: &[u8]) -> Result<Held, Unusable> {
     #[derive(Deserialize)]
     struct Head {
         hostguard_snapshot: u32,
     }
     let broken = |e: serde_json::Error| Unusable::Broken(e.to_string());
-    let head: Head = serde_json::from_slice(bytes).map_err(broken)?;
-    if head.hostguard_snapshot > FORMAT {
-        return Err(Unusable::Newer(head.hostguard_snapshot));
-    }
-    let mut file: File<Objects> = serde_json::from_slice(bytes).map_err(broken)?;
+    let whole: Result<File<Objects>, _> = serde_json::from_slice(bytes);
+    let newer = |format: u32| (format > FORMAT).then_some(Unusable::Newer(format));
+    let mut file = match whole {
+        Ok(file) => match newer(file.hostguard_snapshot) {
+            Some(why) => return Err(why),
+            None => file,
+        },
+        // a newer format may have fields that this one has not
+        Err(error) => {
+            let head: Head = serde_json::from_slice(bytes).map_err(broken)?;
+            return Err(newer(head.hostguard_snapshot).unwrap_or(broken(error)));
+        }
+    };
     let serving = Serving::ALL.into_iter().find(|s| s.as_str() == file.cluster.serving);
     let serving =
         serving.ok_or_else(|| Unusable::Broken(format!("serving `{}` is not known", file.cluster.serving)))?;
@@ -304,7 +381,8 @@ impl Provider for Snapshot {
 
     /// Everything the file holds: more than the scope is no harm, less is "not read".
     async fn read(&self, _: &Scope) -> Result<State, Error> {
-        let Held { mut state, time } = self.load()?;
+        let opened = self.opened.lock().expect("no panic while held").take();
+        let Held { mut state, time } = opened.map_or_else(|| self.load(), Ok)?;
         state.facts.snapshot = Some(format!("{} of {time}", self.shown.display()));
         Ok(state)
     }
@@ -312,6 +390,11 @@ impl Provider for Snapshot {
     /// A file has no users.
     async fn may(&self, _: &[&Change]) -> Result<Vec<Denied>, Error> {
         Ok(Vec::new())
+    }
+
+    fn lock(&self, plan: &str, holder: &str) -> OwnLock {
+        self.try_lock(plan, holder)
+            .unwrap_or_else(|e| OwnLock::Failed(format!("{}: {e}", self.lock_file(plan).display())))
     }
 
     async fn perform(&self, change: &Change) -> Result<Option<Value>, Refusal> {

@@ -3,6 +3,7 @@
 pub mod exposure;
 mod fields;
 mod gates;
+pub mod history;
 mod json;
 mod json_exposure;
 mod junit;
@@ -34,6 +35,9 @@ pub use order::breaches;
 pub use sarif::{checked_sarif, error_sarif, sarif};
 pub use sources::Names;
 pub use text::{event, report, text, wrap};
+
+/// The published schema of a saved change set.
+pub const CHANGE_SET_SCHEMA: &str = include_str!("changeset.schema.json");
 
 /// A file that was checked.
 pub struct Checked<'a> {

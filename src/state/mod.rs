@@ -7,6 +7,7 @@
 mod cloud;
 mod endpoints;
 mod listing;
+mod moved;
 mod pods;
 mod redact;
 mod settled;
@@ -14,6 +15,7 @@ mod shelf;
 
 pub use cloud::{CloudScope, aws_instance};
 pub use listing::Listing;
+pub use moved::Moved;
 pub use pods::{ContainerPort, Labels, Pod, labels_of};
 pub use settled::{CONTROLLERS, CREATED_BY};
 
@@ -234,9 +236,9 @@ impl State {
         self.shelves.get(&key.kind)?.get(key)
     }
 
-    fn insert(&mut self, key: Key, object: Value) {
+    fn insert(&mut self, key: Key, object: impl Into<Arc<Value>>) {
         let shelf = self.shelves.entry(key.kind).or_default();
-        Arc::make_mut(shelf).insert(key, object);
+        Arc::make_mut(shelf).insert(key, object.into());
     }
 
     fn remove(&mut self, key: &Key) {
@@ -272,6 +274,11 @@ impl State {
             Observed::Present(object) => Some(object),
             Observed::Absent | Observed::Unreadable(_) => None,
         }
+    }
+
+    /// The same as it is kept: equal places are equal objects.
+    pub fn kept(&self, key: &Key) -> Option<&Arc<Value>> {
+        self.present(key).and_then(|_| self.find(key))
     }
 
     /// All objects of a kind by name, or why they could not be read. Never of pods: see [`State::pods`].
@@ -383,13 +390,21 @@ impl State {
             }
             Op::Create { object } => with_defaults(change.key.kind, object.clone()),
             Op::Update { before, patch } => {
-                let mut object = self.find(&change.key).map_or(before, |object| &**object).clone();
+                let mut object = (**self.find(&change.key).unwrap_or(before)).clone();
                 merge(&mut object, patch);
                 object
             }
         };
         stamp(&change.key, &mut object, &self.next_version());
         self.insert(change.key.clone(), object);
+    }
+
+    /// The state as it is once an object is stored so; `None`: it is gone.
+    pub fn put(&mut self, key: &Key, object: Option<Value>) {
+        match object {
+            Some(object) => self.insert(key.clone(), object),
+            None => self.remove(key),
+        }
     }
 
     /// The state as it would be without one object.

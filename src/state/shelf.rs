@@ -1,11 +1,12 @@
 //! The objects of one kind, shared between the states that hold them: a state that differs from another in one object
 //! shares all others with it, and all of the kinds that did not change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::moved::{Moved, between};
 use crate::resource::Key;
 
 #[derive(Clone, Debug, Default)]
@@ -35,16 +36,25 @@ impl Shelf {
         self.objects.len()
     }
 
+    /// The keys in which another shelf differs, in their order. Objects that are shared are not looked into.
+    pub fn changes(&self, other: &Shelf, same: impl Fn(&Value, &Value) -> bool) -> Vec<Moved> {
+        let keys: BTreeSet<&Arc<Key>> = self.objects.keys().chain(other.objects.keys()).collect();
+        let same = |a: &Arc<Value>, b: &Arc<Value>| Arc::ptr_eq(a, b) || same(a, b);
+        keys.into_iter()
+            .filter_map(|key| between(key, self.objects.get(key), other.objects.get(key), same))
+            .collect()
+    }
+
     pub fn highest(&self) -> u64 {
         self.highest
     }
 
-    pub fn insert(&mut self, key: Key, object: Value) {
+    pub fn insert(&mut self, key: Key, object: Arc<Value>) {
         let (old, new) = (self.get(&key).map_or(0, |old| version(old)), version(&object));
         match self.objects.get_mut(&key) {
-            Some(place) => *place = Arc::new(object),
+            Some(place) => *place = object,
             None => {
-                self.objects.insert(Arc::new(key), Arc::new(object));
+                self.objects.insert(Arc::new(key), object);
             }
         }
         self.highest = self.highest.max(new);

@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use hostguard::apply::{self, Journal, Refused, Report, Run, Wait};
+use hostguard::apply::{self, Holder, Journal, Made, Place, Refused, Report, Run, Wait};
 use hostguard::changes::{Change, ChangeSet};
 use hostguard::compile;
 use hostguard::diff::{self, Difference, Options};
@@ -11,8 +11,10 @@ use hostguard::error::Error;
 use hostguard::plan::Plan;
 use hostguard::provider::Provider;
 use hostguard::resource::Key;
-use hostguard::sequence::{Acceptance, Sequence, Terms};
+use hostguard::sequence::{Acceptance, Sequence, Step, Terms};
+use hostguard::standing::{self, Approval};
 use hostguard::state::State;
+use jiff::Timestamp;
 
 pub fn options() -> Options {
     Options {
@@ -62,6 +64,17 @@ pub fn accepting(state: &State, set: &ChangeSet) -> (Sequence, Vec<Acceptance>) 
     panic!("no order although everything was accepted: {accepted:?}");
 }
 
+fn holder() -> Holder {
+    Holder {
+        identity: "test".into(),
+        who: "test".into(),
+        host: "here".into(),
+        verb: "apply",
+        changes: "none".into(),
+        now: Timestamp::now,
+    }
+}
+
 /// Applies as the command does: read, compare, approve, run; with something that happens between the reading and the
 /// first write.
 pub fn apply_after(
@@ -82,11 +95,24 @@ pub fn apply_after(
     let (sequence, accepted) = accepting(&state, &now.set);
     let digest = sequence.digest().to_string();
     let approved = sequence.approve(&digest).expect("just made");
-    let rest = |seen: &State, left: &[Change]| Sequence::rest(&state, &now.set, &terms(&accepted), seen, left);
-    let recompute = |state: &State, key: &Key| -> Result<Option<Change>, String> {
-        let now = difference(plan, state).map_err(|errors| format!("{errors:?}"))?;
-        Ok(now.set.steps.into_iter().find(|step| step.key == *key))
+    let terms = terms(&accepted);
+    // the namespace of the record is there before the lock is
+    let namespaces = now.set.steps.iter().filter(|step| step.key.name == "hostguard");
+    let begun_from = state.after_all(namespaces);
+    let approval = Approval {
+        state: &begun_from,
+        set: &now.set,
+        terms: &terms,
     };
+    let wanted = |state: &State| match difference(plan, state) {
+        Ok(now) => Ok(now.set),
+        Err(errors) => Err(format!("{errors:?}")),
+    };
+    let rest = |seen: &State, left: &[Change]| Sequence::rest(&state, &now.set, &terms, seen, left);
+    let recompute = |state: &State, key: &Key| -> Result<Option<Change>, String> {
+        Ok(wanted(state)?.steps.into_iter().find(|step| step.key == *key))
+    };
+    let still = |now: &State, made: &[Made], left: &[&Step]| standing::still(approval, &wanted, now, made, left);
     let record = now.record.clone();
     let settled = record.clone();
     let journal = Journal::new(
@@ -94,7 +120,7 @@ pub fn apply_after(
         record.found.clone(),
         record.intended.clone(),
         record.must_be_written_first(),
-        move |not_done| settled.after_without(not_done),
+        move |not_done, taken_back| settled.after_without(not_done, taken_back),
     );
     let stop = AtomicBool::new(false);
     let wait = Wait {
@@ -103,18 +129,40 @@ pub fn apply_after(
         dataplane: Duration::ZERO,
     };
     between();
-    let run = Run {
-        provider,
-        scope: &scope,
-        recompute: &recompute,
-        rest: &rest,
-        wait,
+    let place = Place {
+        namespace: "hostguard",
+        plan: plan.name(),
+        patience: Duration::ZERO,
         stop: &stop,
     };
-    match runtime.block_on(apply::run(&approved, journal, run, &mut |_| {})) {
+    let work = async {
+        let begun = apply::begin(provider, &approved, &journal, &place, &holder(), &mut |_| {}).await?;
+        let run = Run {
+            provider,
+            scope: &scope,
+            lock: &begun.lock,
+            made: begun.made,
+            recompute: &recompute,
+            rest: &rest,
+            still: &still,
+            back: None,
+            wait,
+            stop: &stop,
+            now: Timestamp::now,
+        };
+        let gone = journal.ends_empty();
+        let report = begun
+            .lock
+            .during(provider, apply::run(&approved, journal, run, &mut |_| {}))
+            .await;
+        begun.lock.release(provider, gone).await;
+        report
+    };
+    match runtime.block_on(work) {
         Ok(report) => Ok(report),
         Err(Refused::Record(refusal)) => Err(refusal.message),
         Err(Refused::Denied(_)) => Err("denied".into()),
         Err(Refused::Failed(error)) => Err(error.message),
+        Err(other) => Err(format!("{other:?}")),
     }
 }

@@ -9,7 +9,7 @@ use hostguard::changes::Change;
 use hostguard::error::Error;
 use hostguard::plan::Plan;
 use hostguard::provider::snapshot::{Snapshot, encode};
-use hostguard::provider::{Denied, Provider, Refusal, Why};
+use hostguard::provider::{Denied, OwnLock, Provider, Refusal, Why};
 use hostguard::resource::Kind;
 use hostguard::state::{ClusterFacts, Scope, Serving, State};
 use serde_json::Value;
@@ -66,6 +66,10 @@ impl Provider for Killed {
 
     async fn may(&self, changes: &[&Change]) -> Result<Vec<Denied>, Error> {
         self.inner.may(changes).await
+    }
+
+    fn lock(&self, plan: &str, holder: &str) -> OwnLock {
+        self.inner.lock(plan, holder)
     }
 
     async fn perform(&self, change: &Change) -> Result<Option<Value>, Refusal> {
