@@ -215,7 +215,11 @@ async fn look_again(
     state.looked_up = shown.state.looked_up.clone();
     let mut prepared = shown.intent.prepare(&state, &shown.options)?;
     prepared.look(&shown.intent, &state, &shown.accepted);
-    stale::compare(&shown.prepared, &prepared, made)?;
+    if let Err(why) = stale::compare(&shown.prepared, &prepared, made)
+        && !stale::caught_up(shown, &prepared, made)?
+    {
+        return Err(why);
+    }
     let moved: Vec<_> = shown
         .state
         .moved(&state)
