@@ -102,7 +102,9 @@ fn of_deleted(object: &Value, kind: Kind) -> BTreeMap<FieldPath, Target> {
     {
         let own = |name: &String| name != crate::inventory::PLAN_LABEL;
         let labels: Map<String, Value> = labels.clone().into_iter().filter(|(name, _)| own(name)).collect();
-        body.insert("metadata".to_string(), serde_json::json!({"labels": labels}));
+        if !labels.is_empty() {
+            body.insert("metadata".to_string(), serde_json::json!({"labels": labels}));
+        }
     }
     let fields = fields_of(&Value::Object(body)).into_iter();
     fields.map(|(path, value)| (path, Target::Value(value))).collect()

@@ -356,10 +356,10 @@ pub fn event(event: &Event) -> Option<String> {
             escape(&held.host),
             escape(&held.since)
         )),
-        Event::Moved(what) => Some(format!(
-            "  moved meanwhile, without effect: {}",
-            escape(&what.join("; "))
-        )),
+        Event::Moved(what) => {
+            let line = format!("moved meanwhile, without effect: {}", escape(&what.join("; ")));
+            Some(format!("  {}", wrap(&line, 76).join("\n    ")))
+        }
         Event::Again(key) => Some(format!(
             "  {}: moved meanwhile, the step is the same; again",
             escape(&key.to_string())

@@ -73,11 +73,11 @@ const HEAD: &str = "\
 # What happens when the cluster misbehaves
 
 Made by `tests/live/faults.rs` (`BLESS=1` rewrites it) with a proxy that misbehaves in front of a real API server. The
-plan makes three writes, its record, a tier and a node's label, and destroy three more. A write is sent twice only where
+plan writes its run, its record, a tier and a node's label, and brings the books up to date; destroy does the same. A write is sent twice only where
 the server said that it had not looked at it (429). After every case `destroy` gave back what
 was there before.
 
-| what the cluster does | what is read | exit code | writes sent |
+| what the cluster does | what is read | exit code | writes sent (without the lock) |
 |---|---|---|---|
 ";
 

@@ -206,7 +206,7 @@ fn writing() -> Vec<Case> {
             [
                 own(TIERS).then(Fault::LoseAnswer),
                 on("GET", TIERS)
-                    .nth(2)
+                    .nth(3)
                     .then(Said::status(403, "Forbidden", "tiers is forbidden").into()),
             ],
         ),
@@ -274,7 +274,7 @@ fn identity() -> Vec<Case> {
         ),
         apply(
             "the credentials expire after the last step",
-            [on("GET", NODES).from(2).then(expired().into())],
+            [on("GET", NODES).from(3).then(expired().into())],
         ),
         plugin("the credential plugin hangs", "sleep 60"),
         plugin(
