@@ -152,9 +152,12 @@ fn a_change_set_that_was_edited_expired_or_is_of_another_cluster_is_refused() {
     assert_eq!(after, before, "nothing was written");
 }
 
+/// What somebody changes, how apply ends then, and what it says.
+type Edit = (&'static str, fn(&mut Value), i32, &'static [&'static str]);
+
 #[test]
 fn harmless_edits_are_mentioned_and_others_stop_it() {
-    let edits: [(&str, fn(&mut Value), i32, &[&str]); 5] = [
+    let edits: [Edit; 5] = [
         (
             "a label that nothing selects",
             |objects| objects["Node/ip-10-0-2-7"]["metadata"]["labels"]["rack"] = json!("7"),

@@ -14,12 +14,15 @@ use crate::calico::{self, Felix};
 use crate::resource::Key;
 use crate::state::Pod;
 
+/// Pods as they were read, and as what answers need of them.
+type ReadPods = (Arc<Pods>, Vec<Arc<PodFacts>>);
+
 /// What was read of objects, by where they are kept. The objects are held, so that no other takes their place.
 #[derive(Default)]
 pub struct Reading {
     known: RefCell<BTreeMap<(&'static str, *const Value), Read>>,
     /// The pods read last, which no step changes.
-    pods: RefCell<Option<(Arc<Pods>, Vec<Arc<PodFacts>>)>>,
+    pods: RefCell<Option<ReadPods>>,
 }
 
 type Pods = BTreeMap<Key, Pod>;
