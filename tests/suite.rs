@@ -10,6 +10,7 @@ mod limits;
 mod oracle;
 mod plan;
 mod readme;
+mod simulation;
 
 #[path = "support"]
 mod support {
@@ -17,5 +18,6 @@ mod support {
     pub mod pipeline;
     pub mod plans;
     pub mod random;
+    pub mod simulated;
     pub mod worlds;
 }

@@ -62,6 +62,9 @@ pub fn accepting(state: &State, set: &ChangeSet) -> (Sequence, Vec<Acceptance>) 
     panic!("no order although everything was accepted: {accepted:?}");
 }
 
+/// Finds the order of a change set: [`accepting`], or something that remembers what it said.
+pub type Order<'a> = dyn Fn(&State, &ChangeSet) -> (Sequence, Vec<Acceptance>) + 'a;
+
 /// Applies as the command does: read, compare, approve, run; with something that happens between the reading and the
 /// first write.
 pub fn apply_after(
@@ -70,16 +73,35 @@ pub fn apply_after(
     provider: &dyn Provider,
     between: impl FnOnce(),
 ) -> Result<Report, String> {
+    let wait = Wait {
+        deadline: Duration::ZERO,
+        interval: Duration::from_millis(1),
+        dataplane: Duration::ZERO,
+    };
+    runtime.block_on(apply_on(plan, provider, &accepting, wait, between))
+}
+
+/// The same on whatever runtime this is.
+pub async fn apply_on(
+    plan: &Plan,
+    provider: &dyn Provider,
+    order: &Order<'_>,
+    wait: Wait,
+    between: impl FnOnce(),
+) -> Result<Report, String> {
     let scope = compile::scope(plan, "hostguard");
-    let state = runtime.block_on(provider.read(&scope)).map_err(|e| e.message)?;
+    let state = provider.read(&scope).await.map_err(|e| e.message)?;
     let now = difference(plan, &state).map_err(|errors| format!("{errors:?}"))?;
     if !now.conflicts.is_empty() {
         return Err(format!("{:?}", now.conflicts));
     }
+    if let Some((key, why)) = now.set.unreadable.first() {
+        return Err(format!("{key}: {why}"));
+    }
     if now.set.steps.is_empty() && !now.record.changes() {
         return Ok(Report::default());
     }
-    let (sequence, accepted) = accepting(&state, &now.set);
+    let (sequence, accepted) = order(&state, &now.set);
     let digest = sequence.digest().to_string();
     let approved = sequence.approve(&digest).expect("just made");
     let rest = |seen: &State, left: &[Change]| Sequence::rest(&state, &now.set, &terms(&accepted), seen, left);
@@ -97,11 +119,6 @@ pub fn apply_after(
         move |not_done| settled.after_without(not_done),
     );
     let stop = AtomicBool::new(false);
-    let wait = Wait {
-        deadline: Duration::ZERO,
-        interval: Duration::from_millis(1),
-        dataplane: Duration::ZERO,
-    };
     between();
     let run = Run {
         provider,
@@ -111,7 +128,7 @@ pub fn apply_after(
         wait,
         stop: &stop,
     };
-    match runtime.block_on(apply::run(&approved, journal, run, &mut |_| {})) {
+    match apply::run(&approved, journal, run, &mut |_| {}).await {
         Ok(report) => Ok(report),
         Err(Refused::Record(refusal)) => Err(refusal.message),
         Err(Refused::Denied(_)) => Err("denied".into()),

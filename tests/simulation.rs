@@ -1,0 +1,359 @@
+//! Whatever happens to a run, the next ones end where an undisturbed one would have, and nothing is lost.
+//!
+//! Random small clusters, random plans, and for each pair many schedules of crashes, lost answers, refusals, stale reads
+//! and strangers (`support/simulated.rs`). `HOSTGUARD_SIMULATION_SCHEDULES` asks for more than the usual number.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
+
+use hostguard::apply::{Report, Wait};
+use hostguard::changes::{Change, ChangeSet, Op};
+use hostguard::inventory::{INVENTORY_LABEL, Inventory, PLAN_LABEL};
+use hostguard::plan::Plan;
+use hostguard::provider::Why;
+use hostguard::resource::Kind;
+use hostguard::sequence::{Acceptance, Sequence};
+use hostguard::state::State;
+use proptest::prelude::*;
+use serde_json::Value;
+
+use crate::support::pipeline::{accepting, apply_on};
+use crate::support::plans::parse;
+use crate::support::random;
+use crate::support::simulated::{Asked, By, Controllers, Edit, Fault, Landing, Moment, Script, Simulated, TOUCHED};
+use crate::support::worlds::{all_done, content, differences, state};
+
+/// Schedules for each cluster and plan: what is known of the pair is known for all of them.
+const EACH: usize = 100;
+/// In the ordinary run.
+const SCHEDULES: usize = 10_000;
+/// A run that was not disturbed, and others after it that have nothing to do.
+const ENOUGH: usize = 4;
+
+const WAIT: Wait = Wait {
+    deadline: Duration::from_secs(30),
+    interval: Duration::from_millis(250),
+    dataplane: Duration::ZERO,
+};
+
+/// What happens: how controllers behave, and the runs that are disturbed, one after the other.
+#[derive(Clone, Debug)]
+struct Schedule {
+    controllers: Controllers,
+    runs: Vec<Script>,
+}
+
+fn landing() -> impl Strategy<Value = Landing> {
+    prop_oneof![
+        Just(Landing::Never),
+        Just(Landing::Now),
+        (1usize..30).prop_map(Landing::After)
+    ]
+}
+
+/// What leaves the cluster as it is, but for versions and marks.
+fn harmless() -> impl Strategy<Value = Fault> {
+    prop_oneof![
+        3 => (any::<bool>(), landing()).prop_map(|(after, flying)| Fault::Crash { after, flying }),
+        3 => landing().prop_map(Fault::Lost),
+        2 => Just(Fault::Conflict),
+        1 => Just(Fault::Throttled),
+        1 => Just(Fault::Failed),
+        1 => Just(Fault::Swallowed),
+        2 => (1usize..6).prop_map(Fault::Stale),
+        2 => (0usize..64).prop_map(|at| Fault::Edit(Edit::Touch { at })),
+    ]
+}
+
+fn harmful() -> impl Strategy<Value = Fault> {
+    let edit = prop_oneof![
+        (0usize..64).prop_map(|at| Edit::Meddle { at }),
+        (0usize..64).prop_map(|at| Edit::Remove { at }),
+        (0usize..64).prop_map(|at| Edit::Plant { at }),
+    ];
+    prop_oneof![1 => harmless(), 1 => edit.prop_map(Fault::Edit)]
+}
+
+fn schedule(fault: BoxedStrategy<Fault>) -> impl Strategy<Value = Schedule> {
+    let controllers = prop_oneof![
+        3 => Just(Controllers::AtOnce),
+        1 => (0usize..4).prop_map(Controllers::Slow),
+    ];
+    let faults = proptest::collection::btree_map(0usize..24, fault, 1..4);
+    let delays = prop_oneof![
+        1 => Just(Vec::new()),
+        1 => proptest::collection::vec((0u64..20, 0u64..20), 1..5),
+    ];
+    let script = (faults, delays).prop_map(|(faults, delays)| Script { faults, delays });
+    let runs = proptest::collection::vec(script, 1..=3);
+    (controllers, runs).prop_map(|(controllers, runs)| Schedule { controllers, runs })
+}
+
+fn pair() -> impl Strategy<Value = (Vec<Value>, Value)> {
+    (random::cluster_of(2), random::plan("one"))
+}
+
+fn cases() -> impl Strategy<Value = ((Vec<Value>, Value), Vec<Schedule>)> {
+    (pair(), proptest::collection::vec(schedule(harmless().boxed()), EACH))
+}
+
+fn cases_with_strangers() -> impl Strategy<Value = ((Vec<Value>, Value), Vec<Schedule>)> {
+    (pair(), proptest::collection::vec(schedule(harmful().boxed()), EACH))
+}
+
+fn config(share: usize) -> ProptestConfig {
+    let asked = std::env::var("HOSTGUARD_SIMULATION_SCHEDULES").ok();
+    let schedules = asked.and_then(|text| text.parse().ok()).unwrap_or(SCHEDULES);
+    ProptestConfig {
+        cases: u32::try_from((schedules / share).div_ceil(EACH)).expect("not that many"),
+        failure_persistence: None,
+        max_shrink_iters: 4_000,
+        ..ProptestConfig::default()
+    }
+}
+
+/// Orders that were found, by everything they were found from.
+#[derive(Default)]
+struct Orders(RefCell<BTreeMap<u64, (Sequence, Vec<Acceptance>)>>);
+
+impl Orders {
+    fn find(&self, state: &State, set: &ChangeSet) -> (Sequence, Vec<Acceptance>) {
+        let mut hasher = DefaultHasher::new();
+        for (key, object) in state.objects().filter(|(key, _)| key.kind != Kind::ConfigMap) {
+            (key.to_string(), &*object).hash(&mut hasher);
+        }
+        set.digest().hash(&mut hasher);
+        let known = hasher.finish();
+        if let Some(found) = self.0.borrow().get(&known) {
+            return found.clone();
+        }
+        let found = accepting(state, set);
+        self.0.borrow_mut().insert(known, found.clone());
+        found
+    }
+}
+
+/// A cluster and a plan, and what an undisturbed run makes of them.
+struct Pair {
+    plan: Plan,
+    nothing: Plan,
+    start: State,
+    orders: Orders,
+    end: Vec<(String, Value)>,
+    runtime: tokio::runtime::Runtime,
+}
+
+fn paused() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime")
+}
+
+impl Pair {
+    fn new(objects: &[Value], plan: &Value) -> Pair {
+        let mut pair = Pair {
+            plan: parse(plan),
+            nothing: Plan::nothing("one"),
+            start: state(objects).settled(),
+            orders: Orders::default(),
+            end: Vec::new(),
+            runtime: paused(),
+        };
+        let cluster = Simulated::new(&pair.start, Controllers::AtOnce);
+        let came = pair.run(&cluster, &pair.plan, "whole", &Script::default());
+        assert!(matches!(came, Came::Ended(Ok(report)) if all_done(&report)));
+        pair.end = unmarked(&cluster.state());
+        pair
+    }
+
+    fn run(&self, cluster: &std::sync::Arc<Simulated>, plan: &Plan, name: &str, script: &Script) -> Came {
+        let process = cluster.process(name, script.clone());
+        let order = |state: &State, set: &ChangeSet| self.orders.find(state, set);
+        self.runtime.block_on(async {
+            let apply = apply_on(plan, &process, &order, WAIT, || {});
+            tokio::select! {
+                biased;
+                () = process.died() => Came::Killed,
+                ended = tokio::time::timeout(Duration::from_secs(3600), apply) => match ended {
+                    Ok(ended) => Came::Ended(ended),
+                    Err(_) => Came::Hung,
+                },
+            }
+        })
+    }
+
+    /// Applies until there is nothing left to do.
+    fn finish(&self, cluster: &std::sync::Arc<Simulated>, plan: &Plan, name: &str) -> Result<(), String> {
+        let mut last = String::new();
+        for at in 0..ENOUGH {
+            match self.run(cluster, plan, &format!("{name}-{at}"), &Script::default()) {
+                Came::Ended(Ok(report)) if report.steps.is_empty() && all_done(&report) => return Ok(()),
+                came => last = format!("{came:?}"),
+            }
+        }
+        Err(format!("{name}: not done after {ENOUGH} undisturbed runs; the last one: {last}"))
+    }
+}
+
+#[derive(Debug)]
+enum Came {
+    Killed,
+    Hung,
+    Ended(Result<Report, String>),
+}
+
+/// What is there, without the marks that strangers leave.
+fn unmarked(state: &State) -> Vec<(String, Value)> {
+    let mut content = content(state);
+    for (_, object) in &mut content {
+        if let Some(metadata) = object["metadata"].as_object_mut() {
+            let bare = metadata
+                .get_mut("annotations")
+                .and_then(Value::as_object_mut)
+                .is_some_and(|marks| {
+                    marks.remove(TOUCHED);
+                    marks.is_empty()
+                });
+            if bare {
+                metadata.remove("annotations");
+            }
+        }
+    }
+    content
+}
+
+/// The laws for whatever happened so far.
+fn nothing_lost(moments: &[Moment]) -> Result<(), String> {
+    let mut made: BTreeSet<String> = BTreeSet::new();
+    let mut undone = false;
+    for (at, moment) in moments.iter().enumerate() {
+        let By::Process(name) = &moment.by else {
+            let mark = || moment.before.as_ref().map(|o| &o["spec"]) == moment.after.as_ref().map(|o| &o["spec"]);
+            undone |= moment.by == By::Others && !mark();
+            continue;
+        };
+        let Change { key, op, .. } = &moment.change;
+        let said = || format!("write {at} by {name}: {} {key}", op.verb());
+        let parts = |object: &Value| format!("{} {}", object["metadata"]["labels"], object["spec"]);
+        let write = format!("{} {key} {:?}", op.verb(), moment.after.as_ref().map(parts));
+        if !undone && key.kind != Kind::ConfigMap && !made.insert(write) {
+            return Err(format!("{} had its effect twice", said()));
+        }
+        let record = record(&moment.state);
+        if moment.change.key.kind == Kind::ConfigMap {
+            continue;
+        }
+        if let Some(key) = orphan(&moment.state, record.as_ref()) {
+            return Err(format!("{}: {key} is in no record", said()));
+        }
+        if let Op::Update { .. } = moment.change.op {
+            let known = |path: &hostguard::resource::FieldPath| {
+                record.as_ref().is_some_and(|record| record.recorded(&moment.change.key, path).is_some())
+            };
+            if let Some(field) = moment.change.fields.iter().find(|field| !known(&field.path)) {
+                return Err(format!("{}: the value of {} before is in no record", said(), field.path));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn record(state: &State) -> Option<Inventory> {
+    let key = Inventory::key("hostguard", "one");
+    Inventory::read(state.present(&key)?)?.ok()
+}
+
+/// An object with a plan's label that no record names.
+fn orphan(state: &State, record: Option<&Inventory>) -> Option<String> {
+    let labelled = |object: &Value| {
+        let labels = &object["metadata"]["labels"];
+        labels.get(PLAN_LABEL).is_some() && labels.get(INVENTORY_LABEL).is_none()
+    };
+    let objects = state.objects().filter(|(_, object)| labelled(object));
+    objects
+        .map(|(key, _)| key)
+        .find(|key| !record.is_some_and(|record| record.entry(key).is_some_and(|entry| entry.created)))
+        .map(ToString::to_string)
+}
+
+/// A write of which it is not known whether it was made is never sent again by the same run.
+fn sent_once(cluster: &Simulated) -> Result<(), String> {
+    let mut doubtful: BTreeSet<(String, String)> = BTreeSet::new();
+    for call in cluster.calls() {
+        let Asked::Perform(change) = &call.asked else { continue };
+        let write = (call.by.clone(), format!("{} {}", change.op.verb(), change.key));
+        if doubtful.contains(&write) && change.key.kind != Kind::ConfigMap {
+            return Err(format!("{} was sent again by {} after its answer was lost", write.1, write.0));
+        }
+        if matches!(call.answered, Some(Err(Some(Why::AnswerLost | Why::Swallowed)))) {
+            doubtful.insert(write);
+        }
+    }
+    Ok(())
+}
+
+/// Every step has one end, and it is one of three.
+fn adds_up(report: &Report) -> Result<(), String> {
+    let ends = report.done() + report.failed() + report.skipped();
+    if ends == report.steps.len() { Ok(()) } else { Err(format!("{ends} ends of {report:?}")) }
+}
+
+/// All laws that hold whatever anybody did.
+fn disturbed(pair: &Pair, schedule: &Schedule) -> Result<std::sync::Arc<Simulated>, String> {
+    let cluster = Simulated::new(&pair.start, schedule.controllers);
+    for (at, script) in schedule.runs.iter().enumerate() {
+        match pair.run(&cluster, &pair.plan, &format!("run-{at}"), script) {
+            Came::Ended(Ok(report)) => adds_up(&report)?,
+            Came::Ended(Err(_)) | Came::Killed => {}
+            Came::Hung => return Err(format!("run {at} does not end")),
+        }
+    }
+    sent_once(&cluster)?;
+    cluster.calm();
+    nothing_lost(&cluster.moments())?;
+    Ok(cluster)
+}
+
+fn ends_as_undisturbed(pair: &Pair, schedule: &Schedule) -> Result<(), String> {
+    let cluster = disturbed(pair, schedule)?;
+    pair.finish(&cluster, &pair.plan, "apply")?;
+    let end = cluster.state();
+    if unmarked(&end) != pair.end {
+        return Err(format!("another end:\n{}", difference(&pair.end, &unmarked(&end))));
+    }
+    pair.finish(&cluster, &pair.nothing, "destroy")?;
+    let back = cluster.state();
+    if unmarked(&back) != unmarked(&pair.start) {
+        return Err(format!("destroy does not bring back the start:\n{}", differences(&pair.start, &back)));
+    }
+    nothing_lost(&cluster.moments())
+}
+
+fn difference(one: &[(String, Value)], other: &[(String, Value)]) -> String {
+    let text = |content: &[(String, Value)]| -> String {
+        let lines = content.iter();
+        lines.map(|(key, object)| format!("{key} {object:#}\n")).collect()
+    };
+    similar::TextDiff::from_lines(text(one), text(other))
+        .unified_diff()
+        .context_radius(4)
+        .to_string()
+}
+
+proptest! {
+    #![proptest_config(config(1))]
+
+    #[test]
+    fn a_disturbed_run_ends_where_an_undisturbed_one_does(((objects, plan), schedules) in cases()) {
+        let pair = Pair::new(&objects, &plan);
+        for schedule in &schedules {
+            if let Err(why) = ends_as_undisturbed(&pair, schedule) {
+                prop_assert!(false, "{why}\n{schedule:#?}");
+            }
+        }
+    }
+}
