@@ -120,16 +120,16 @@ struct Orders(RefCell<BTreeMap<u64, (Sequence, Vec<Acceptance>)>>);
 
 impl Orders {
     fn find(&self, state: &State, set: &ChangeSet) -> (Sequence, Vec<Acceptance>) {
-        let mut hasher = DefaultHasher::new();
+        let t=std::time::Instant::now(); let mut hasher = DefaultHasher::new();
         for (key, object) in state.objects().filter(|(key, _)| key.kind != Kind::ConfigMap) {
             (key.to_string(), &*object).hash(&mut hasher);
         }
         set.digest().hash(&mut hasher);
-        let known = hasher.finish();
+        let known = hasher.finish();T[2].fetch_add(t.elapsed().as_micros() as u64, std::sync::atomic::Ordering::SeqCst);T[3].fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         if let Some(found) = self.0.borrow().get(&known) {
             return found.clone();
         }
-        let found = accepting(state, set);
+        let t=std::time::Instant::now(); let found = accepting(state, set); T[0].fetch_add(t.elapsed().as_micros() as u64, std::sync::atomic::Ordering::SeqCst);T[1].fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         self.0.borrow_mut().insert(known, found.clone());
         found
     }
@@ -145,6 +145,7 @@ struct Pair {
     runtime: tokio::runtime::Runtime,
 }
 
+static T: [std::sync::atomic::AtomicU64; 8] = [const { std::sync::atomic::AtomicU64::new(0) }; 8];
 fn paused() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -319,8 +320,8 @@ fn disturbed(pair: &Pair, schedule: &Schedule) -> Result<std::sync::Arc<Simulate
 }
 
 fn ends_as_undisturbed(pair: &Pair, schedule: &Schedule) -> Result<(), String> {
-    let cluster = disturbed(pair, schedule)?;
-    pair.finish(&cluster, &pair.plan, "apply")?;
+    let t=std::time::Instant::now();let cluster = disturbed(pair, schedule)?;T[4].fetch_add(t.elapsed().as_micros() as u64, std::sync::atomic::Ordering::SeqCst);let t=std::time::Instant::now();
+    pair.finish(&cluster, &pair.plan, "apply")?;T[5].fetch_add(t.elapsed().as_micros() as u64, std::sync::atomic::Ordering::SeqCst);let t=std::time::Instant::now();
     let end = cluster.state();
     if unmarked(&end) != pair.end {
         return Err(format!("another end:\n{}", difference(&pair.end, &unmarked(&end))));
@@ -330,7 +331,10 @@ fn ends_as_undisturbed(pair: &Pair, schedule: &Schedule) -> Result<(), String> {
     if unmarked(&back) != unmarked(&pair.start) {
         return Err(format!("destroy does not bring back the start:\n{}", differences(&pair.start, &back)));
     }
-    nothing_lost(&cluster.moments())
+    T[6].fetch_add(t.elapsed().as_micros() as u64, std::sync::atomic::Ordering::SeqCst);let t=std::time::Instant::now();
+    let x = nothing_lost(&cluster.moments());
+    T[7].fetch_add(t.elapsed().as_micros() as u64, std::sync::atomic::Ordering::SeqCst);
+    x
 }
 
 fn difference(one: &[(String, Value)], other: &[(String, Value)]) -> String {
@@ -355,5 +359,6 @@ proptest! {
                 prop_assert!(false, "{why}\n{schedule:#?}");
             }
         }
+        eprintln!("{:?}", T.iter().map(|x| x.load(std::sync::atomic::Ordering::SeqCst)).collect::<Vec<_>>());
     }
 }
