@@ -7,7 +7,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 /// Protects Kubernetes hosts with Calico: shows what a plan changes, then does exactly that.
 ///
 /// Exit codes: 0 done; 2 changes (plan --detailed-exitcode); 1 error; 3 an expectation or a guard failed, a policy does
-/// nothing, or another owner is in the way; 4 the world moved after it was shown; 5 applied in part; 7 applied, and the
+/// nothing, or another owner is in the way; 4 the world moved after it was shown; 5 applied in part; 6 somebody else applies it; 7 applied, and the
 /// result is not what was planned; 8 refused because unsafe; 64 usage; 130 interrupted.
 #[derive(Debug, Parser)]
 #[command(name = "hostguard", version, max_term_width = 80)]
@@ -149,6 +149,20 @@ pub struct Doing {
     /// How long Felix gets to bring the kernel up to date before a step relies on it; a snapshot file needs none.
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=3600))]
     pub settle: u64,
+    /// How long to wait while somebody else applies this plan.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=86_400))]
+    pub lock_timeout: u64,
+    /// What becomes of what was done when a step fails.
+    #[arg(long, value_enum, default_value_t = OnFailure::Keep)]
+    pub on_failure: OnFailure,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OnFailure {
+    /// It stays, and the next apply goes on from there.
+    Keep,
+    /// It is taken back, in an order that is proven like any other.
+    Revert,
 }
 
 #[derive(Debug, ClapArgs)]

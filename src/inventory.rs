@@ -4,7 +4,10 @@
 //! every plan: what another plan claims is known from here. Knows nothing of how it is stored beyond that shape.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read, Write};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -25,6 +28,9 @@ const DATA_KEY: &str = "inventory.json";
 pub struct Inventory {
     pub format: u32,
     pub plan: String,
+    /// The number of the lock under which it was written last; it only grows.
+    #[serde(default, skip_serializing_if = "no_lock")]
+    pub fence: u64,
     /// Nodes picked for each group: they stay while eligible.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub picks: BTreeMap<String, Vec<String>>,
@@ -53,6 +59,10 @@ pub struct Recorded {
     pub before: Option<Value>,
     /// Digest of the value written, in canonical form.
     pub wrote: String,
+}
+
+fn no_lock(fence: &u64) -> bool {
+    *fence == 0
 }
 
 /// Why a ConfigMap in the inventory namespace could not be used.
@@ -94,25 +104,21 @@ impl Inventory {
             .collect()
     }
 
-    /// For people, unless it is so large that only its size matters.
-    fn text(&self) -> String {
-        let plain = "an inventory is plain data";
-        let text = serde_json::to_string_pretty(self).expect(plain);
-        if text.len() > MAX_BYTES / 2 {
-            return serde_json::to_string(self).expect(plain);
-        }
-        text
+    fn packed(&self) -> Value {
+        pack(
+            DATA_KEY,
+            serde_json::to_string_pretty(self).expect("an inventory is plain data"),
+        )
     }
 
     /// What counts against the limit of a ConfigMap.
     pub fn size(&self) -> usize {
-        self.text().len()
+        self.packed().to_string().len()
     }
 
     /// The ConfigMap that holds it.
     pub fn object(&self, namespace: &str) -> Value {
-        let text = self.text();
-        json!({
+        let mut object = json!({
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": {
@@ -120,8 +126,9 @@ impl Inventory {
                 "namespace": namespace,
                 "labels": {PLAN_LABEL: self.plan, INVENTORY_LABEL: "true"},
             },
-            "data": {DATA_KEY: text},
-        })
+        });
+        crate::changes::merge(&mut object, &self.packed());
+        object
     }
 
     /// The inventory in a ConfigMap; `None` when it is something else.
@@ -136,19 +143,48 @@ impl Inventory {
             format: u32,
         }
         let broken = |e: String| Unusable::Broken(e);
-        let text = object
-            .get("data")
-            .and_then(|data| data.get(DATA_KEY))
-            .and_then(Value::as_str);
-        let text = text.ok_or_else(|| broken(format!("no `data` entry `{DATA_KEY}`")))?;
-        let head: Head = serde_json::from_str(text).map_err(|e| broken(e.to_string()))?;
+        let text = unpack(object, DATA_KEY)?;
+        let head: Head = serde_json::from_str(&text).map_err(|e| broken(e.to_string()))?;
         if head.format > FORMAT {
             return Err(Unusable::Newer { found: head.format });
         }
-        let inventory: Inventory = serde_json::from_str(text).map_err(|e| broken(e.to_string()))?;
+        let inventory: Inventory = serde_json::from_str(&text).map_err(|e| broken(e.to_string()))?;
         inventory.keyed()?;
         Ok(inventory)
     }
+}
+
+/// Texts up to this size are kept as they are, for people.
+const READABLE: usize = 250_000;
+/// No more is unpacked of one object: what hostguard packs is far below it.
+const MOST_UNPACKED: u64 = 100_000_000;
+
+/// A text as a ConfigMap holds it: plain, or compressed where it is large. What it held of the other form goes.
+pub(crate) fn pack(key: &str, text: String) -> Value {
+    let compressed = format!("{key}.gz");
+    if text.len() <= READABLE {
+        return json!({"data": {key: text}});
+    }
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    let written = packer.write_all(text.as_bytes()).and_then(|()| packer.finish());
+    let bytes = written.expect("a vector takes every byte");
+    json!({"binaryData": {compressed: STANDARD.encode(bytes)}})
+}
+
+/// The inverse of [`pack`].
+pub(crate) fn unpack(object: &Value, key: &str) -> Result<String, Unusable> {
+    let of = |map: &str, key: &str| object.get(map).and_then(|data| data.get(key)).and_then(Value::as_str);
+    if let Some(text) = of("data", key) {
+        return Ok(text.to_string());
+    }
+    let broken = |why: String| Unusable::Broken(why);
+    let missing = || broken(format!("no `data` entry `{key}`"));
+    let packed = of("binaryData", &format!("{key}.gz")).ok_or_else(missing)?;
+    let bytes = STANDARD.decode(packed).map_err(|e| broken(e.to_string()))?;
+    let mut text = String::new();
+    let mut reader = flate2::read::GzDecoder::new(bytes.as_slice()).take(MOST_UNPACKED);
+    reader.read_to_string(&mut text).map_err(|e| broken(e.to_string()))?;
+    Ok(text)
 }
 
 #[cfg(test)]

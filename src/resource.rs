@@ -38,6 +38,10 @@ pub enum Kind {
     KubernetesNetworkPolicy,
     /// Read only in the inventory namespace: the inventories of all plans.
     ConfigMap,
+    /// A ConfigMap beside the inventories: what one run did; the name is ours. Read only where history matters.
+    Run,
+    /// Of coordination.k8s.io, in the inventory namespace: who is applying a plan just now.
+    Lease,
     /// One rule of a security group of AWS; what a `cloud` section makes.
     SecurityGroupRule,
     /// Read only: how a packet gets from the outside to a node of AWS.
@@ -134,7 +138,7 @@ const fn namespaced(group: &'static str, version: &'static str, kind: &'static s
 }
 
 impl Kind {
-    pub const ALL: [Kind; 27] = [
+    pub const ALL: [Kind; 29] = [
         Kind::Namespace,
         Kind::ClusterInformation,
         Kind::KubeControllersConfiguration,
@@ -155,6 +159,8 @@ impl Kind {
         Kind::IPPool,
         Kind::KubernetesNetworkPolicy,
         Kind::ConfigMap,
+        Kind::Run,
+        Kind::Lease,
         Kind::SecurityGroupRule,
         Kind::Instance,
         Kind::NetworkInterface,
@@ -187,7 +193,8 @@ impl Kind {
             Kind::NetworkSet => namespaced(CALICO_GROUP, "v3", "NetworkSet", "networksets"),
             Kind::IPPool => calico("IPPool", "ippools"),
             Kind::KubernetesNetworkPolicy => namespaced("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies"),
-            Kind::ConfigMap => core("ConfigMap", "configmaps", true),
+            Kind::ConfigMap | Kind::Run => core("ConfigMap", "configmaps", true),
+            Kind::Lease => namespaced("coordination.k8s.io", "v1", "Lease", "leases"),
             Kind::SecurityGroupRule => aws("SecurityGroupRule", "securitygrouprules"),
             Kind::Instance => aws("Instance", "instances"),
             Kind::NetworkInterface => aws("NetworkInterface", "networkinterfaces"),
@@ -202,6 +209,7 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Kind::KubernetesNetworkPolicy => "KubernetesNetworkPolicy",
+            Kind::Run => "Run",
             other => other.api().kind,
         }
     }
@@ -215,6 +223,11 @@ impl Kind {
             Kind::Service => Some(&["spec", "selector"]),
             _ => None,
         }
+    }
+
+    /// Whether hostguard keeps its own books in it: never what a plan wants, and no part of any answer about packets.
+    pub const fn bookkeeping(self) -> bool {
+        matches!(self, Kind::ConfigMap | Kind::Run | Kind::Lease)
     }
 
     /// Whether it is an object of the cloud and not of the cluster: another provider reads and writes it.

@@ -10,19 +10,18 @@ use std::time::Duration;
 
 use hostguard::apply::{Report, Wait};
 use hostguard::changes::{Change, ChangeSet, Op};
-use hostguard::inventory::{INVENTORY_LABEL, Inventory, PLAN_LABEL};
+use hostguard::inventory::{Inventory, PLAN_LABEL};
 use hostguard::plan::Plan;
 use hostguard::provider::Why;
-use hostguard::resource::Kind;
 use hostguard::sequence::{Acceptance, Sequence};
 use hostguard::state::State;
 use proptest::prelude::*;
 use serde_json::Value;
 
-use crate::support::pipeline::{accepting, apply_on};
+use crate::support::pipeline::{Setting, accepting, apply_on};
 use crate::support::plans::parse;
 use crate::support::random;
-use crate::support::simulated::{Asked, By, Controllers, Edit, Fault, Landing, Moment, Script, Simulated, TOUCHED};
+use crate::support::simulated::{self, Asked, By, Controllers, Edit, Fault, Landing, Moment, Script, Simulated, TOUCHED};
 use crate::support::worlds::{all_done, content, differences, state};
 
 /// Schedules for each cluster and plan: what is known of the pair is known for all of them.
@@ -120,16 +119,16 @@ struct Orders(RefCell<BTreeMap<u64, (Sequence, Vec<Acceptance>)>>);
 
 impl Orders {
     fn find(&self, state: &State, set: &ChangeSet) -> (Sequence, Vec<Acceptance>) {
-        let t=std::time::Instant::now(); let mut hasher = DefaultHasher::new();
-        for (key, object) in state.objects().filter(|(key, _)| key.kind != Kind::ConfigMap) {
+        let mut hasher = DefaultHasher::new();
+        for (key, object) in state.objects().filter(|(key, _)| !key.kind.bookkeeping()) {
             (key.to_string(), &*object).hash(&mut hasher);
         }
         set.digest().hash(&mut hasher);
-        let known = hasher.finish();T[2].fetch_add(t.elapsed().as_micros() as u64, std::sync::atomic::Ordering::SeqCst);T[3].fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        let known = hasher.finish();
         if let Some(found) = self.0.borrow().get(&known) {
             return found.clone();
         }
-        let t=std::time::Instant::now(); let found = accepting(state, set); T[0].fetch_add(t.elapsed().as_micros() as u64, std::sync::atomic::Ordering::SeqCst);T[1].fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        let found = accepting(state, set);
         self.0.borrow_mut().insert(known, found.clone());
         found
     }
@@ -145,15 +144,6 @@ struct Pair {
     runtime: tokio::runtime::Runtime,
 }
 
-static T: [std::sync::atomic::AtomicU64; 8] = [const { std::sync::atomic::AtomicU64::new(0) }; 8];
-fn paused() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .expect("a runtime")
-}
-
 impl Pair {
     fn new(objects: &[Value], plan: &Value) -> Pair {
         let mut pair = Pair {
@@ -162,7 +152,7 @@ impl Pair {
             start: state(objects).settled(),
             orders: Orders::default(),
             end: Vec::new(),
-            runtime: paused(),
+            runtime: simulated::paused(),
         };
         let cluster = Simulated::new(&pair.start, Controllers::AtOnce);
         let came = pair.run(&cluster, &pair.plan, "whole", &Script::default());
@@ -174,8 +164,16 @@ impl Pair {
     fn run(&self, cluster: &std::sync::Arc<Simulated>, plan: &Plan, name: &str, script: &Script) -> Came {
         let process = cluster.process(name, script.clone());
         let order = |state: &State, set: &ChangeSet| self.orders.find(state, set);
+        let setting = Setting {
+            order: &order,
+            wait: WAIT,
+            identity: name,
+            patience: Duration::from_secs(30),
+            revert: false,
+            now: simulated::now,
+        };
         self.runtime.block_on(async {
-            let apply = apply_on(plan, &process, &order, WAIT, || {});
+            let apply = apply_on(plan, &process, setting, || {});
             tokio::select! {
                 biased;
                 () = process.died() => Came::Killed,
@@ -241,11 +239,11 @@ fn nothing_lost(moments: &[Moment]) -> Result<(), String> {
         let said = || format!("write {at} by {name}: {} {key}", op.verb());
         let parts = |object: &Value| format!("{} {}", object["metadata"]["labels"], object["spec"]);
         let write = format!("{} {key} {:?}", op.verb(), moment.after.as_ref().map(parts));
-        if !undone && key.kind != Kind::ConfigMap && !made.insert(write) {
+        if !undone && !key.kind.bookkeeping() && !made.insert(write) {
             return Err(format!("{} had its effect twice", said()));
         }
         let record = record(&moment.state);
-        if moment.change.key.kind == Kind::ConfigMap {
+        if key.kind.bookkeeping() {
             continue;
         }
         if let Some(key) = orphan(&moment.state, record.as_ref()) {
@@ -272,9 +270,11 @@ fn record(state: &State) -> Option<Inventory> {
 fn orphan(state: &State, record: Option<&Inventory>) -> Option<String> {
     let labelled = |object: &Value| {
         let labels = &object["metadata"]["labels"];
-        labels.get(PLAN_LABEL).is_some() && labels.get(INVENTORY_LABEL).is_none()
+        labels.get(PLAN_LABEL).is_some()
     };
-    let objects = state.objects().filter(|(_, object)| labelled(object));
+    let objects = state
+        .objects()
+        .filter(|(key, object)| !key.kind.bookkeeping() && labelled(object));
     objects
         .map(|(key, _)| key)
         .find(|key| !record.is_some_and(|record| record.entry(key).is_some_and(|entry| entry.created)))
@@ -287,7 +287,7 @@ fn sent_once(cluster: &Simulated) -> Result<(), String> {
     for call in cluster.calls() {
         let Asked::Perform(change) = &call.asked else { continue };
         let write = (call.by.clone(), format!("{} {}", change.op.verb(), change.key));
-        if doubtful.contains(&write) && change.key.kind != Kind::ConfigMap {
+        if doubtful.contains(&write) && !change.key.kind.bookkeeping() {
             return Err(format!("{} was sent again by {} after its answer was lost", write.1, write.0));
         }
         if matches!(call.answered, Some(Err(Some(Why::AnswerLost | Why::Swallowed)))) {
@@ -320,8 +320,8 @@ fn disturbed(pair: &Pair, schedule: &Schedule) -> Result<std::sync::Arc<Simulate
 }
 
 fn ends_as_undisturbed(pair: &Pair, schedule: &Schedule) -> Result<(), String> {
-    let t=std::time::Instant::now();let cluster = disturbed(pair, schedule)?;T[4].fetch_add(t.elapsed().as_micros() as u64, std::sync::atomic::Ordering::SeqCst);let t=std::time::Instant::now();
-    pair.finish(&cluster, &pair.plan, "apply")?;T[5].fetch_add(t.elapsed().as_micros() as u64, std::sync::atomic::Ordering::SeqCst);let t=std::time::Instant::now();
+    let cluster = disturbed(pair, schedule)?;
+    pair.finish(&cluster, &pair.plan, "apply")?;
     let end = cluster.state();
     if unmarked(&end) != pair.end {
         return Err(format!("another end:\n{}", difference(&pair.end, &unmarked(&end))));
@@ -331,10 +331,7 @@ fn ends_as_undisturbed(pair: &Pair, schedule: &Schedule) -> Result<(), String> {
     if unmarked(&back) != unmarked(&pair.start) {
         return Err(format!("destroy does not bring back the start:\n{}", differences(&pair.start, &back)));
     }
-    T[6].fetch_add(t.elapsed().as_micros() as u64, std::sync::atomic::Ordering::SeqCst);let t=std::time::Instant::now();
-    let x = nothing_lost(&cluster.moments());
-    T[7].fetch_add(t.elapsed().as_micros() as u64, std::sync::atomic::Ordering::SeqCst);
-    x
+    nothing_lost(&cluster.moments())
 }
 
 fn difference(one: &[(String, Value)], other: &[(String, Value)]) -> String {
@@ -359,6 +356,5 @@ proptest! {
                 prop_assert!(false, "{why}\n{schedule:#?}");
             }
         }
-        eprintln!("{:?}", T.iter().map(|x| x.load(std::sync::atomic::Ordering::SeqCst)).collect::<Vec<_>>());
     }
 }

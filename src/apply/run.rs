@@ -1,12 +1,18 @@
 //! One step after the other, in the approved order.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{Event, Journal, Outcome, Recompute, Refused, Report, Rest, Wait, wait_until_settled};
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
+use jiff::Timestamp;
+use serde_json::Value;
 
+use super::{
+    Back, Event, Journal, Lock, Made, Outcome, Recompute, Refused, Report, Rest, StepReport, Still, Stood, Wait, back,
+    lock, wait_until_settled,
+};
 use crate::changes::Change;
+use crate::history;
 use crate::provider::{Provider, Refusal, Why};
 use crate::resource::{Key, Kind};
 use crate::sequence::{Approved, Step};
@@ -19,94 +25,172 @@ const TRIES: usize = 5;
 pub struct Run<'a> {
     pub provider: &'a dyn Provider,
     pub scope: &'a Scope,
+    pub lock: &'a Lock,
+    /// The inventory's namespace, where it had to be made before the lock could be taken.
+    pub made: Option<StepReport>,
     pub recompute: &'a Recompute<'a>,
     pub rest: &'a Rest<'a>,
+    pub still: &'a Still<'a>,
+    /// How to take back what was done, where that is to be when a step fails.
+    pub back: Option<&'a Back<'a>>,
     pub wait: Wait,
-    /// Set by the first Ctrl-C: the step in flight is finished, the rest is skipped.
+    /// Set by the first Ctrl-C: the steps in flight are finished, the rest is skipped.
     pub stop: &'a AtomicBool,
+    pub now: fn() -> Timestamp,
 }
 
-/// Checks permissions, writes the record, makes the steps, waits for controllers, and brings the record up to date.
+/// Writes the record, makes the steps, waits for controllers, and brings the record up to date; all under the lock.
 ///
-/// Once a step failed, only those of the others go on that are still known to be safe without it.
+/// Once a step failed, only those of the others go on that are still known to be safe without it. Once something moved
+/// that the steps or their proof rest on, none do.
 pub async fn run(
     approved: &Approved,
     mut journal: Journal,
     run: Run<'_>,
     events: &mut (dyn FnMut(Event) + Send),
 ) -> Result<Report, Refused> {
-    let record = journal.first_change();
-    let all: Vec<&Change> = approved
-        .steps()
-        .iter()
-        .map(|step| &step.change)
-        .chain(&record)
-        .collect();
-    let denied = run.provider.may(&all).await.map_err(Refused::Failed)?;
-    if !denied.is_empty() {
-        return Err(Refused::Denied(denied));
+    let mut report = Report {
+        steps: run.made.clone().into_iter().collect(),
+        ..Report::default()
+    };
+    if !run.lock.may_write().await {
+        return Err(Refused::Lost);
     }
-    let mut report = Report::default();
-    let mut steps: VecDeque<Step> = approved.steps().iter().cloned().collect();
-    // the inventory's namespace has to be there before the record is
-    if let Some(first) = steps.pop_front_if(|step| step.change.key.kind == Kind::Namespace) {
-        make(&[first.change], &run, &mut report, events).await;
-    }
-    if report.failed() == 0 {
-        journal.intend(run.provider).await.map_err(Refused::Record)?;
-    } else {
-        for step in steps.drain(..) {
-            skip(
-                &step.change,
-                "the record's namespace could not be made",
-                &mut report,
-                events,
-            );
-        }
-    }
+    journal.intend(run.provider).await.map_err(Refused::Record)?;
+    let places = approved.steps().iter().enumerate();
+    let places: BTreeMap<&Key, usize> = places.map(|(place, step)| (&step.change.key, place)).collect();
+    let there = run.made.as_ref().map(|(key, _, _)| key);
+    let left = approved.steps().iter().filter(|step| Some(&step.change.key) != there);
+    let mut steps: VecDeque<Step> = left.cloned().collect();
+    let mut made: Vec<Made> = Vec::new();
+    let mut first = true;
     while let Some(next) = steps.pop_front() {
-        if stopped(&run) {
-            skip(&next.change, "interrupted", &mut report, events);
+        if let Some(why) = ended(&run, &report) {
+            skip(&next.change, why, &mut report, events);
             continue;
         }
         if next.wait {
             report.unsettled = settle(&run, true, events).await;
+        }
+        if !std::mem::replace(&mut first, false) {
+            steps.push_front(next.clone());
+            look_again(&made, &steps, &mut journal, &run, &mut report, events).await;
+            steps.pop_front();
+            if let Some(why) = ended(&run, &report) {
+                skip(&next.change, why, &mut report, events);
+                continue;
+            }
         }
         let mut batch = vec![next.change];
         while let Some(also) = steps.pop_front_if(|step| step.together) {
             batch.push(also.change);
         }
         let before = report.steps.len();
-        if report.unsettled.is_empty() || stopped(&run) {
-            make(&batch, &run, &mut report, events).await;
+        if report.unsettled.is_empty() {
+            made.extend(make(&batch, &run, &mut report, events).await);
         } else {
             for change in &batch {
                 let why = "Calico had not caught up with what was there before it";
                 skip(change, why, &mut report, events);
             }
         }
-        let all_done = report.steps[before..]
-            .iter()
-            .all(|(_, _, outcome)| *outcome == Outcome::Done);
-        if !all_done && !stopped(&run) {
+        let ends = &report.steps[before..];
+        for (key, _, outcome) in ends {
+            journal.note(places[key], outcome);
+        }
+        let all_done = ends.iter().all(|(_, _, outcome)| *outcome == Outcome::Done);
+        if !all_done && ended(&run, &report).is_none() {
             go_on_without(&mut steps, &run, &mut report, events).await;
         }
     }
+    for (key, _, outcome) in &report.steps {
+        if let Some(place) = places.get(key) {
+            journal.note(*place, outcome);
+        }
+    }
+    if report.failed() > 0
+        && ended(&run, &report).is_none()
+        && let Some(how) = run.back
+    {
+        back::take_back(how, &made, &run, &mut report, events).await;
+        for (key, _, _) in report
+            .taken_back
+            .iter()
+            .filter(|(_, _, outcome)| *outcome == Outcome::Done)
+        {
+            if let Some(place) = places.get(key) {
+                journal.mark(*place, 'r');
+            }
+        }
+    }
     let waited_for = [Kind::Node, Kind::KubeControllersConfiguration];
-    let done = report.steps.iter().filter(|(_, _, outcome)| *outcome == Outcome::Done);
-    let arming = done.clone().any(|(key, _, _)| waited_for.contains(&key.kind));
-    if (arming || !report.unsettled.is_empty()) && !stopped(&run) {
+    let arming = made.iter().any(|made| waited_for.contains(&made.change.key.kind));
+    if (arming || !report.unsettled.is_empty()) && ended(&run, &report).is_none() {
         report.unsettled = settle(&run, false, events).await;
     }
-    let not_done: BTreeSet<Key> = report
-        .steps
-        .iter()
-        .filter(|(_, _, outcome)| *outcome != Outcome::Done)
-        .map(|(key, _, _)| key.clone())
-        .collect();
     report.interrupted = stopped(&run);
-    report.record_behind = journal.settle(run.provider, &not_done).await.err();
+    if !report.lost && run.lock.may_write().await {
+        let not_done = keys(&report.steps, |outcome| *outcome != Outcome::Done);
+        let taken_back = keys(&report.taken_back, |outcome| *outcome == Outcome::Done);
+        let end = (came_to(&report), lock::seconds((run.now)()));
+        let settled = journal.settle(run.provider, &not_done, &taken_back, end).await;
+        report.record_behind = settled.err();
+    } else {
+        report.lost = true;
+    }
     Ok(report)
+}
+
+fn keys(steps: &[StepReport], which: impl Fn(&Outcome) -> bool) -> BTreeSet<Key> {
+    let chosen = steps.iter().filter(|(_, _, outcome)| which(outcome));
+    chosen.map(|(key, _, _)| key.clone()).collect()
+}
+
+fn came_to(report: &Report) -> history::Outcome {
+    let whole = report.failed() + report.skipped() == 0;
+    match report.done() {
+        _ if report.interrupted && !whole => history::Outcome::Interrupted,
+        _ if whole => history::Outcome::Done,
+        _ if report.took_all_back() => history::Outcome::Reverted,
+        0 => history::Outcome::Failed,
+        _ => history::Outcome::Partial,
+    }
+}
+
+/// Why no further step is begun.
+fn ended(run: &Run, report: &Report) -> Option<&'static str> {
+    if report.lost {
+        return Some("the lock was lost");
+    }
+    if !report.moved.is_empty() {
+        return Some("what it rests on was changed by somebody else");
+    }
+    stopped(run).then_some("interrupted")
+}
+
+/// Writes how far the run came, and looks whether what is left still stands on what is there.
+async fn look_again(
+    made: &[Made],
+    steps: &VecDeque<Step>,
+    journal: &mut Journal,
+    run: &Run<'_>,
+    report: &mut Report,
+    events: &mut (dyn FnMut(Event) + Send),
+) {
+    if !run.lock.may_write().await {
+        report.lost = true;
+        return;
+    }
+    let (_, seen) = join(journal.tell(run.provider), run.provider.read(run.scope)).await;
+    let left: Vec<&Step> = steps.iter().collect();
+    match seen {
+        Ok(state) => match (run.still)(&state, made, &left) {
+            Stood::Same => {}
+            Stood::Beside(what) => events(Event::Moved(&what)),
+            Stood::Moved(what) => report.moved = what,
+        },
+        Err(error) => report.moved = vec![format!("what is there could not be read: {}", error.message)],
+    }
 }
 
 /// Keeps of the steps that are left those that are safe without the one that was not made, judged on what is there now.
@@ -149,7 +233,7 @@ async fn go_on_without(
 
 /// What controllers have still to do when the deadline came. Before a step that relies on what was done, the dataplane
 /// gets its time, too.
-async fn settle(run: &Run<'_>, dataplane: bool, events: &mut (dyn FnMut(Event) + Send)) -> Vec<String> {
+pub(super) async fn settle(run: &Run<'_>, dataplane: bool, events: &mut (dyn FnMut(Event) + Send)) -> Vec<String> {
     let left = match wait_until_settled(run.provider, run.scope, run.wait, run.stop, events).await {
         Ok(left) => left,
         // the steps were made; that the cluster cannot be read any more is what was seen last
@@ -162,7 +246,7 @@ async fn settle(run: &Run<'_>, dataplane: bool, events: &mut (dyn FnMut(Event) +
     left
 }
 
-fn stopped(run: &Run) -> bool {
+pub(super) fn stopped(run: &Run) -> bool {
     run.stop.load(Ordering::SeqCst)
 }
 
@@ -173,7 +257,12 @@ fn skip(change: &Change, why: &str, report: &mut Report, events: &mut (dyn FnMut
 }
 
 /// Makes steps that no flow meets two of, all at once.
-async fn make(batch: &[Change], run: &Run<'_>, report: &mut Report, events: &mut (dyn FnMut(Event) + Send)) {
+async fn make(
+    batch: &[Change],
+    run: &Run<'_>,
+    report: &mut Report,
+    events: &mut (dyn FnMut(Event) + Send),
+) -> Vec<Made> {
     tokio::task::yield_now().await; // a provider that never waits must not keep signals waiting
     let mut flying: Vec<&Change> = Vec::new();
     for change in batch {
@@ -184,17 +273,27 @@ async fn make(batch: &[Change], run: &Run<'_>, report: &mut Report, events: &mut
         }
     }
     let ends = join_all(flying.iter().map(|change| perform(change, run))).await;
+    let mut made = Vec::new();
     for (change, (again, end)) in flying.into_iter().zip(ends) {
         for _ in 0..again {
             events(Event::Again(&change.key));
         }
         let outcome = match end {
-            Ok(()) => Outcome::Done,
-            Err(refusal) => Outcome::Failed(refusal),
+            Ok(stored) => {
+                let change = change.clone();
+                made.push(Made { change, stored });
+                Outcome::Done
+            }
+            Err(Unmade::Refused(refusal)) => Outcome::Failed(refusal),
+            Err(Unmade::LockLost) => {
+                report.lost = true;
+                Outcome::Skipped("the lock was lost".to_string())
+            }
         };
         events(Event::Finished(change, &outcome));
         report.steps.push((change.key.clone(), change.op.verb(), outcome));
     }
+    made
 }
 
 /// The first need of a step that was not met.
@@ -213,34 +312,43 @@ fn unmet(change: &Change, report: &Report) -> Option<Key> {
         .cloned()
 }
 
+/// Why a change was not made.
+enum Unmade {
+    Refused(Refusal),
+    LockLost,
+}
+
 /// Writes one change. When the object moved or the answer was lost, reads again: nothing left to do is done; a change
 /// that is still the same is tried again after a refusal; another one is stale. What may have been written is never
 /// sent a second time. With how often it was tried again.
-async fn perform(change: &Change, run: &Run<'_>) -> (usize, Result<(), Refusal>) {
+async fn perform(change: &Change, run: &Run<'_>) -> (usize, Result<Option<Value>, Unmade>) {
     let mut current = change.clone();
     for attempt in 1.. {
         let again = attempt - 1;
+        if !run.lock.may_write().await {
+            return (again, Err(Unmade::LockLost));
+        }
         let refusal = match run.provider.perform(&current).await {
-            Ok(_) => return (again, Ok(())),
+            Ok(stored) => return (again, Ok(stored)),
             Err(refusal) => refusal,
         };
         let refused = matches!(refusal.why, Why::Changed | Why::Gone);
         let doubtful = matches!(refusal.why, Why::AnswerLost | Why::Swallowed);
         if !(refused || doubtful) || attempt == TRIES {
-            return (again, Err(refusal));
+            return (again, Err(Unmade::Refused(refusal)));
         }
         let now = match run.provider.read(run.scope).await {
             Ok(state) => (run.recompute)(&state, &change.key),
             Err(error) => Err(error.message),
         };
         match now {
-            Ok(None) => return (again, Ok(())),
+            Ok(None) => return (again, Ok(None)),
             Ok(Some(_)) if doubtful => {
                 let message = format!(
                     "{}; read afterwards, it was not made, and it was not sent again",
                     refusal.message
                 );
-                return (again, Err(Refusal { message, ..refusal }));
+                return (again, Err(Unmade::Refused(Refusal { message, ..refusal })));
             }
             Ok(Some(same)) if same.same_as(change) => current = same,
             Ok(Some(_)) => {
@@ -249,11 +357,11 @@ async fn perform(change: &Change, run: &Run<'_>) -> (usize, Result<(), Refusal>)
                     refusal.message
                 );
                 let why = Why::Changed;
-                return (again, Err(Refusal { why, message }));
+                return (again, Err(Unmade::Refused(Refusal { why, message })));
             }
             Err(why) => {
                 let message = format!("{}; whether it was made is not known: {why}", refusal.message);
-                return (again, Err(Refusal { message, ..refusal }));
+                return (again, Err(Unmade::Refused(Refusal { message, ..refusal })));
             }
         }
     }

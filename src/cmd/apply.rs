@@ -1,18 +1,13 @@
 //! `hostguard apply`: shows, asks, re-reads, writes in order, waits, verifies.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
-
 use super::plan::{Shown, show, show_warnings};
-use super::{Console, Failure, rights, worst};
-use crate::apply::{self as engine, Journal, Outcome, Refused, Report, Run, Wait};
-use crate::changes::{Change, ChangeSet};
+use super::{Console, Failure, carry, worst};
+use crate::apply::{Outcome, Report};
+use crate::changes::ChangeSet;
 use crate::cli::{Apply, Doing, Format};
 use crate::error::{Error, Kind, codes};
 use crate::render;
 use crate::resource::{Key, Kind as ObjectKind};
-use crate::sequence::{Approved, Sequence, Terms};
 use crate::state::State;
 
 /// Deletions that need no number.
@@ -55,40 +50,10 @@ pub(super) async fn carry_out(
         return Err(Failure::from(error.cause(why)));
     }
     datastore_ready(&shown.state)?;
-    let digest = shown.prepared.difference.set.digest();
     if !doing.yes {
         ask(verb, &shown.prepared.difference.set, console)?;
-        let state = shown.provider.read(&shown.scope).await?;
-        let mut prepared = shown.intent.prepare(&state, &shown.options)?;
-        prepared.look(&state, &shown.accepted);
-        if prepared.difference.set.digest() != digest || !prepared.difference.conflicts.is_empty() {
-            return Err(Failure::from(stale(
-                &shown.prepared.difference.set,
-                &prepared.difference.set,
-            )));
-        }
-        if prepared.reach() != shown.prepared.reach() {
-            let error = stale(&shown.prepared.difference.set, &prepared.difference.set);
-            return Err(Failure::from(
-                error.cause("the steps are the same, and who can reach what is not"),
-            ));
-        }
-        if prepared.refused != shown.prepared.refused {
-            let error = stale(&shown.prepared.difference.set, &prepared.difference.set);
-            return Err(Failure::from(
-                error.cause("the steps are the same, and another part of the plan is wrong now"),
-            ));
-        }
-        shown.prepared = prepared;
-        shown.state = state;
     }
-    let sequence = shown
-        .prepared
-        .sequence
-        .clone()
-        .expect("what has no order ended the run above");
-    let approved = sequence.approve(&digest).expect("the digest was compared above");
-    let report = make(&shown, &approved, doing, console).await?;
+    let report = carry::out(&mut shown, verb, doing, console).await?;
     show_warnings(shown.provider.as_ref(), &mut shown.warned, console);
     finish(&shown, verb, &report, format, console).await
 }
@@ -138,126 +103,6 @@ fn ask(verb: &str, set: &ChangeSet, console: &mut dyn Console) -> Result<(), Fai
     )))
 }
 
-/// What is new, other or gone since it was shown.
-fn stale(shown: &ChangeSet, now: &ChangeSet) -> Error {
-    let mut error = Error::new(
-        Kind::Stale,
-        codes::STALE,
-        "the cluster moved after the changes were shown; nothing was written",
-    );
-    let find = |set: &ChangeSet, key: &Key| set.steps.iter().find(|step| step.key == *key).cloned();
-    for step in &now.steps {
-        match find(shown, &step.key) {
-            None => error = error.cause(format!("new: {} {}", step.op.verb(), step.key)),
-            Some(old) if !old.same_as(step) => {
-                error = error.cause(format!("now another change: {} {}", step.op.verb(), step.key))
-            }
-            Some(_) => {}
-        }
-    }
-    for step in shown.steps.iter().filter(|step| find(now, &step.key).is_none()) {
-        error = error.cause(format!("no longer needed: {} {}", step.op.verb(), step.key));
-    }
-    error.fix("run it again to see and approve what would be done now")
-}
-
-async fn make(shown: &Shown, approved: &Approved, doing: &Doing, console: &mut dyn Console) -> Result<Report, Failure> {
-    let recompute = |state: &State, key: &Key| -> Result<Option<Change>, String> {
-        match shown.intent.prepare(state, &shown.options) {
-            Ok(now) => {
-                let set = now.difference.set;
-                match set.unreadable.iter().find(|(unreadable, _)| unreadable == key) {
-                    // not known is not done
-                    Some((_, why)) => Err(format!("{key} could not be read: {why}")),
-                    None => Ok(set.steps.into_iter().find(|step| step.key == *key)),
-                }
-            }
-            Err(Failure::World(_, errors)) => Err(errors.first().map(|e| e.message.clone()).unwrap_or_default()),
-            Err(Failure::Plan(..) | Failure::Answered(_) | Failure::Said(_)) => {
-                Err("the plan is not valid for this state".into())
-            }
-        }
-    };
-    let rest = |now: &State, left: &[Change]| {
-        let terms = Terms {
-            accepted: &shown.accepted,
-            promised: Some(&shown.prepared.resolved),
-        };
-        Sequence::rest(&shown.state, &shown.prepared.difference.set, &terms, now, left)
-    };
-    let record = shown.prepared.difference.record.clone();
-    let settled = record.clone();
-    let journal = Journal::new(
-        record.key.clone(),
-        record.found.clone(),
-        record.intended.clone(),
-        record.must_be_written_first(),
-        move |not_done| settled.after_without(not_done),
-    );
-    let stop = Arc::new(AtomicBool::new(false));
-    // the handler is there before the first write is made
-    let signals = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt());
-    let signals =
-        signals.map_err(|e| Error::failed(codes::INTERRUPTED, "signals cannot be handled").cause(e.to_string()))?;
-    let listener = tokio::spawn(listen(signals, stop.clone()));
-    let run = Run {
-        provider: shown.provider.as_ref(),
-        scope: &shown.scope,
-        recompute: &recompute,
-        rest: &rest,
-        wait: Wait {
-            deadline: Duration::from_secs(doing.wait),
-            interval: Duration::from_millis(250),
-            // no kernel follows a file
-            dataplane: Duration::from_secs(if shown.state.facts.snapshot.is_some() {
-                0
-            } else {
-                doing.settle
-            }),
-        },
-        stop: &stop,
-    };
-    let mut tell = |event: engine::Event| {
-        if let Some(line) = render::event(&event) {
-            console.story(&line);
-        }
-    };
-    let report = engine::run(approved, journal, run, &mut tell).await;
-    listener.abort();
-    report.map_err(|refused| Failure::from(refused_error(refused)))
-}
-
-/// The first Ctrl-C finishes what is in flight, the second ends at once.
-async fn listen(mut signals: tokio::signal::unix::Signal, stop: Arc<AtomicBool>) {
-    while signals.recv().await.is_some() {
-        if stop.swap(true, Ordering::SeqCst) {
-            std::process::exit(i32::from(Kind::Interrupted.exit_code()));
-        }
-    }
-}
-
-fn refused_error(refused: Refused) -> Error {
-    match refused {
-        Refused::Denied(denied) => {
-            let mut error = Error::failed(
-                codes::NOT_ALLOWED,
-                format!("{}; nothing was written", rights::missing(denied.len())),
-            );
-            for right in &denied {
-                error = error.cause(rights::name(right));
-            }
-            error.fix(format!("add to the role of this identity: {}", rights::rules(&denied)))
-        }
-        Refused::Record(refusal) => Error::failed(
-            codes::RECORD_FAILED,
-            "the record could not be written, so no change was made",
-        )
-        .cause(refusal.message)
-        .fix("see why the ConfigMap in the inventory namespace cannot be written, then try again"),
-        Refused::Failed(error) => error,
-    }
-}
-
 async fn finish(
     shown: &Shown,
     verb: &'static str,
@@ -296,8 +141,39 @@ fn outcome_errors(verb: &str, report: &Report) -> Vec<Error> {
             Error::new(Kind::Interrupted, codes::INTERRUPTED, message).fix(format!("{verb} again to go on from here")),
         );
     }
+    if report.lost {
+        let kind = if report.done() > 0 { Kind::Partial } else { Kind::Locked };
+        let message = format!(
+            "the lock was lost after {} of {} steps",
+            report.done(),
+            report.steps.len()
+        );
+        let error = Error::new(kind, codes::LOCK_LOST, message);
+        errors.push(
+            error
+                .cause("it could not be renewed in time, or somebody took it over")
+                .fix(format!(
+                    "see who applies this plan now (`hostguard history`), then {verb} again"
+                )),
+        );
+    }
+    if !report.moved.is_empty() {
+        let kind = if report.done() > 0 { Kind::Partial } else { Kind::Stale };
+        let message = format!(
+            "somebody changed what the rest stands on after {} of {} steps",
+            report.done(),
+            report.steps.len()
+        );
+        let mut error = Error::new(kind, codes::MOVED, message);
+        error.causes.extend(report.moved.iter().cloned());
+        errors.push(error.fix(format!("{verb} again to see and approve what would be done now")));
+    }
     if report.failed() > 0 {
-        let kind = if report.done() > 0 { Kind::Partial } else { Kind::Failed };
+        let kind = match report.done() {
+            0 => Kind::Failed,
+            _ if report.took_all_back() => Kind::Failed,
+            _ => Kind::Partial,
+        };
         let mut error = Error::new(
             kind,
             codes::STEP_FAILED,
@@ -308,6 +184,7 @@ fn outcome_errors(verb: &str, report: &Report) -> Vec<Error> {
                 error = error.cause(format!("{key}: {}", refusal.message));
             }
         }
+        error.causes.extend(taken_back(report));
         errors.push(error.fix(format!("mend the cause and {verb} again: it goes on from here")));
     }
     if !report.unsettled.is_empty() {
@@ -334,6 +211,26 @@ fn outcome_errors(verb: &str, report: &Report) -> Vec<Error> {
         );
     }
     errors
+}
+
+/// What became of taking back what was done.
+fn taken_back(report: &Report) -> Vec<String> {
+    let done = report
+        .taken_back
+        .iter()
+        .filter(|(_, _, outcome)| *outcome == Outcome::Done);
+    let mut lines = Vec::new();
+    if !report.taken_back.is_empty() {
+        lines.push(format!(
+            "{} of {} steps that were done were taken back",
+            done.count(),
+            report.done()
+        ));
+    }
+    if let Some(why) = &report.not_taken_back {
+        lines.push(format!("what was done stays: {why}"));
+    }
+    lines
 }
 
 /// Reads once more: nothing may be left to do.

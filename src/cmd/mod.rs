@@ -1,6 +1,8 @@
 //! One file per verb. Opens providers, reads files, owns the clock; everything it decides is in the stages it calls.
 
+mod actor;
 mod apply;
+mod carry;
 mod check;
 mod destroy;
 mod explain;
@@ -15,6 +17,7 @@ mod promises;
 mod rights;
 mod schema;
 mod snapshot;
+mod stale;
 mod traps;
 mod world;
 

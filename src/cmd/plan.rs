@@ -1,6 +1,7 @@
 //! `hostguard plan`: what would change. Writes nothing, anywhere.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::prepare::{Intent, Prepared};
 use super::{Console, Failure, files, world};
@@ -41,7 +42,7 @@ fn rank(code: u8) -> u8 {
 /// A plan that was read, compared and shown.
 pub(super) struct Shown {
     pub intent: Intent,
-    pub provider: Box<dyn Provider>,
+    pub provider: Arc<dyn Provider>,
     pub scope: Scope,
     pub options: Options,
     pub accepted: Vec<Acceptance>,
@@ -56,7 +57,7 @@ pub(super) struct Shown {
 /// What is asked, and of whom.
 pub(super) struct Asked {
     pub intent: Intent,
-    pub provider: Box<dyn Provider>,
+    pub provider: Arc<dyn Provider>,
     pub scope: Scope,
     pub options: Options,
     pub accepted: Vec<Acceptance>,

@@ -14,7 +14,11 @@ pub(super) async fn run(args: &Snapshot, console: &mut dyn Console) -> Result<u8
     let scope = world::scope(
         &args.world,
         Scope {
-            kinds: Kind::ALL.into_iter().collect(),
+            // what was done and who does it now is no part of the world
+            kinds: Kind::ALL
+                .into_iter()
+                .filter(|kind| !matches!(kind, Kind::Run | Kind::Lease))
+                .collect(),
             inventory_namespace: args.world.inventory_namespace.clone(),
             cloud: None,
         },

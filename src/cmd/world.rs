@@ -1,6 +1,7 @@
 //! Opens the provider that `--live` names, with the cloud behind it where that can be asked.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cli::World;
@@ -14,8 +15,8 @@ use crate::provider::{Provider, one_owner_each};
 use crate::state::Scope;
 
 /// The provider, whose writes are made in the name of `plan`.
-pub(super) async fn open(world: &World, plan: &str) -> Result<Box<dyn Provider>, Error> {
-    let provider: Box<dyn Provider> = if world.live == "cluster" {
+pub(super) async fn open(world: &World, plan: &str) -> Result<Arc<dyn Provider>, Error> {
+    let provider: Arc<dyn Provider> = if world.live == "cluster" {
         let request_timeout = Duration::from_secs(world.request_timeout);
         let connect = Connect {
             kubeconfig: world.kubeconfig.clone(),
@@ -32,9 +33,9 @@ pub(super) async fn open(world: &World, plan: &str) -> Result<Box<dyn Provider>,
                 jitter: fastrand::f64,
             },
         });
-        Box::new(WithCloud::new(cluster, aws))
+        Arc::new(WithCloud::new(cluster, aws))
     } else {
-        Box::new(Snapshot::open(Path::new(&world.live))?)
+        Arc::new(Snapshot::open(Path::new(&world.live))?)
     };
     one_owner_each(&[provider.as_ref()]).expect("one provider owns every kind");
     Ok(provider)

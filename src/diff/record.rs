@@ -30,6 +30,7 @@ impl Record {
         let found = state.present(&key).cloned();
         let mut settled = Inventory {
             format: FORMAT,
+            fence: compiled.mine.fence,
             picks: BTreeMap::new(),
             accepted: compiled.mine.accepted.clone(),
             entries: BTreeMap::new(),
@@ -73,10 +74,28 @@ impl Record {
         self.intended.entries != self.found_inventory.entries || self.intended.accepted != self.found_inventory.accepted
     }
 
-    /// The record after a run that did not do these steps: their old entries stay beside the new ones.
-    pub fn after_without(&self, not_done: &BTreeSet<Key>) -> Inventory {
+    /// The record as it is written under a lock: each holder has a higher number than the one before.
+    pub fn under(&mut self, lock: u64) {
+        let fence = lock.max(self.found_inventory.fence + 1);
+        (self.intended.fence, self.settled.fence) = (fence, fence);
+    }
+
+    /// What the record said of an object before the run.
+    pub fn entry_found(&self, key: &Key) -> Option<&Entry> {
+        self.found_inventory.entry(key)
+    }
+
+    /// The record after a run that did not do these steps: their old entries stay beside the new ones. Those that were
+    /// taken back have only their old ones.
+    pub fn after_without(&self, not_done: &BTreeSet<Key>, taken_back: &BTreeSet<Key>) -> Inventory {
         let mut inventory = self.settled.clone();
-        for key in not_done {
+        for key in taken_back {
+            match self.found_inventory.entry(key) {
+                Some(entry) => inventory.entries.insert(key.to_string(), entry.clone()),
+                None => inventory.entries.remove(&key.to_string()),
+            };
+        }
+        for key in not_done.difference(taken_back) {
             if let Some(entry) = self.intended.entry(key) {
                 inventory.entries.insert(key.to_string(), entry.clone());
             }

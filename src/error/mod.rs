@@ -101,6 +101,8 @@ pub enum Kind {
     Stale,
     /// 5: some steps were done, others were not.
     Partial,
+    /// 6: somebody else applies the plan just now.
+    Locked,
     /// 7: all steps were done, the result is not what was planned.
     Unverified,
     /// 8: refused because unsafe: lock-out, or exposed on the way.
@@ -118,6 +120,7 @@ impl Kind {
             Kind::Conflict | Kind::Finding => 3,
             Kind::Stale => 4,
             Kind::Partial => 5,
+            Kind::Locked => 6,
             Kind::Unverified => 7,
             Kind::Unsafe => 8,
             Kind::Usage => 64,
@@ -125,17 +128,18 @@ impl Kind {
         }
     }
 
-    /// When several hold, apply answers with the first of 130, 5, 7, 4, 8, 3, 64, 1.
+    /// When several hold, apply answers with the first of 130, 5, 7, 6, 4, 8, 3, 64, 1.
     pub fn rank(self) -> u8 {
         match self {
             Kind::Interrupted => 0,
             Kind::Partial => 1,
             Kind::Unverified => 2,
-            Kind::Stale => 3,
-            Kind::Unsafe => 4,
-            Kind::Conflict | Kind::Finding => 5,
-            Kind::Usage => 6,
-            Kind::Failed => 7,
+            Kind::Locked => 3,
+            Kind::Stale => 4,
+            Kind::Unsafe => 5,
+            Kind::Conflict | Kind::Finding => 6,
+            Kind::Usage => 7,
+            Kind::Failed => 8,
         }
     }
 }

@@ -34,6 +34,11 @@ pub trait Provider: Send + Sync {
     /// object as read back (`None`: it is gone).
     async fn perform(&self, change: &Change) -> Result<Option<Value>, Refusal>;
 
+    /// Locks the world for one plan, where it is this machine's own; `holder` is what others are told.
+    fn lock(&self, _plan: &str, _holder: &str) -> OwnLock {
+        OwnLock::None
+    }
+
     /// What the server warned of so far, each text once, sorted.
     fn warnings(&self) -> Vec<String> {
         Vec::new()
@@ -43,6 +48,17 @@ pub trait Provider: Send + Sync {
     fn places(&self) -> Vec<String> {
         Vec::new()
     }
+}
+
+/// A lock that a world has of its own.
+pub enum OwnLock {
+    /// It has none: others may be elsewhere, so a Lease is taken.
+    None,
+    /// Held until it is dropped, or the process ends.
+    Taken(Box<dyn Send + Sync>),
+    /// Somebody else has it; what they said of themselves.
+    Held(String),
+    Failed(String),
 }
 
 /// A right that is missing.

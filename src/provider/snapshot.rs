@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::io::Write;
+use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
@@ -13,7 +13,7 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-use super::{Denied, Provider, Refusal, Why};
+use super::{Denied, OwnLock, Provider, Refusal, Why};
 use crate::changes::{Change, Op};
 use crate::error::{Error, codes};
 use crate::resource::{Key, Kind};
@@ -21,6 +21,19 @@ use crate::state::{ClusterFacts, Listing, Observed, Reason, Scope, Serving, Stat
 
 /// The format this binary writes, and the newest it reads.
 pub const FORMAT: u32 = 1;
+
+/// A lock file; it goes with the lock.
+struct LockFile {
+    path: PathBuf,
+    _file: std::fs::File,
+}
+
+impl Drop for LockFile {
+    fn drop(&mut self) {
+        // One that stays is locked by nobody, which is as good.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
 
 /// A file that holds a state. Read again for every call: other processes may write it too.
 pub struct Snapshot {
@@ -132,7 +145,48 @@ impl Snapshot {
 
     fn load(&self) -> Result<Held, Error> {
         let bytes = std::fs::read(&self.path).map_err(|e| unreadable(&self.shown, &e.to_string()))?;
-        decode(&bytes).map_err(|why| why.error(&self.shown.display().to_string()))
+        let mut held = decode(&bytes).map_err(|why| why.error(&self.shown.display().to_string()))?;
+        // What was done to the cluster is not in a snapshot of it: the history of the file is its own.
+        if !held.state.coverage().contains_key(&Kind::Run) {
+            held.state.listed(Kind::Run, Vec::new()).expect("nothing is nameless");
+        }
+        Ok(held)
+    }
+
+    /// The file beside it that is locked while a plan is applied to it.
+    fn lock_file(&self, plan: &str) -> PathBuf {
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        self.path.with_file_name(format!(".{name}.{plan}.lock"))
+    }
+
+    fn try_lock(&self, plan: &str, holder: &str) -> std::io::Result<OwnLock> {
+        use std::os::unix::fs::MetadataExt;
+        let path = self.lock_file(plan);
+        loop {
+            let mut options = std::fs::File::options();
+            let mut file = options
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(&path)?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(std::fs::TryLockError::WouldBlock) => {
+                    let mut text = String::new();
+                    file.read_to_string(&mut text)?;
+                    return Ok(OwnLock::Held(text));
+                }
+                Err(std::fs::TryLockError::Error(e)) => return Err(e),
+            }
+            // whoever had it before may have taken the file away meanwhile
+            if std::fs::metadata(&path).is_ok_and(|there| there.ino() == file.metadata().map_or(0, |ours| ours.ino())) {
+                file.set_len(0)?;
+                file.rewind()?;
+                file.write_all(holder.as_bytes())?;
+                return Ok(OwnLock::Taken(Box::new(LockFile { path, _file: file })));
+            }
+        }
     }
 
     /// The file, locked against other writers until the handle is dropped. A writer that renamed another file into
@@ -312,6 +366,11 @@ impl Provider for Snapshot {
     /// A file has no users.
     async fn may(&self, _: &[&Change]) -> Result<Vec<Denied>, Error> {
         Ok(Vec::new())
+    }
+
+    fn lock(&self, plan: &str, holder: &str) -> OwnLock {
+        self.try_lock(plan, holder)
+            .unwrap_or_else(|e| OwnLock::Failed(format!("{}: {e}", self.lock_file(plan).display())))
     }
 
     async fn perform(&self, change: &Change) -> Result<Option<Value>, Refusal> {

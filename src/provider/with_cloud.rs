@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use async_trait::async_trait;
 use serde_json::Value;
 
-use super::{Denied, Provider, Refusal};
+use super::{Denied, OwnLock, Provider, Refusal};
 use crate::changes::Change;
 use crate::error::Error;
 use crate::resource::Kind;
@@ -88,6 +88,10 @@ impl<Cluster: Provider, Cloud: Provider> Provider for WithCloud<Cluster, Cloud> 
 
     async fn perform(&self, change: &Change) -> Result<Option<Value>, Refusal> {
         self.owner(change.key.kind).perform(change).await
+    }
+
+    fn lock(&self, plan: &str, holder: &str) -> OwnLock {
+        self.cluster.lock(plan, holder)
     }
 
     fn warnings(&self) -> Vec<String> {

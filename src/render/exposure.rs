@@ -16,6 +16,9 @@ const NODES: usize = 4;
 /// More rows about clients of the cluster than this are counted.
 const INSIDE: usize = 10;
 
+/// More lines than this are counted.
+const LINES: usize = 20;
+
 /// Rows in words, before they are laid out: those that say the same of several clients are one.
 type Worded = BTreeMap<(Movement, String, String), Vec<String>>;
 
@@ -29,6 +32,27 @@ pub fn difference(rows: &[Row], names: &Names) -> String {
         entry(&mut out, &format!("{head} on {}", place(&row.nodes)), &who, &moved(row));
     }
     out
+}
+
+/// What opens and what closes, a line each; what has no room is counted.
+pub fn lines(rows: &[Row], names: &Names) -> Vec<String> {
+    let shares = Shares::of(rows.iter().map(|row| (&row.subject, &*row.nodes)));
+    let moving = || rows.iter().filter(|row| row.movement != Movement::Stays);
+    let line = |row: &Row| {
+        let who = who(&row.subject, row.clients.as_ref(), &row.nodes, (names, &shares));
+        format!(
+            "{} {} on {} {who}",
+            movement(row.movement),
+            what(&row.subject),
+            place(&row.nodes)
+        )
+    };
+    let mut lines: Vec<String> = moving().take(LINES).map(line).collect();
+    let more = moving().count().saturating_sub(LINES);
+    if more > 0 {
+        lines.push(format!("and {more} more"));
+    }
+    lines
 }
 
 /// The same for clients of the cluster: what moves, those that say the same put together, and what has no room counted.

@@ -343,6 +343,25 @@ pub fn event(event: &Event) -> Option<String> {
         }
         Event::Dataplane(time) => Some(format!("  {} s for Felix to catch up", time.as_secs())),
         Event::Settled => Some("  Calico has caught up".to_string()),
+        Event::TakenBack(change, outcome) => Some(format!(
+            "{} {}: {}",
+            mark(&change.op),
+            escape(&change.key.to_string()),
+            match outcome {
+                Outcome::Done => "taken back".to_string(),
+                other => outcome_text(other),
+            }
+        )),
+        Event::Locked(held) => Some(format!(
+            "  waiting for the lock: {} on {} since {}",
+            escape(&held.who),
+            escape(&held.host),
+            escape(&held.since)
+        )),
+        Event::Moved(what) => Some(format!(
+            "  moved meanwhile, without effect: {}",
+            escape(&what.join("; "))
+        )),
         Event::Again(key) => Some(format!(
             "  {}: moved meanwhile, the step is the same; again",
             escape(&key.to_string())

@@ -18,7 +18,9 @@ const SELECTING: [Kind; 5] = [
 /// Whether a step is on something that no packet ever meets, in that state.
 pub(super) fn decides_nothing(state: &State, step: &Change) -> bool {
     match step.key.kind {
-        Kind::ConfigMap | Kind::ClusterInformation | Kind::Deployment | Kind::StatefulSet => true,
+        Kind::ConfigMap | Kind::Run | Kind::Lease | Kind::ClusterInformation | Kind::Deployment | Kind::StatefulSet => {
+            true
+        }
         // a namespace that is made has no pods
         Kind::Namespace => matches!(step.op, Op::Create { .. }),
         Kind::Node => match &step.op {

@@ -7,6 +7,7 @@
 mod cloud;
 mod endpoints;
 mod listing;
+mod moved;
 mod pods;
 mod redact;
 mod settled;
@@ -14,6 +15,7 @@ mod shelf;
 
 pub use cloud::{CloudScope, aws_instance};
 pub use listing::Listing;
+pub use moved::Moved;
 pub use pods::{ContainerPort, Labels, Pod, labels_of};
 pub use settled::{CONTROLLERS, CREATED_BY};
 
@@ -390,6 +392,14 @@ impl State {
         };
         stamp(&change.key, &mut object, &self.next_version());
         self.insert(change.key.clone(), object);
+    }
+
+    /// The state as it is once an object is stored so; `None`: it is gone.
+    pub fn put(&mut self, key: &Key, object: Option<Value>) {
+        match object {
+            Some(object) => self.insert(key.clone(), object),
+            None => self.remove(key),
+        }
     }
 
     /// The state as it would be without one object.

@@ -106,6 +106,8 @@ pub(super) fn trim(kind: Kind, object: &mut Value) {
         | Kind::IPPool
         | Kind::KubernetesNetworkPolicy
         | Kind::ConfigMap
+        | Kind::Run
+        | Kind::Lease
         | Kind::SecurityGroupRule
         | Kind::Instance
         | Kind::NetworkInterface

@@ -1,11 +1,12 @@
 //! The objects of one kind, shared between the states that hold them: a state that differs from another in one object
 //! shares all others with it, and all of the kinds that did not change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::moved::{Moved, between};
 use crate::resource::Key;
 
 #[derive(Clone, Debug, Default)]
@@ -33,6 +34,15 @@ impl Shelf {
 
     pub fn len(&self) -> usize {
         self.objects.len()
+    }
+
+    /// The keys in which another shelf differs, in their order. Objects that are shared are not looked into.
+    pub fn changes(&self, other: &Shelf, same: impl Fn(&Value, &Value) -> bool) -> Vec<Moved> {
+        let keys: BTreeSet<&Arc<Key>> = self.objects.keys().chain(other.objects.keys()).collect();
+        let same = |a: &Arc<Value>, b: &Arc<Value>| Arc::ptr_eq(a, b) || same(a, b);
+        keys.into_iter()
+            .filter_map(|key| between(key, self.objects.get(key), other.objects.get(key), same))
+            .collect()
     }
 
     pub fn highest(&self) -> u64 {

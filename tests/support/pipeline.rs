@@ -3,16 +3,20 @@
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use hostguard::apply::{self, Journal, Refused, Report, Run, Wait};
+use hostguard::apply::{self, Holder, Journal, Lock, Made, Place, Refused, Report, Run, StepReport, Wait};
 use hostguard::changes::{Change, ChangeSet};
 use hostguard::compile;
 use hostguard::diff::{self, Difference, Options};
 use hostguard::error::Error;
+use hostguard::history::{self, Intent, Past, Progress};
 use hostguard::plan::Plan;
 use hostguard::provider::Provider;
-use hostguard::resource::Key;
-use hostguard::sequence::{Acceptance, Sequence, Terms};
+use hostguard::resource::{Key, Kind};
+use hostguard::sequence::{Acceptance, Sequence, Step, Terms};
+use hostguard::standing::{self, Approval};
 use hostguard::state::State;
+use jiff::Timestamp;
+use serde_json::Value;
 
 pub fn options() -> Options {
     Options {
@@ -65,50 +69,162 @@ pub fn accepting(state: &State, set: &ChangeSet) -> (Sequence, Vec<Acceptance>) 
 /// Finds the order of a change set: [`accepting`], or something that remembers what it said.
 pub type Order<'a> = dyn Fn(&State, &ChangeSet) -> (Sequence, Vec<Acceptance>) + 'a;
 
-/// Applies as the command does: read, compare, approve, run; with something that happens between the reading and the
-/// first write.
+/// How a run is made.
+#[derive(Clone, Copy)]
+pub struct Setting<'a> {
+    pub order: &'a Order<'a>,
+    pub wait: Wait,
+    /// No two runs have the same.
+    pub identity: &'a str,
+    /// How long somebody else's lock is waited for.
+    pub patience: Duration,
+    /// Whether what was done is taken back once a step fails.
+    pub revert: bool,
+    pub now: fn() -> Timestamp,
+}
+
+/// Applies as the command does: read, compare, approve, lock, look again, run; with something that happens between the
+/// reading and the first write.
 pub fn apply_after(
     runtime: &tokio::runtime::Runtime,
     plan: &Plan,
     provider: &dyn Provider,
     between: impl FnOnce(),
 ) -> Result<Report, String> {
-    let wait = Wait {
-        deadline: Duration::ZERO,
-        interval: Duration::from_millis(1),
-        dataplane: Duration::ZERO,
+    let setting = Setting {
+        order: &accepting,
+        wait: Wait {
+            deadline: Duration::ZERO,
+            interval: Duration::from_millis(1),
+            dataplane: Duration::ZERO,
+        },
+        identity: "test",
+        patience: Duration::ZERO,
+        revert: false,
+        now: Timestamp::now,
     };
-    runtime.block_on(apply_on(plan, provider, &accepting, wait, between))
+    runtime.block_on(apply_on(plan, provider, setting, between))
 }
 
 /// The same on whatever runtime this is.
 pub async fn apply_on(
     plan: &Plan,
     provider: &dyn Provider,
-    order: &Order<'_>,
-    wait: Wait,
+    setting: Setting<'_>,
     between: impl FnOnce(),
 ) -> Result<Report, String> {
     let scope = compile::scope(plan, "hostguard");
     let state = provider.read(&scope).await.map_err(|e| e.message)?;
-    let now = difference(plan, &state).map_err(|errors| format!("{errors:?}"))?;
-    if !now.conflicts.is_empty() {
-        return Err(format!("{:?}", now.conflicts));
-    }
-    if let Some((key, why)) = now.set.unreadable.first() {
-        return Err(format!("{key}: {why}"));
-    }
-    if now.set.steps.is_empty() && !now.record.changes() {
+    let shown = applicable(plan, &state)?;
+    if shown.set.steps.is_empty() && !shown.record.changes() {
         return Ok(Report::default());
     }
-    let (sequence, accepted) = order(&state, &now.set);
+    let (sequence, _) = (setting.order)(&state, &shown.set);
     let digest = sequence.digest().to_string();
     let approved = sequence.approve(&digest).expect("just made");
-    let rest = |seen: &State, left: &[Change]| Sequence::rest(&state, &now.set, &terms(&accepted), seen, left);
-    let recompute = |state: &State, key: &Key| -> Result<Option<Change>, String> {
-        let now = difference(plan, state).map_err(|errors| format!("{errors:?}"))?;
-        Ok(now.set.steps.into_iter().find(|step| step.key == *key))
+    let stop = AtomicBool::new(false);
+    between();
+    let place = Place {
+        namespace: "hostguard",
+        plan: plan.name(),
+        patience: setting.patience,
+        stop: &stop,
     };
+    let holder = Holder {
+        identity: setting.identity.into(),
+        who: "test".into(),
+        host: "here".into(),
+        verb: "apply",
+        changes: digest,
+        now: setting.now,
+    };
+    let sketch = journal(&shown, plan, 0, &[]);
+    let gone = sketch.ends_empty();
+    let begun = apply::begin(provider, &approved, &sketch, &place, &holder, &mut |_| {}).await;
+    let begun = begun.map_err(refused)?;
+    let lock = &begun.lock;
+    let run = under_lock(plan, provider, setting, (&shown, approved.steps()), (lock, begun.made), &stop);
+    let report = lock.during(provider, run).await;
+    let whole = report.as_ref().is_ok_and(|report| report.failed() + report.skipped() == 0);
+    begun.lock.release(provider, gone && whole).await;
+    report
+}
+
+fn applicable(plan: &Plan, state: &State) -> Result<Difference, String> {
+    let now = difference(plan, state).map_err(|errors| format!("{errors:?}"))?;
+    if let Some(conflict) = now.conflicts.first() {
+        return Err(conflict.message.clone());
+    }
+    match now.set.unreadable.first() {
+        Some((key, why)) => Err(format!("{key}: {why}")),
+        None => Ok(now),
+    }
+}
+
+/// A last look, and the run.
+async fn under_lock(
+    plan: &Plan,
+    provider: &dyn Provider,
+    setting: Setting<'_>,
+    (shown, steps): (&Difference, &[Step]),
+    (lock, made): (&Lock, Option<StepReport>),
+    stop: &AtomicBool,
+) -> Result<Report, String> {
+    let scope = compile::scope(plan, "hostguard");
+    let mut with_runs = scope.clone();
+    with_runs.kinds.insert(Kind::Run);
+    let state = provider.read(&with_runs).await.map_err(|e| e.message)?;
+    let mut now = applicable(plan, &state)?;
+    let (sequence, accepted) = (setting.order)(&state, &now.set);
+    let there = made.as_ref().map(|(key, _, _)| key);
+    let shown_steps = steps.iter().filter(|step| Some(&step.change.key) != there);
+    if shown_steps.clone().count() != now.set.steps.len()
+        || !shown_steps.zip(sequence.steps()).all(|(a, b)| a.change.same_as(&b.change))
+        || now.record.changes() != shown.record.changes() && there.is_none()
+    {
+        return Err("stale".into());
+    }
+    now.record.under(lock.fence());
+    let digest = sequence.digest().to_string();
+    let approved = sequence.approve(&digest).expect("just made");
+    let runs: Vec<(Key, Value)> = state
+        .list(Kind::Run)
+        .map_err(|why| why.to_string())?
+        .map(|(key, run)| (key.clone(), run.clone()))
+        .collect();
+    let journal = journal(&now, plan, lock.fence(), &runs);
+    let terms = terms(&accepted);
+    let approval = Approval {
+        state: &state,
+        set: &now.set,
+        terms: &terms,
+    };
+    let wanted = |state: &State| applicable(plan, state).map(|now| now.set);
+    let rest = |seen: &State, left: &[Change]| Sequence::rest(&state, &now.set, &terms, seen, left);
+    let recompute = |state: &State, key: &Key| -> Result<Option<Change>, String> {
+        Ok(wanted(state)?.steps.into_iter().find(|step| step.key == *key))
+    };
+    let still = |now: &State, made: &[Made], left: &[&Step]| standing::still(approval, &wanted, now, made, left);
+    let back = |now: &State, made: &[Made]| standing::take_back(&terms, now, made);
+    let run = Run {
+        provider,
+        scope: &scope,
+        lock,
+        made,
+        recompute: &recompute,
+        rest: &rest,
+        still: &still,
+        back: setting.revert.then_some(&back),
+        wait: setting.wait,
+        stop,
+        now: setting.now,
+    };
+    let ended = apply::run(&approved, journal, run, &mut |_| {}).await;
+    ended.map_err(refused)
+}
+
+/// The record, and beside it the account of the run.
+fn journal(now: &Difference, plan: &Plan, fence: u64, runs: &[(Key, Value)]) -> Journal {
     let record = now.record.clone();
     let settled = record.clone();
     let journal = Journal::new(
@@ -116,22 +232,38 @@ pub async fn apply_on(
         record.found.clone(),
         record.intended.clone(),
         record.must_be_written_first(),
-        move |not_done| settled.after_without(not_done),
+        move |not_done, taken_back| settled.after_without(not_done, taken_back),
     );
-    let stop = AtomicBool::new(false);
-    between();
-    let run = Run {
-        provider,
-        scope: &scope,
-        recompute: &recompute,
-        rest: &rest,
-        wait,
-        stop: &stop,
+    if now.set.steps.is_empty() {
+        return journal;
+    }
+    let number = |key: &Key| key.name.rsplit('-').next().and_then(|text| text.parse::<u64>().ok());
+    let last = runs.iter().filter_map(|(key, _)| number(key)).max();
+    let steps = now.set.steps.iter();
+    let intent = Intent {
+        format: history::FORMAT,
+        plan: plan.name().to_string(),
+        number: last.unwrap_or(0) + 1,
+        verb: "apply".into(),
+        id: now.set.digest(),
+        fence,
+        steps: steps
+            .map(|step| history::Step::of(step, record.entry_found(&step.key)))
+            .collect(),
+        ..Intent::default()
     };
-    match apply::run(&approved, journal, run, &mut |_| {}).await {
-        Ok(report) => Ok(report),
-        Err(Refused::Record(refusal)) => Err(refusal.message),
-        Err(Refused::Denied(_)) => Err("denied".into()),
-        Err(Refused::Failed(error)) => Err(error.message),
+    let progress = Progress::new(intent.steps.len());
+    let mut old = runs.to_vec();
+    old.sort_by_key(|(key, _)| number(key));
+    old.truncate((runs.len() + 1).saturating_sub(history::KEPT));
+    journal.of_run(Past { intent, progress }, old)
+}
+
+fn refused(refused: Refused) -> String {
+    match refused {
+        Refused::Record(refusal) => refusal.message,
+        Refused::Denied(_) => "denied".into(),
+        Refused::Failed(error) => error.message,
+        other => format!("{other:?}"),
     }
 }

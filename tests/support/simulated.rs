@@ -5,6 +5,7 @@
 //! means is `State::write`, and what controllers make of it `State::settled`: nothing of that is said twice. That
 //! refusals are those of a real server is what `semantics.rs` is for. Time is tokio's: paused, it costs nothing.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,13 +14,38 @@ use std::time::Duration;
 use async_trait::async_trait;
 use hostguard::changes::{Change, Op, merge};
 use hostguard::error::{Error, codes};
+use hostguard::history::RUN_LABEL;
 use hostguard::inventory::INVENTORY_LABEL;
 use hostguard::provider::{Denied, Provider, Refusal, Why};
 use hostguard::resource::{Key, Kind, Origin, SET_BY_SERVER};
 use hostguard::state::{Scope, State};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
+
+thread_local! {
+    /// Where the wall clock of this thread begins.
+    static EPOCH: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// A runtime whose time is paused: it goes on only when everybody waits for it. The wall clock begins.
+pub fn paused() -> tokio::runtime::Runtime {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async { EPOCH.set(Some(Instant::now())) });
+    runtime
+}
+
+/// The wall clock, which goes with the time of [`paused`].
+pub fn now() -> Timestamp {
+    let epoch = EPOCH.get().expect("the runtime is a paused one");
+    let start: Timestamp = "2026-01-01T00:00:00Z".parse().expect("a time");
+    start + Instant::now().duration_since(epoch)
+}
 
 /// When a write that nobody waits for any more comes true.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -421,8 +447,11 @@ impl World {
 /// One kind of a state, as a server lists it: ConfigMaps in one namespace, and only those with the label.
 fn listed(state: &State, kind: Kind, namespace: &str) -> State {
     let mut one = State::new(state.facts.clone());
+    let labelled = |object: &Value, label: &str| object["metadata"]["labels"].get(label).is_some();
     let shown = |key: &Key, object: &Value| match kind {
-        Kind::ConfigMap => key.namespace == namespace && object["metadata"]["labels"].get(INVENTORY_LABEL).is_some(),
+        Kind::ConfigMap => key.namespace == namespace && labelled(object, INVENTORY_LABEL),
+        Kind::Run => key.namespace == namespace && labelled(object, RUN_LABEL),
+        Kind::Lease => key.namespace == namespace,
         _ => true,
     };
     let objects = match kind {
@@ -480,7 +509,9 @@ fn edited(state: &State, edit: Edit, number: usize) -> Option<Change> {
     let made = [Kind::Tier, Kind::GlobalNetworkSet, Kind::GlobalNetworkPolicy];
     match edit {
         Edit::Touch { at } => {
-            let mut all = objects(&[made[0], made[1], made[2], Kind::Service, Kind::Node, Kind::ConfigMap]);
+            let books = [Kind::ConfigMap, Kind::Run, Kind::Lease];
+            let mut all = objects(&[made[0], made[1], made[2], Kind::Service, Kind::Node]);
+            all.extend(objects(&books));
             all.extend(configs());
             let mark = json!({"metadata": {"annotations": {TOUCHED: number.to_string()}}});
             Some(update(pick(all, at)?, mark))

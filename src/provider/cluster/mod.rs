@@ -108,7 +108,9 @@ impl Provider for Cluster {
             | Kind::NetworkSet
             | Kind::IPPool
             | Kind::KubernetesNetworkPolicy
-            | Kind::ConfigMap => true,
+            | Kind::ConfigMap
+            | Kind::Run
+            | Kind::Lease => true,
             Kind::SecurityGroupRule
             | Kind::Instance
             | Kind::NetworkInterface

@@ -13,6 +13,7 @@ use super::call::{Call, Caller};
 use super::failure::Failure;
 use super::{Cluster, collection, discover, escaped};
 use crate::error::Error;
+use crate::history::RUN_LABEL;
 use crate::inventory::INVENTORY_LABEL;
 use crate::provider::Provider;
 use crate::resource::{CALICO_GROUP, Kind};
@@ -149,11 +150,11 @@ struct PageMetadata {
 
 async fn pages(caller: &Caller, kind: Kind, inventory_namespace: &str) -> Result<Listing, Failure> {
     let api = kind.api();
+    let ours = || collection(&api, inventory_namespace);
     let first = match kind {
-        Kind::ConfigMap => {
-            let of = collection(&api, inventory_namespace);
-            format!("{of}?limit={PAGE}&labelSelector={}", escaped(INVENTORY_LABEL))
-        }
+        Kind::ConfigMap => format!("{}?limit={PAGE}&labelSelector={}", ours(), escaped(INVENTORY_LABEL)),
+        Kind::Run => format!("{}?limit={PAGE}&labelSelector={}", ours(), escaped(RUN_LABEL)),
+        Kind::Lease => format!("{}?limit={PAGE}", ours()),
         _ => format!("{}?limit={PAGE}", collection(&api, "")),
     };
     let mut listing = Listing::new(kind);

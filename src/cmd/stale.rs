@@ -1,0 +1,74 @@
+//! Whether what is there now still is what was shown.
+
+use super::Failure;
+use super::prepare::Prepared;
+use crate::changes::{Change, ChangeSet};
+use crate::error::{Error, Kind, codes};
+use crate::resource::Key;
+
+/// What is new, other or gone since it was shown. `made`: the namespace of the record was made meanwhile, by us.
+pub(super) fn compare(shown: &Prepared, now: &Prepared, made: Option<&Key>) -> Result<(), Failure> {
+    let before = without(&shown.difference.set, made);
+    let after = &now.difference.set;
+    let same = before.len() == after.steps.len() && before.iter().zip(&after.steps).all(|(a, b)| a.same_as(b));
+    let why = if !same || !now.difference.conflicts.is_empty() {
+        None
+    } else if now.reach() != shown.reach() {
+        Some("the steps are the same, and who can reach what is not")
+    } else if now.refused != shown.refused {
+        Some("the steps are the same, and another part of the plan is wrong now")
+    } else {
+        return Ok(());
+    };
+    let mut error = stale(&before, after, made.is_some());
+    for conflict in &now.difference.conflicts {
+        error = error.cause(conflict.message.clone());
+    }
+    if let Some(why) = why {
+        error = error.cause(why);
+    }
+    Err(Failure::from(error))
+}
+
+fn without<'a>(set: &'a ChangeSet, made: Option<&Key>) -> Vec<&'a Change> {
+    set.steps.iter().filter(|step| Some(&step.key) != made).collect()
+}
+
+fn stale(shown: &[&Change], now: &ChangeSet, made: bool) -> Error {
+    let written = if made {
+        "nothing was written but the namespace of the record"
+    } else {
+        "nothing was written"
+    };
+    let mut error = Error::new(
+        Kind::Stale,
+        codes::STALE,
+        format!("the cluster moved after the changes were shown; {written}"),
+    );
+    let order = |keys: Vec<&Key>| keys.into_iter().cloned().collect::<Vec<Key>>();
+    let find = |key: &Key| shown.iter().find(|step| step.key == *key);
+    let mut same = true;
+    for step in &now.steps {
+        match find(&step.key) {
+            None => error = error.cause(format!("new: {} {}", step.op.verb(), step.key)),
+            Some(old) if !old.same_as(step) => {
+                error = error.cause(format!("now another change: {} {}", step.op.verb(), step.key))
+            }
+            Some(_) => continue,
+        }
+        same = false;
+    }
+    let left = |key: &Key| now.steps.iter().any(|step| step.key == *key);
+    for step in shown.iter().filter(|step| !left(&step.key)) {
+        error = error.cause(format!("no longer needed: {} {}", step.op.verb(), step.key));
+        same = false;
+    }
+    let orders = (
+        order(shown.iter().map(|step| &step.key).collect()),
+        order(now.steps.iter().map(|step| &step.key).collect()),
+    );
+    if same && orders.0 != orders.1 {
+        error = error.cause("the steps are the same, and their safe order is another one now");
+    }
+    error.fix("run it again to see and approve what would be done now")
+}
