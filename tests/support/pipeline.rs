@@ -1,5 +1,6 @@
 //! The stages in a line, without the command around them: what the laws are about.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -67,11 +68,23 @@ pub fn accepting(state: &State, set: &ChangeSet) -> (Sequence, Vec<Acceptance>) 
 }
 
 /// Finds the order of a change set: [`accepting`], or something that remembers what it said.
-pub type Order<'a> = dyn Fn(&State, &ChangeSet) -> (Sequence, Vec<Acceptance>) + 'a;
+pub type Order<'a> = dyn Fn(&State, &ChangeSet) -> (Sequence, Vec<Acceptance>) + Send + Sync + 'a;
+
+/// Compares: [`difference`], or something that remembers what it said.
+pub type Compare<'a> = dyn Fn(&Plan, &State) -> Result<Arc<Difference>, String> + Send + Sync + 'a;
+
+/// [`difference`], as [`Compare`] has it.
+pub fn compare(plan: &Plan, state: &State) -> Result<Arc<Difference>, String> {
+    match difference(plan, state) {
+        Ok(now) => Ok(Arc::new(now)),
+        Err(errors) => Err(format!("{errors:?}")),
+    }
+}
 
 /// How a run is made.
 #[derive(Clone, Copy)]
 pub struct Setting<'a> {
+    pub compare: &'a Compare<'a>,
     pub order: &'a Order<'a>,
     pub wait: Wait,
     /// No two runs have the same.
@@ -92,6 +105,7 @@ pub fn apply_after(
     between: impl FnOnce(),
 ) -> Result<Report, String> {
     let setting = Setting {
+        compare: &compare,
         order: &accepting,
         wait: Wait {
             deadline: Duration::ZERO,
@@ -115,7 +129,7 @@ pub async fn apply_on(
 ) -> Result<Report, String> {
     let scope = compile::scope(plan, "hostguard");
     let state = provider.read(&scope).await.map_err(|e| e.message)?;
-    let shown = applicable(plan, &state)?;
+    let shown = applicable(setting, plan, &state)?;
     if shown.set.steps.is_empty() && !shown.record.changes() {
         return Ok(Report::default());
     }
@@ -150,8 +164,8 @@ pub async fn apply_on(
     report
 }
 
-fn applicable(plan: &Plan, state: &State) -> Result<Difference, String> {
-    let now = difference(plan, state).map_err(|errors| format!("{errors:?}"))?;
+fn applicable(setting: Setting<'_>, plan: &Plan, state: &State) -> Result<Arc<Difference>, String> {
+    let now = (setting.compare)(plan, state)?;
     if let Some(conflict) = now.conflicts.first() {
         return Err(conflict.message.clone());
     }
@@ -174,7 +188,7 @@ async fn under_lock(
     let mut with_runs = scope.clone();
     with_runs.kinds.insert(Kind::Run);
     let state = provider.read(&with_runs).await.map_err(|e| e.message)?;
-    let mut now = applicable(plan, &state)?;
+    let mut now = (*applicable(setting, plan, &state)?).clone();
     let (sequence, accepted) = (setting.order)(&state, &now.set);
     let there = made.as_ref().map(|(key, _, _)| key);
     let shown_steps = steps.iter().filter(|step| Some(&step.change.key) != there);
@@ -199,10 +213,11 @@ async fn under_lock(
         set: &now.set,
         terms: &terms,
     };
-    let wanted = |state: &State| applicable(plan, state).map(|now| now.set);
+    let wanted = |state: &State| applicable(setting, plan, state).map(|now| now.set.clone());
     let rest = |seen: &State, left: &[Change]| Sequence::rest(&state, &now.set, &terms, seen, left);
     let recompute = |state: &State, key: &Key| -> Result<Option<Change>, String> {
-        Ok(wanted(state)?.steps.into_iter().find(|step| step.key == *key))
+        let now = applicable(setting, plan, state)?;
+        Ok(now.set.steps.iter().find(|step| step.key == *key).cloned())
     };
     let still = |now: &State, made: &[Made], left: &[&Step]| standing::still(approval, &wanted, now, made, left);
     let back = |now: &State, made: &[Made]| standing::take_back(&terms, now, made);

@@ -120,10 +120,10 @@ pub enum By {
 #[derive(Clone, Debug)]
 pub struct Moment {
     pub by: By,
-    pub change: Change,
+    pub change: Arc<Change>,
     /// The object before and after.
-    pub before: Option<Value>,
-    pub after: Option<Value>,
+    pub before: Option<Arc<Value>>,
+    pub after: Option<Arc<Value>>,
     /// Everything, afterwards.
     pub state: State,
     pub at: Instant,
@@ -145,7 +145,7 @@ pub struct Call {
 pub enum Asked {
     Read,
     May,
-    Perform(Change),
+    Perform(Arc<Change>),
 }
 
 /// The cluster.
@@ -353,9 +353,9 @@ impl World {
         self.lists.remove(&change.key.kind);
         self.moments.push(Moment {
             by: by.clone(),
-            change: change.clone(),
-            before,
-            after: self.state.present(&change.key).cloned(),
+            change: Arc::new(change.clone()),
+            before: before.map(Arc::new),
+            after: self.state.present(&change.key).cloned().map(Arc::new),
             state: self.state.clone(),
             at: Instant::now(),
         });
@@ -573,7 +573,7 @@ pub struct Process {
     dead: AtomicBool,
     died: Notify,
     /// Writes that were sent and had no effect yet.
-    flying: Mutex<BTreeMap<usize, Change>>,
+    flying: Mutex<BTreeMap<usize, Arc<Change>>>,
 }
 
 impl Process {
@@ -591,7 +591,7 @@ impl Process {
         By::Process(self.name.clone())
     }
 
-    fn flying(&self) -> MutexGuard<'_, BTreeMap<usize, Change>> {
+    fn flying(&self) -> MutexGuard<'_, BTreeMap<usize, Arc<Change>>> {
         self.flying.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -609,7 +609,7 @@ impl Process {
         {
             let mut world = self.cluster.world();
             for change in flying_now.into_values() {
-                world.land(&self.name, change, flying);
+                world.land(&self.name, (*change).clone(), flying);
             }
         }
         self.died.notify_one();
@@ -742,7 +742,7 @@ impl Provider for Process {
                 Some(refusal.why)
             })
         };
-        let answer = self.call(Asked::Perform(change.clone()), effect).await;
+        let answer = self.call(Asked::Perform(Arc::new(change.clone())), effect).await;
         answer.map_err(|why| Refusal {
             why: why.expect("each refusal of a write has a class"),
             message: said,
