@@ -24,8 +24,14 @@ pub enum Verb {
     Plan(Plan),
     /// Show the changes, ask, make them in order, wait for Calico, and read back.
     Apply(Apply),
+    /// Render a saved change set; asks no cluster.
+    Show(ShowArgs),
     /// Take back what a plan did: delete what it created, restore the values it found.
     Destroy(Destroy),
+    /// List the runs of a plan that are kept: who, when, what opened and closed, and how it ended.
+    History(History),
+    /// Take one run back: what it found, where it still is what it wrote. A plan like any other.
+    Revert(Revert),
     /// Show who can reach what: now, or once a plan is applied.
     Exposure(ExposureArgs),
     /// Walk one packet hop by hop and name what decides at each.
@@ -39,7 +45,7 @@ pub enum Verb {
 }
 
 /// Which cluster.
-#[derive(Debug, ClapArgs)]
+#[derive(Clone, Debug, ClapArgs)]
 #[command(next_help_heading = "Cluster")]
 pub struct World {
     /// `cluster`, or a snapshot file that plays the cluster.
@@ -103,6 +109,33 @@ pub struct Check {
 
 #[derive(Debug, ClapArgs)]
 pub struct Plan {
+    #[command(flatten)]
+    pub proposal: Proposal,
+    /// Exit with 2 when there are changes.
+    #[arg(long)]
+    pub detailed_exitcode: bool,
+    /// Save the change set: `show FILE` renders it, `apply FILE` does exactly it.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// How long the saved change set may be applied: 24h, 30m.
+    #[arg(long, value_name = "TIME", requires = "out", value_parser = lifetime)]
+    pub expires: Option<jiff::SignedDuration>,
+}
+
+fn lifetime(text: &str) -> Result<jiff::SignedDuration, String> {
+    let time: jiff::SignedDuration = text
+        .parse()
+        .map_err(|_| "expected a time such as 24h or 30m".to_string())?;
+    if time.is_positive() {
+        Ok(time)
+    } else {
+        Err("expected more than nothing".to_string())
+    }
+}
+
+/// A plan against a world.
+#[derive(Debug, ClapArgs)]
+pub struct Proposal {
     /// The plan file; `-` is standard input.
     #[arg(value_name = "PLAN")]
     pub plan: String,
@@ -112,9 +145,6 @@ pub struct Plan {
     pub world: World,
     #[command(flatten)]
     pub output: Output,
-    /// Exit with 2 when there are changes.
-    #[arg(long)]
-    pub detailed_exitcode: bool,
     /// Take over a field that another applier manages; written as the conflict prints it.
     #[arg(long, value_name = "KEY:FIELD")]
     pub force_conflicts: Vec<String>,
@@ -167,8 +197,9 @@ pub enum OnFailure {
 
 #[derive(Debug, ClapArgs)]
 pub struct Apply {
+    /// PLAN may also be a change set that `plan --out` saved.
     #[command(flatten)]
-    pub plan: Plan,
+    pub proposal: Proposal,
     #[command(flatten)]
     pub doing: Doing,
     /// Allow exactly this many deletions, when there are more than 5.
@@ -195,6 +226,59 @@ pub struct Destroy {
     /// Show what would be taken back, and do nothing.
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// Which plan.
+#[derive(Debug, ClapArgs)]
+pub struct Named {
+    /// The plan file; only its name is read.
+    #[arg(value_name = "PLAN", required_unless_present = "name")]
+    pub plan: Option<String>,
+    /// The plan's name, when the file is not at hand.
+    #[arg(long, value_name = "NAME", conflicts_with = "plan")]
+    pub name: Option<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct History {
+    #[command(flatten)]
+    pub plan: Named,
+    #[command(flatten)]
+    pub world: World,
+    #[command(flatten)]
+    pub output: Output,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Revert {
+    /// The run: its number, or the id of its change set.
+    #[arg(value_name = "RUN")]
+    pub run: String,
+    #[command(flatten)]
+    pub plan: Named,
+    #[command(flatten)]
+    pub world: World,
+    #[command(flatten)]
+    pub output: Output,
+    #[command(flatten)]
+    pub doing: Doing,
+    #[command(flatten)]
+    pub risk: Risk,
+    /// Show what would be taken back, and do nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Allow exactly this many deletions, when there are more than 5.
+    #[arg(long, value_name = "N")]
+    pub allow_delete: Option<usize>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct ShowArgs {
+    /// What `plan --out` saved.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub output: Output,
 }
 
 /// Which state is looked at.
@@ -253,6 +337,10 @@ pub enum SchemaOf {
     Exposure,
     /// The answer of `why -o json`.
     Why,
+    /// The answer of `history -o json`.
+    History,
+    /// What `plan --out` saves.
+    ChangeSet,
 }
 
 #[derive(Debug, ClapArgs)]

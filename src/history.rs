@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::changes::{Change, Op};
+use crate::changes::{Change, FieldChange, Op};
 use crate::inventory::{Entry, Inventory, MAX_BYTES, PLAN_LABEL, Unusable, pack, unpack};
 use crate::resource::{Key, Kind};
 
@@ -73,6 +73,9 @@ pub struct Step {
     /// Values found, by JSON pointer; `null`: there was none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub found: BTreeMap<String, Value>,
+    /// Digests of the values written in their place.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub wrote: BTreeMap<String, String>,
     /// The object that was deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub object: Option<Value>,
@@ -88,7 +91,7 @@ pub struct Progress {
     /// RFC 3339, UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<String>,
-    /// A letter a step: `d`one, `f`ailed, `s`kipped, `b`egun, `.` not yet, `r`everted.
+    /// A letter a step: `d`one, `f`ailed, `s`kipped, `r`everted, `.` not known.
     pub steps: String,
     /// By place of the step; the first few.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -133,15 +136,16 @@ pub struct Past {
 }
 
 impl Step {
-    /// With what takes `change` back; `entry` is what the record said of the object.
-    pub fn of(change: &Change, entry: Option<&Entry>) -> Step {
-        let found = change.fields.iter().filter(|_| matches!(change.op, Op::Update { .. }));
+    /// With what takes `change` back; `entry` is what the record said of the object, `digest` that of a value written.
+    pub fn of(change: &Change, entry: Option<&Entry>, digest: &dyn Fn(&FieldChange) -> String) -> Step {
+        let updated = || change.fields.iter().filter(|_| matches!(change.op, Op::Update { .. }));
         Step {
             key: change.key.to_string(),
             verb: change.op.verb().to_string(),
-            found: found
+            found: updated()
                 .map(|field| (field.path.pointer(), field.before.clone().unwrap_or(Value::Null)))
                 .collect(),
+            wrote: updated().map(|field| (field.path.pointer(), digest(field))).collect(),
             object: match &change.op {
                 Op::Delete { before } => Some(bare(before)),
                 Op::Create { .. } | Op::Update { .. } => None,
@@ -202,6 +206,14 @@ impl Progress {
 }
 
 impl Past {
+    /// The steps that were made, as far as is known: those of a run that was killed may have been.
+    pub fn made(&self) -> impl Iterator<Item = &Step> {
+        let letters = self.progress.steps.chars();
+        let made = self.intent.steps.iter().zip(letters);
+        made.filter(|(_, letter)| matches!(letter, 'd' | '.'))
+            .map(|(step, _)| step)
+    }
+
     pub fn key(namespace: &str, plan: &str, number: u64) -> Key {
         Key::namespaced(
             Kind::Run,

@@ -23,7 +23,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("plan", "source net selector resource calico error"),
     (
         "compile",
-        "plan resource graph state changes inventory calico net selector error source aws",
+        "plan resource graph state changes inventory history calico net selector error source aws",
     ),
     (
         "diff",
@@ -40,7 +40,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("standing", "apply changes exposure resource sequence state"),
     (
         "render",
-        "source net escape error changes plan resource state exposure expect sequence apply",
+        "source net escape error changes history plan resource state exposure expect sequence apply",
     ),
     ("cli", ""),
     (

@@ -1,7 +1,7 @@
 //! `hostguard apply`: shows, asks, re-reads, writes in order, waits, verifies.
 
 use super::plan::{Shown, show, show_warnings};
-use super::{Console, Failure, carry, worst};
+use super::{Console, Failure, carry, saved, worst};
 use crate::apply::{Outcome, Report};
 use crate::changes::ChangeSet;
 use crate::cli::{Apply, Doing, Format};
@@ -14,15 +14,24 @@ use crate::state::State;
 const FREE_DELETIONS: usize = 5;
 
 pub(super) async fn run(args: &Apply, console: &mut dyn Console) -> Result<u8, Failure> {
-    let shown = show(&args.plan, "apply", console).await?;
+    let shown = match saved::open(&args.proposal)? {
+        Some(saved) => saved::shown(saved, args, console).await?,
+        None => show(&args.proposal, "apply", console).await?,
+    };
+    check_deletions(&shown, args.allow_delete)?;
+    carry_out(shown, "apply", &args.doing, args.proposal.output.format, console).await
+}
+
+/// Many deletions need their number said.
+pub(super) fn check_deletions(shown: &Shown, allowed: Option<usize>) -> Result<(), Failure> {
     let deletions = shown.prepared.difference.set.counts().delete;
-    if deletions > FREE_DELETIONS && args.allow_delete != Some(deletions) {
-        let error = Error::failed(codes::DELETES_MANY, format!("{deletions} objects would be deleted"));
-        return Err(Failure::from(
-            error.fix(format!("if that is meant, say --allow-delete {deletions}")),
-        ));
+    if deletions <= FREE_DELETIONS || allowed == Some(deletions) {
+        return Ok(());
     }
-    carry_out(shown, "apply", &args.doing, args.plan.output.format, console).await
+    let error = Error::failed(codes::DELETES_MANY, format!("{deletions} objects would be deleted"));
+    Err(Failure::from(
+        error.fix(format!("if that is meant, say --allow-delete {deletions}")),
+    ))
 }
 
 /// Everything after the answer was shown; destroy comes this way too.

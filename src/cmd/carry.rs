@@ -10,10 +10,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::plan::Shown;
 use super::{Console, Failure, actor, rights, stale};
 use crate::apply::{self as engine, Event, Held, Journal, Made, Place, Refused, Report, Run, Wait};
-use crate::changes::{Change, ChangeSet};
+use crate::changes::{Change, ChangeSet, FieldChange};
 use crate::cli::{Doing, OnFailure};
+use crate::diff;
 use crate::error::{Error, Kind, codes};
 use crate::history::{By, FORMAT, Intent, KEPT, Past, Progress, Step as PastStep};
+use crate::inventory::PLAN_LABEL;
 use crate::render;
 use crate::resource::{Key, Kind as ObjectKind};
 use crate::sequence::{Sequence, Step, Terms};
@@ -178,14 +180,20 @@ async fn look_again(
     if !moved.is_empty() {
         story(&Event::Moved(&standing::lines(&moved)), console);
     }
-    let prefix = Past::key(&shown.options.inventory_namespace, shown.prepared.plan.name(), 0).name;
-    let prefix = prefix.trim_end_matches('0').to_string();
-    let runs = state.list(ObjectKind::Run).into_iter().flatten();
-    let runs = runs.filter(|(key, _)| key.name.starts_with(&prefix));
-    let runs: Vec<(Key, serde_json::Value)> = runs.map(|(key, run)| (key.clone(), run.clone())).collect();
+    let runs = runs_of(&state, shown.prepared.plan.name());
     shown.prepared = prepared;
     shown.state = state;
     Ok(runs)
+}
+
+/// The runs that are kept of a plan, oldest first.
+pub(super) fn runs_of(state: &State, plan: &str) -> Vec<(Key, serde_json::Value)> {
+    let label = |run: &serde_json::Value| run.pointer("/metadata/labels").map(|all| all[PLAN_LABEL].clone());
+    let runs = state.list(ObjectKind::Run).into_iter().flatten();
+    let own = runs.filter(|(_, run)| label(run).is_some_and(|label| label == plan));
+    let mut runs: Vec<(Key, serde_json::Value)> = own.map(|(key, run)| (key.clone(), run.clone())).collect();
+    runs.sort_by_key(|(key, _)| number(key));
+    runs
 }
 
 /// The number at the end of a run's name.
@@ -212,13 +220,12 @@ fn journal(shown: &Shown, verb: &str, by: &By, fence: u64, mut runs: Vec<(Key, s
     if set.steps.is_empty() {
         return journal;
     }
-    runs.sort_by_key(|(key, _)| number(key));
     let last = runs.last().map_or(0, |(key, _)| number(key));
     let more = (runs.len() + 1).saturating_sub(KEPT);
-    let steps = set
-        .steps
-        .iter()
-        .map(|step| PastStep::of(step, record.entry_found(&step.key)));
+    let steps = set.steps.iter().map(|step| {
+        let wrote = |field: &FieldChange| diff::digest(step.key.kind, &field.path, field.after.as_ref());
+        PastStep::of(step, record.entry_found(&step.key), &wrote)
+    });
     let intent = Intent {
         format: FORMAT,
         plan: shown.prepared.plan.name().to_string(),
@@ -228,7 +235,7 @@ fn journal(shown: &Shown, verb: &str, by: &By, fence: u64, mut runs: Vec<(Key, s
         by: by.clone(),
         started: format!("{:.0}", Timestamp::now()),
         fence: fence.max(record.intended.fence),
-        reverts: None,
+        reverts: shown.intent.reverts(),
         exposure: render::exposure::lines(&shown.prepared.exposure, &shown.prepared.names),
         steps: steps.collect(),
         without_values: false,

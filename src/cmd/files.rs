@@ -14,7 +14,7 @@ use crate::source::Source;
 pub(super) struct Loaded {
     pub source: Source,
     document: Document,
-    given: Given,
+    pub given: Given,
 }
 
 impl Loaded {
@@ -49,12 +49,22 @@ pub(super) fn load(file: &str, inputs: &Inputs) -> Result<Loaded, Failure> {
     })
 }
 
+/// A plan as it was saved: its text and the values given then.
+pub(super) fn saved(name: &str, text: &str, given: Given) -> Loaded {
+    let document = Document::read(name, text.as_bytes());
+    Loaded {
+        source: document.source().clone(),
+        document,
+        given,
+    }
+}
+
 fn read(file: &str) -> Result<Document, Failure> {
     let name = if file == "-" { "standard input" } else { file };
     Ok(Document::read(name, &bytes(file)?))
 }
 
-fn bytes(file: &str) -> Result<Vec<u8>, Failure> {
+pub(super) fn bytes(file: &str) -> Result<Vec<u8>, Failure> {
     let read = if file == "-" {
         let mut bytes = Vec::new();
         std::io::stdin().read_to_end(&mut bytes).map(|_| bytes)

@@ -8,6 +8,7 @@ mod destroy;
 mod explain;
 mod exposure;
 mod files;
+mod history;
 mod idle;
 mod order;
 mod packet;
@@ -15,7 +16,9 @@ mod plan;
 mod prepare;
 mod promises;
 mod rights;
+mod saved;
 mod schema;
+mod show;
 mod snapshot;
 mod stale;
 mod traps;
@@ -68,7 +71,10 @@ pub async fn run(cli: Cli, console: &mut dyn Console) -> u8 {
         Verb::Check(args) => check::run(&args, console),
         Verb::Plan(args) => plan::run(&args, console).await,
         Verb::Apply(args) => apply::run(&args, console).await,
+        Verb::Show(args) => show::run(&args, console),
         Verb::Destroy(args) => destroy::run(&args, console).await,
+        Verb::History(args) => history::run(&args, console).await,
+        Verb::Revert(args) => history::revert(&args, console).await,
         Verb::Exposure(args) => exposure::exposure(&args, console).await,
         Verb::Why(args) => exposure::why(&args, console).await,
         Verb::Snapshot(args) => snapshot::run(&args, console).await,
@@ -87,6 +93,8 @@ fn no_comment(verb: &Verb, (format, _): Form) -> Option<Failure> {
         Verb::Apply(_) => "apply",
         Verb::Destroy(_) => "destroy",
         Verb::Why(_) => "why",
+        Verb::History(_) => "history",
+        Verb::Revert(_) => "revert",
         _ => return None,
     };
     let message = format!("{verb} does not answer in Markdown");
@@ -103,9 +111,12 @@ type Form = (Format, &'static str);
 
 fn form_of(verb: &Verb) -> Form {
     match verb {
-        Verb::Plan(args) => (args.output.format, render::ANSWER_VERSION),
-        Verb::Apply(args) => (args.plan.output.format, render::ANSWER_VERSION),
+        Verb::Plan(args) => (args.proposal.output.format, render::ANSWER_VERSION),
+        Verb::Apply(args) => (args.proposal.output.format, render::ANSWER_VERSION),
+        Verb::Show(args) => (args.output.format, render::ANSWER_VERSION),
         Verb::Destroy(args) => (args.output.format, render::ANSWER_VERSION),
+        Verb::History(args) => (args.output.format, render::history::HISTORY_VERSION),
+        Verb::Revert(args) => (args.output.format, render::ANSWER_VERSION),
         Verb::Exposure(args) => (args.output.format, render::EXPOSURE_VERSION),
         Verb::Why(args) => (args.output.format, render::WHY_VERSION),
         Verb::Check(_) | Verb::Snapshot(_) | Verb::Schema(_) | Verb::Explain(_) => {

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::prepare::{Intent, Prepared};
-use super::{Console, Failure, files, world};
-use crate::cli::{Format, Output, Plan, Risk};
+use super::{Console, Failure, files, saved, world};
+use crate::cli::{Format, Output, Plan, Proposal, Risk};
 use crate::compile;
 use crate::diff::Options;
 use crate::error::{Kind, Style, show_error};
@@ -16,7 +16,10 @@ use crate::sequence::Acceptance;
 use crate::state::{Scope, State};
 
 pub(super) async fn run(args: &Plan, console: &mut dyn Console) -> Result<u8, Failure> {
-    let shown = show(args, "plan", console).await?;
+    let shown = show(&args.proposal, "plan", console).await?;
+    if let Some(file) = &args.out {
+        saved::write(file, &shown, args, console)?;
+    }
     let changes = !shown.prepared.difference.set.steps.is_empty() || shown.prepared.difference.record.changes();
     match shown
         .blocked
@@ -84,7 +87,7 @@ pub(super) fn show_warnings(provider: &dyn Provider, warned: &mut BTreeSet<Strin
 }
 
 /// Reads the plan and the world, and prints the answer.
-pub(super) async fn show(args: &Plan, verb: &'static str, console: &mut dyn Console) -> Result<Shown, Failure> {
+pub(super) async fn show(args: &Proposal, verb: &'static str, console: &mut dyn Console) -> Result<Shown, Failure> {
     let intent = Intent::Plan(Box::new(files::load(&args.plan, &args.inputs)?));
     let offline = intent.offline()?;
     files::show_warnings(&intent, &offline, console);
@@ -102,6 +105,26 @@ pub(super) async fn show(args: &Plan, verb: &'static str, console: &mut dyn Cons
         accepted: accepted(&args.risk),
     };
     show_intent(verb, asked, &args.output, console).await
+}
+
+/// The answer. What apply and destroy say in JSON comes with the report, as one document.
+pub(super) fn print(answer: &render::Answer, format: Format, console: &mut dyn Console) {
+    match format {
+        Format::Text => console.answer(&render::text(answer)),
+        Format::Markdown => console.answer(&render::markdown::plan(answer)),
+        Format::Json if answer.verb == "plan" => console.answer(&render::json(answer)),
+        Format::Json => {}
+    }
+}
+
+/// What keeps it from being applied. Conflicts and refusals are part of the answer; what could not be read is said here.
+pub(super) fn blocked(prepared: &Prepared, state: &State, console: &mut dyn Console) -> Vec<Kind> {
+    let unreadable = prepared.unreadable(state);
+    for error in &unreadable {
+        console.story(&show_error(None, error, Style::default()));
+    }
+    let answered = prepared.difference.conflicts.iter().chain(&prepared.refused);
+    unreadable.iter().chain(answered).map(|error| error.kind).collect()
 }
 
 /// Reads the world, compares, and prints the answer; then what keeps it from being applied.
@@ -124,23 +147,8 @@ pub(super) async fn show_intent(
     show_warnings(provider.as_ref(), &mut warned, console);
     let mut prepared = intent.prepare(&state, &options)?;
     prepared.look(&state, &accepted);
-    let answer = prepared.answer(verb, &intent, &state);
-    match output.format {
-        Format::Text => console.answer(&render::text(&answer)),
-        Format::Markdown => console.answer(&render::markdown::plan(&answer)),
-        Format::Json if verb == "plan" => console.answer(&render::json(&answer)),
-        Format::Json => {} // printed with the report, as one document
-    }
-    let unreadable = prepared.unreadable(&state);
-    for error in &unreadable {
-        console.story(&show_error(None, error, Style::default()));
-    }
-    let kinds = unreadable
-        .iter()
-        .chain(&prepared.difference.conflicts)
-        .chain(&prepared.refused)
-        .map(|error| error.kind);
-    let blocked = kinds.collect();
+    print(&prepared.answer(verb, &intent, &state), output.format, console);
+    let blocked = blocked(&prepared, &state, console);
     Ok(Shown {
         intent,
         provider,

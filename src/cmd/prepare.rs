@@ -13,6 +13,7 @@ use crate::diff::{self, Difference};
 use crate::error::{Error, codes};
 use crate::expect::Resolved;
 use crate::exposure::{self, Assumption, By, Direction, Movement, Subject, Verdict, World};
+use crate::history::Past;
 use crate::net::{AddressSet, Cidr};
 use crate::plan::{InputValue, Plan};
 use crate::render::{Answer, Names};
@@ -24,7 +25,16 @@ use crate::state::{Observed, State};
 /// What is to be made so: a plan as loaded, or the nothing that destroy wants.
 pub(super) enum Intent {
     Plan(Box<Loaded>),
-    Nothing { plan: Box<Plan>, source: Option<Source> },
+    Nothing {
+        plan: Box<Plan>,
+        source: Option<Source>,
+    },
+    /// What was there before a run; `later` are the runs since.
+    Before {
+        plan: Box<Plan>,
+        run: Box<Past>,
+        later: Vec<Past>,
+    },
 }
 
 /// Everything known once state was read.
@@ -57,6 +67,7 @@ impl Intent {
         match self {
             Intent::Plan(loaded) => Some(&loaded.source),
             Intent::Nothing { source, .. } => source.as_ref(),
+            Intent::Before { .. } => None,
         }
     }
 
@@ -64,7 +75,15 @@ impl Intent {
     pub fn offline(&self) -> Result<Plan, Failure> {
         match self {
             Intent::Plan(loaded) => loaded.check(None),
-            Intent::Nothing { plan, .. } => Ok(plan.as_ref().clone()),
+            Intent::Nothing { plan, .. } | Intent::Before { plan, .. } => Ok(plan.as_ref().clone()),
+        }
+    }
+
+    /// The number of the run that is taken back.
+    pub fn reverts(&self) -> Option<u64> {
+        match self {
+            Intent::Before { run, .. } => Some(run.intent.number),
+            Intent::Plan(_) | Intent::Nothing { .. } => None,
         }
     }
 
@@ -76,9 +95,12 @@ impl Intent {
                 let lookups = compile::resolve_lookups(&loaded.check(None)?, state).map_err(world)?;
                 (loaded.check(Some(&lookups))?, lookups)
             }
-            Intent::Nothing { plan, .. } => (plan.as_ref().clone(), BTreeMap::new()),
+            Intent::Nothing { plan, .. } | Intent::Before { plan, .. } => (plan.as_ref().clone(), BTreeMap::new()),
         };
-        let compiled = compile::compile(&plan, state).map_err(world)?;
+        let compiled = match self {
+            Intent::Before { run, later, .. } => compile::revert(&plan, run, later, state).map_err(world)?,
+            Intent::Plan(_) | Intent::Nothing { .. } => compile::compile(&plan, state).map_err(world)?,
+        };
         if matches!(self, Intent::Plan(_)) && compiled.graph.in_order().all(|r| r.origin.section == "inventory") {
             let error = Error::failed(codes::EMPTY_PLAN, format!("plan {} wants nothing", plan.name()));
             let fix = format!(

@@ -3,7 +3,8 @@
 use super::{Console, Failure};
 use crate::cli::{Schema, SchemaOf};
 use crate::plan;
-use crate::render::{ANSWER_SCHEMA, EXPOSURE_SCHEMA, WHY_SCHEMA};
+use crate::render::history::HISTORY_SCHEMA;
+use crate::render::{ANSWER_SCHEMA, CHANGE_SET_SCHEMA, EXPOSURE_SCHEMA, WHY_SCHEMA};
 
 pub(super) fn run(args: &Schema, console: &mut dyn Console) -> Result<u8, Failure> {
     match args.of {
@@ -14,6 +15,8 @@ pub(super) fn run(args: &Schema, console: &mut dyn Console) -> Result<u8, Failur
         SchemaOf::Answer => console.answer(ANSWER_SCHEMA),
         SchemaOf::Exposure => console.answer(EXPOSURE_SCHEMA),
         SchemaOf::Why => console.answer(WHY_SCHEMA),
+        SchemaOf::History => console.answer(HISTORY_SCHEMA),
+        SchemaOf::ChangeSet => console.answer(CHANGE_SET_SCHEMA),
     }
     Ok(0)
 }

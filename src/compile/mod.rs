@@ -12,6 +12,7 @@ mod node_ports;
 mod objects;
 mod release;
 mod remembered;
+mod revert;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,7 +21,7 @@ use serde_json::Value;
 use crate::changes::{Finding, Note};
 use crate::error::{Error, codes};
 use crate::graph::{Edge, Graph};
-use crate::inventory::Inventory;
+use crate::inventory::{Entry, Inventory};
 use crate::plan::{CloudSource, InputValue, LookupOf, Plan, Platform};
 use crate::resource::{FieldPath, Key, Kind, Origin, Resource, Target, Want};
 use crate::source::Span;
@@ -28,6 +29,7 @@ use crate::state::{CloudScope, Scope, Serving, State};
 
 pub use lookups::resolve as resolve_lookups;
 pub use node_ports::NodePorts;
+pub use revert::compile as revert;
 
 /// What `diff` needs: the graph, and what the inventories say.
 #[derive(Clone, Debug)]
@@ -43,6 +45,9 @@ pub struct Compiled {
     /// The node ports of each service that a guard or a promise is about.
     pub node_ports: NodePorts,
     pub notes: Vec<Note>,
+    /// What the record says once all is done, where that does not follow from what is wanted: a revert brings back what
+    /// it said before.
+    pub entries: Option<BTreeMap<Key, Entry>>,
     /// What is wrong with objects that are there already.
     pub findings: Vec<Finding>,
     /// The cluster's Calico and which release's rules apply; `None` when its version could not be read.
@@ -318,6 +323,7 @@ impl<'a> Builder<'a> {
             groups: self.groups,
             node_ports: self.node_ports,
             notes: self.notes,
+            entries: None,
             findings: findings::live(self.state),
             release: self.release,
         })

@@ -81,7 +81,7 @@ fn add_forgotten_fields(resource: &mut Resource, entry: &Entry, claimed_by: &[(S
 }
 
 /// A tier goes after the policies in it, a network set after the policies that select it.
-fn deletions_come_after_their_users(builder: &mut Builder) {
+pub(super) fn deletions_come_after_their_users(builder: &mut Builder) {
     let going = |builder: &Builder, kind: Kind| -> Vec<Key> {
         let all = builder.resources.values();
         all.filter(|r| r.key.kind == kind && r.want == Want::Absent)

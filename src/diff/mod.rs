@@ -350,7 +350,7 @@ impl Differ<'_> {
     }
 
     fn digest(&self, kind: Kind, path: &FieldPath, value: Option<&Value>) -> String {
-        hex_digest(&value.map_or(Value::Null, |value| canon::canonical(kind, path, value)))
+        digest(kind, path, value)
     }
 
     fn finish(mut self) -> Difference {
@@ -367,7 +367,8 @@ impl Differ<'_> {
         notes.append(&mut self.set.notes);
         self.set.notes = notes;
         self.set.findings = self.compiled.findings.clone();
-        let record = Record::new(self.compiled, self.state, &self.options.inventory_namespace, self.after);
+        let after = self.compiled.entries.clone().unwrap_or(self.after);
+        let record = Record::new(self.compiled, self.state, &self.options.inventory_namespace, after);
         let accepted = self.compiled.mine.accepted.iter().map(|accepted| Note {
             about: record.key.to_string(),
             text: format!("accepted on an earlier run: {accepted}"),
@@ -384,6 +385,11 @@ impl Differ<'_> {
             conflicts: self.conflicts,
         }
     }
+}
+
+/// The digest that a record keeps of a value written: of its canonical form.
+pub fn digest(kind: Kind, path: &FieldPath, value: Option<&Value>) -> String {
+    hex_digest(&value.map_or(Value::Null, |value| canon::canonical(kind, path, value)))
 }
 
 /// Whether it is marked as some plan's; what has no labels carries the mark as a tag.

@@ -4,6 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Diagnostic, codes};
 use crate::plan::language::nearest;
 use crate::plan::node::Kind;
@@ -11,7 +13,7 @@ use crate::plan::yaml;
 use crate::source::{Source, Span};
 
 /// Values from outside the plan; the first that has a name wins, files in reverse.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Given {
     /// `--set NAME=VALUE`
     pub set: BTreeMap<String, String>,
@@ -20,11 +22,12 @@ pub struct Given {
     /// Environment variables that begin with `HOSTGUARD_INPUT_`, by their full name.
     pub env: BTreeMap<String, String>,
     /// For a check without a cluster: an input without a value gets one that stands in for it, and a warning.
+    #[serde(skip)]
     pub stand_ins: bool,
 }
 
 /// A value from a file of inputs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GivenValue {
     /// Several only for a list.
     pub values: Vec<String>,

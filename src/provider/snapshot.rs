@@ -300,6 +300,17 @@ impl Unusable {
     }
 }
 
+/// The state in the bytes of a snapshot.
+pub fn decode_state(bytes: &[u8]) -> Result<State, String> {
+    match decode(bytes) {
+        Ok(held) => Ok(held.state),
+        Err(Unusable::Newer(found)) => Err(format!(
+            "a snapshot of format {found}, this hostguard reads up to {FORMAT}"
+        )),
+        Err(Unusable::Broken(why)) => Err(why),
+    }
+}
+
 fn decode(bytes: &[u8]) -> Result<Held, Unusable> {
     #[derive(Deserialize)]
     struct Head {

@@ -2,6 +2,7 @@
 
 pub mod exposure;
 mod fields;
+pub mod history;
 mod json;
 mod json_exposure;
 pub mod markdown;
@@ -25,6 +26,9 @@ pub use json_exposure::{EXPOSURE_SCHEMA, EXPOSURE_VERSION, Looked, WHY_SCHEMA, W
 pub use order::breaches;
 pub use sources::Names;
 pub use text::{event, report, text, wrap};
+
+/// The published schema of a saved change set.
+pub const CHANGE_SET_SCHEMA: &str = include_str!("changeset.schema.json");
 
 /// Everything there is to say about a plan and a cluster.
 pub struct Answer<'a> {

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::State;
 use crate::inventory::INVENTORY_LABEL;
-use crate::resource::{Key, Kind};
+use crate::resource::{CALICO_GROUP, Key, Kind};
 
 impl State {
     /// The state as a snapshot holds it.
@@ -35,11 +35,17 @@ fn redact(object: &mut Value) {
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut)
         && let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut)
     {
-        annotations.retain(|name, _| name.starts_with("projectcalico.org/"));
+        annotations.retain(|name, _| is_calicos(name));
         if annotations.is_empty() {
             metadata.remove("annotations");
         }
     }
+}
+
+/// `projectcalico.org/x`, and `config.projectcalico.org/x`, which overrides what Felix reads from the spec.
+fn is_calicos(annotation: &str) -> bool {
+    let domain = annotation.split_once('/').map(|(domain, _)| domain);
+    domain.is_some_and(|domain| domain == CALICO_GROUP || domain.ends_with(&format!(".{CALICO_GROUP}")))
 }
 
 /// Takes out what is large, secret or nobody's need, as soon as it was read.
