@@ -24,6 +24,7 @@ mod support {
     pub mod plans;
     pub mod rest;
     pub mod script;
+    pub mod semantics;
     pub mod tunnel;
     pub mod world;
 }
@@ -47,6 +48,7 @@ mod live {
     mod racing;
     mod refusals;
     mod refused;
+    mod semantics;
     mod server;
     mod serving;
     mod workshop;

@@ -14,17 +14,19 @@ use hostguard::diff::Difference;
 use hostguard::inventory::{Inventory, PLAN_LABEL};
 use hostguard::plan::Plan;
 use hostguard::provider::Why;
+use hostguard::provider::snapshot::Snapshot;
 use hostguard::resource::Kind;
 use hostguard::sequence::{Acceptance, Sequence};
 use hostguard::state::State;
 use proptest::prelude::*;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::support::pipeline::{Setting, accepting, apply_on, compare};
+use crate::support::pipeline::{Setting, accepting, apply_on, compare, runtime};
 use crate::support::plans::parse;
 use crate::support::random;
+use crate::support::semantics;
 use crate::support::simulated::{self, Asked, By, Controllers, Edit, Fault, Landing, Moment, Script, Simulated, TOUCHED};
-use crate::support::worlds::{all_done, content, state};
+use crate::support::worlds::{all_done, content, state, write};
 
 /// Schedules for each cluster and plan: what is known of the pair is known for all of them.
 const EACH: usize = 100;
@@ -95,7 +97,7 @@ fn schedule(fault: BoxedStrategy<Fault>) -> impl Strategy<Value = Schedule> {
     (controllers, runs).prop_map(|(controllers, runs)| Schedule { controllers, runs })
 }
 
-fn pair() -> impl Strategy<Value = (Vec<Value>, Value)> {
+pub fn pair() -> impl Strategy<Value = (Vec<Value>, Value)> {
     (random::cluster_of(2), random::plan("one"))
 }
 
@@ -107,11 +109,12 @@ fn cases_with_strangers() -> impl Strategy<Value = ((Vec<Value>, Value), Vec<Sch
     (pair(), proptest::collection::vec(schedule(harmful().boxed()), EACH))
 }
 
-fn config(share: usize) -> ProptestConfig {
-    let asked = std::env::var("HOSTGUARD_SIMULATION_SCHEDULES").ok();
-    let schedules = asked.and_then(|text| text.parse().ok()).unwrap_or(SCHEDULES);
+/// So many schedules, unless the variable asks for others.
+pub fn config(variable: &str, usual: usize, each: usize) -> ProptestConfig {
+    let asked = std::env::var(variable).ok();
+    let schedules = asked.and_then(|text| text.parse().ok()).unwrap_or(usual);
     ProptestConfig {
-        cases: u32::try_from((schedules / share).div_ceil(EACH)).expect("not that many"),
+        cases: u32::try_from(schedules.div_ceil(each)).expect("not that many"),
         failure_persistence: None,
         max_shrink_iters: 4_000,
         ..ProptestConfig::default()
@@ -154,18 +157,18 @@ impl Known {
 }
 
 /// A cluster and a plan, and what an undisturbed run makes of them.
-struct Pair {
-    plan: Plan,
+pub struct Pair {
+    pub plan: Plan,
     nothing: Plan,
-    start: State,
+    pub start: State,
     found: Vec<(String, Value)>,
     known: Known,
-    end: Vec<(String, Value)>,
-    runtime: tokio::runtime::Runtime,
+    pub end: Vec<(String, Value)>,
+    pub runtime: tokio::runtime::Runtime,
 }
 
 impl Pair {
-    fn new(objects: &[Value], plan: &Value) -> Pair {
+    pub fn new(objects: &[Value], plan: &Value) -> Pair {
         let mut pair = Pair {
             plan: parse(plan),
             nothing: Plan::nothing("one"),
@@ -186,6 +189,11 @@ impl Pair {
     }
 
     fn run(&self, cluster: &Arc<Simulated>, plan: &Plan, name: &str, script: &Script) -> Came {
+        self.runtime.block_on(self.apply(cluster, plan, name, script))
+    }
+
+    /// One run, until it ends or is killed.
+    pub async fn apply(&self, cluster: &Arc<Simulated>, plan: &Plan, name: &str, script: &Script) -> Came {
         let process = cluster.process(name, script.clone());
         let order = |state: &State, set: &ChangeSet| self.known.order(state, set);
         let compare = |plan: &Plan, state: &State| self.known.difference(plan, state);
@@ -198,21 +206,19 @@ impl Pair {
             revert: false,
             now: simulated::now,
         };
-        self.runtime.block_on(async {
-            let apply = apply_on(plan, &process, setting, || {});
-            tokio::select! {
-                biased;
-                () = process.died() => Came::Killed,
-                ended = tokio::time::timeout(Duration::from_secs(3600), apply) => match ended {
-                    Ok(ended) => Came::Ended(ended),
-                    Err(_) => Came::Hung,
-                },
-            }
-        })
+        let apply = apply_on(plan, &process, setting, || {});
+        tokio::select! {
+            biased;
+            () = process.died() => Came::Killed,
+            ended = tokio::time::timeout(Duration::from_secs(3600), apply) => match ended {
+                Ok(ended) => Came::Ended(ended),
+                Err(_) => Came::Hung,
+            },
+        }
     }
 
     /// Applies until there is nothing left to do.
-    fn finish(&self, cluster: &Arc<Simulated>, plan: &Plan, name: &str) -> Result<(), String> {
+    pub fn finish(&self, cluster: &Arc<Simulated>, plan: &Plan, name: &str) -> Result<(), String> {
         let mut last = String::new();
         for at in 0..ENOUGH {
             let came = self.run(cluster, plan, &format!("{name}-{at}"), &Script::default());
@@ -230,14 +236,14 @@ impl Pair {
 }
 
 #[derive(Debug)]
-enum Came {
+pub enum Came {
     Killed,
     Hung,
     Ended(Result<Report, String>),
 }
 
 /// What is there, without the marks that strangers leave.
-fn unmarked(state: &State) -> Vec<(String, Value)> {
+pub fn unmarked(state: &State) -> Vec<(String, Value)> {
     let mut content = content(state);
     for (_, object) in &mut content {
         if let Some(metadata) = object["metadata"].as_object_mut() {
@@ -257,7 +263,7 @@ fn unmarked(state: &State) -> Vec<(String, Value)> {
 }
 
 /// The laws for whatever happened so far.
-fn nothing_lost(moments: &[Moment]) -> Result<(), String> {
+pub fn nothing_lost(moments: &[Moment]) -> Result<(), String> {
     let mut made: BTreeSet<String> = BTreeSet::new();
     let mut undone = false;
     for (at, moment) in moments.iter().enumerate() {
@@ -366,7 +372,7 @@ fn can_be_destroyed(pair: &Pair, schedule: &Schedule) -> Result<(), String> {
     same(&pair.found, &unmarked(&cluster.state()))
 }
 
-fn same(expected: &[(String, Value)], got: &[(String, Value)]) -> Result<(), String> {
+pub fn same(expected: &[(String, Value)], got: &[(String, Value)]) -> Result<(), String> {
     if expected == got {
         return Ok(());
     }
@@ -384,8 +390,37 @@ fn difference(one: &[(String, Value)], other: &[(String, Value)]) -> String {
         .to_string()
 }
 
+/// A cluster and a file for [`semantics`].
+fn empty() -> State {
+    let namespace = |name: &str| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "uid": name, "resourceVersion": "1"}});
+    state(&[namespace("kube-system"), namespace("shop")])
+}
+
+#[test]
+fn the_simulated_cluster_does_with_a_write_what_a_server_does() {
+    let mut wrong = Vec::new();
+    for case in semantics::cases() {
+        let process = Simulated::new(&empty(), Controllers::AtOnce).process("one", Script::default());
+        wrong.extend(simulated::paused().block_on(semantics::play(&case, &process, false)).err());
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_file_does_with_a_write_what_a_server_does() {
+    let mut wrong = Vec::new();
+    for case in semantics::cases() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("live.json");
+        write(&empty(), &path);
+        let file = Snapshot::open(&path).expect("it was just written");
+        wrong.extend(runtime().block_on(semantics::play(&case, &file, true)).err());
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 proptest! {
-    #![proptest_config(config(1))]
+    #![proptest_config(config("HOSTGUARD_SIMULATION_SCHEDULES", SCHEDULES, EACH))]
 
     #[test]
     fn a_disturbed_run_ends_where_an_undisturbed_one_does(((objects, plan), schedules) in cases()) {

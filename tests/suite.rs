@@ -6,6 +6,7 @@ mod files;
 mod golden;
 mod laws;
 mod layers;
+mod lease;
 mod limits;
 mod oracle;
 mod plan;
@@ -18,6 +19,7 @@ mod support {
     pub mod pipeline;
     pub mod plans;
     pub mod random;
+    pub mod semantics;
     pub mod simulated;
     pub mod worlds;
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use hostguard::apply::{self, Holder, Journal, Lock, Made, Place, Refused, Report, Run, StepReport, Wait};
-use hostguard::changes::{Change, ChangeSet};
+use hostguard::changes::{Change, ChangeSet, FieldChange};
 use hostguard::compile;
 use hostguard::diff::{self, Difference, Options};
 use hostguard::error::Error;
@@ -263,7 +263,10 @@ fn journal(now: &Difference, plan: &Plan, fence: u64, runs: &[(Key, Value)]) -> 
         id: now.set.digest(),
         fence,
         steps: steps
-            .map(|step| history::Step::of(step, record.entry_found(&step.key)))
+            .map(|step| {
+                let wrote = |field: &FieldChange| diff::digest(step.key.kind, &field.path, field.after.as_ref());
+                history::Step::of(step, record.entry_found(&step.key), &wrote)
+            })
             .collect(),
         ..Intent::default()
     };

@@ -34,7 +34,7 @@ pub struct Case {
     pub what: &'static str,
     pub key: Key,
     pub writes: Vec<(Do, Came)>,
-    /// Where a file is meant to differ: what its last write comes to.
+    /// Where a file is meant to differ: what its last write comes to; nothing is asked of those before it.
     pub in_a_file: Option<Came>,
     /// What stands at this pointer in the end.
     pub end: Option<(&'static str, Value)>,
@@ -159,16 +159,16 @@ pub fn cases() -> Vec<Case> {
             (Delete(1), Ending),
             (Create(set(b)), Refused(Why::Changed)),
         ])
-        .but_in_a_file(Made),
+        .but_in_a_file(Made), // who writes a file has no finalizers to wait for
         Case {
             what: "nothing is made in a namespace that is not there",
             key: Key::namespaced(Kind::ConfigMap, "nowhere", "hostguard-odd"),
             writes: vec![(Create(books("nowhere")), Refused(Why::Gone))],
-            in_a_file: None,
+            in_a_file: Some(Made), // snapshots need not hold namespaces
             end: None,
         },
         Case {
-            what: "a namespace is made, and things in it",
+            what: "the books are written by the version seen",
             key: Key::namespaced(Kind::ConfigMap, "shop", "hostguard-odd"),
             writes: vec![
                 (Create(books("shop")), Made),
@@ -239,7 +239,8 @@ pub async fn play(case: &Case, world: &dyn Provider, file: bool) -> Result<(), S
             Err(refusal) => Came::Refused(refusal.why),
             Ok(_) => came(before.as_ref(), now.as_ref()),
         };
-        if came != expected {
+        let asked = !file || last || case.in_a_file.is_none();
+        if asked && came != expected {
             return Err(wrong(format!("{came:?}, expected {expected:?}; {answer:?}")));
         }
         if let (Ok(Some(said)), Some(now)) = (&answer, &now)

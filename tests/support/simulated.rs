@@ -303,7 +303,7 @@ impl World {
                 }
                 let mut after = there.clone();
                 merge(&mut after, patch);
-                if after == *there {
+                if bare(&after) == bare(there) {
                     return Ok(Some(after)); // nothing is stored, and the version stays
                 }
                 asked.op.clone()
@@ -313,7 +313,15 @@ impl World {
                 if !same {
                     return refuse(Why::Changed, format!("{key}: the precondition does not hold"));
                 }
-                asked.op.clone()
+                let held = there["metadata"]["finalizers"].as_array().is_some_and(|all| !all.is_empty());
+                match (held, &there["metadata"]["deletionTimestamp"]) {
+                    (false, _) => asked.op.clone(),
+                    (true, Value::Null) => Op::Update {
+                        before: there.clone(),
+                        patch: json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}),
+                    },
+                    (true, _) => return Ok(Some(there.clone())),
+                }
             }
         };
         let written = Change { op, ..asked.clone() };
@@ -484,6 +492,15 @@ fn patch(before: &Value, after: &Value) -> Value {
         made[name] = Value::Null;
     }
     made
+}
+
+/// A server keeps no empty maps of labels and annotations.
+fn bare(object: &Value) -> Value {
+    let mut object = object.clone();
+    if let Some(metadata) = object["metadata"].as_object_mut() {
+        metadata.retain(|_, value| !value.as_object().is_some_and(serde_json::Map::is_empty));
+    }
+    object
 }
 
 /// Where somebody leaves a mark that means nothing.
