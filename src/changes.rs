@@ -2,6 +2,9 @@
 //!
 //! A [`Change`] is bound to the object it was computed from. Its meaning is `State::after`, nowhere else.
 
+use std::fmt::Write;
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
@@ -24,9 +27,9 @@ pub enum Op {
     /// The object as it is sent.
     Create { object: Value },
     /// A JSON merge patch against the object seen; the version of `before` is its precondition.
-    Update { before: Value, patch: Value },
+    Update { before: Arc<Value>, patch: Value },
     /// Deletion of exactly this object: its uid and version are the precondition.
-    Delete { before: Value },
+    Delete { before: Arc<Value> },
 }
 
 /// One field of a step. `None` is absent.
@@ -124,7 +127,8 @@ impl Op {
 
 impl Change {
     /// An update of these fields of `before`.
-    pub fn update(key: Key, before: Value, fields: Vec<FieldChange>, origin: Origin) -> Change {
+    pub fn update(key: Key, before: impl Into<Arc<Value>>, fields: Vec<FieldChange>, origin: Origin) -> Change {
+        let before = before.into();
         let mut patch = json!({});
         for field in &fields {
             field.path.set(&mut patch, field.after.clone().unwrap_or(Value::Null));
@@ -167,10 +171,14 @@ impl Change {
         };
         let fields: Vec<FieldChange> = self.fields.iter().map(back).collect();
         let op = match &self.op {
-            Op::Create { object } => Op::Delete { before: object.clone() },
-            Op::Delete { before } => Op::Create { object: before.clone() },
+            Op::Create { object } => Op::Delete {
+                before: object.clone().into(),
+            },
+            Op::Delete { before } => Op::Create {
+                object: (**before).clone(),
+            },
             Op::Update { before, patch } => {
-                let mut after = before.clone();
+                let mut after = (**before).clone();
                 merge(&mut after, patch);
                 return Change::update(self.key.clone(), after, fields, self.origin.clone());
             }
@@ -207,8 +215,11 @@ pub fn merge(target: &mut Value, patch: &Value) {
 /// `sha256:` and 32 hexadecimal digits of the value's JSON, whose keys are sorted.
 pub fn hex_digest(value: &Value) -> String {
     let hash = Sha256::digest(value.to_string().as_bytes());
-    let hex: String = hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{hex}")
+    let mut text = String::from("sha256:");
+    for byte in hash.iter().take(16) {
+        write!(text, "{byte:02x}").expect("a string takes all");
+    }
+    text
 }
 
 #[cfg(test)]
@@ -275,7 +286,7 @@ mod tests {
         };
         let mut object = before.clone();
         merge(&mut object, patch);
-        assert_eq!(&object, after);
+        assert_eq!(object, **after);
         merge(&mut object, back);
         assert_eq!(object, before);
     }

@@ -6,8 +6,9 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 /// Protects Kubernetes hosts with Calico: shows what a plan changes, then does exactly that.
 ///
-/// Exit codes: 0 done; 2 changes (plan --detailed-exitcode); 1 error; 3 an expectation or a guard failed, a policy does
-/// nothing, or another owner is in the way; 4 the world moved after it was shown; 5 applied in part; 6 somebody else applies it; 7 applied, and the
+/// Exit codes: 0 done; 2 changes (plan --detailed-exitcode); 1 error; 3 an expectation, a guard or a gate failed, or
+/// another owner is in the way; 4 the world moved after it was shown; 5 applied in part; 6 somebody else applies it;
+/// 7 applied, and the
 /// result is not what was planned; 8 refused because unsafe; 64 usage; 130 interrupted.
 #[derive(Debug, Parser)]
 #[command(name = "hostguard", version, max_term_width = 80)]
@@ -89,6 +90,10 @@ pub enum Format {
     Json,
     /// A comment for a pull request; of `plan` and `exposure`.
     Markdown,
+    /// Findings for code scanning (SARIF 2.1.0); of `plan` and `check`.
+    Sarif,
+    /// Promises and gates as test cases (JUnit XML); of `plan` and `check`.
+    Junit,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -105,6 +110,8 @@ pub struct Check {
     pub plans: Vec<String>,
     #[command(flatten)]
     pub inputs: Inputs,
+    #[command(flatten)]
+    pub output: Output,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -337,6 +344,8 @@ pub enum SchemaOf {
     Exposure,
     /// The answer of `why -o json`.
     Why,
+    /// The answer of `check -o json`.
+    Check,
     /// The answer of `history -o json`.
     History,
     /// What `plan --out` saves.

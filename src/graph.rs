@@ -38,29 +38,28 @@ impl std::fmt::Display for Cycle {
 
 #[derive(Clone, Debug)]
 pub struct Graph {
+    /// Added by key, so that a key is found by halving.
     graph: DiGraph<Resource, String>,
-    index: BTreeMap<Key, NodeIndex>,
     order: Vec<NodeIndex>,
 }
 
 impl Graph {
-    /// The graph, or the walk that closes a cycle. An edge to a key that is no resource is dropped: what the plan
-    /// does not change needs no order.
-    pub fn build(resources: Vec<Resource>, edges: Vec<Edge>) -> Result<Graph, Cycle> {
-        let by_key: BTreeMap<Key, Resource> = resources.into_iter().map(|r| (r.key.clone(), r)).collect();
+    /// The graph of these resources, each with a key of its own, or the walk that closes a cycle. An edge to a key that
+    /// is no resource is dropped: what the plan does not change needs no order.
+    pub fn build(mut resources: Vec<Resource>, edges: Vec<Edge>) -> Result<Graph, Cycle> {
+        resources.sort_by(|a, b| a.key.cmp(&b.key));
         let edges: BTreeSet<Edge> = edges.into_iter().collect();
-        let mut graph = DiGraph::new();
-        let index: BTreeMap<Key, NodeIndex> = by_key
-            .into_iter()
-            .map(|(key, resource)| (key, graph.add_node(resource)))
-            .collect();
+        let mut graph = DiGraph::with_capacity(resources.len(), edges.len());
+        for resource in resources {
+            graph.add_node(resource);
+        }
         for edge in edges {
-            if let (Some(&on), Some(&dependent)) = (index.get(&edge.on), index.get(&edge.dependent)) {
+            if let (Some(on), Some(dependent)) = (find(&graph, &edge.on), find(&graph, &edge.dependent)) {
                 graph.add_edge(on, dependent, edge.reason);
             }
         }
         match order(&graph) {
-            Some(order) => Ok(Graph { graph, index, order }),
+            Some(order) => Ok(Graph { graph, order }),
             None => Err(shortest_cycle(&graph)),
         }
     }
@@ -71,12 +70,12 @@ impl Graph {
     }
 
     pub fn get(&self, key: &Key) -> Option<&Resource> {
-        self.index.get(key).map(|&at| &self.graph[at])
+        find(&self.graph, key).map(|at| &self.graph[at])
     }
 
     /// What `key` needs, by key.
     pub fn needs(&self, key: &Key) -> Vec<Need> {
-        let Some(&at) = self.index.get(key) else {
+        let Some(at) = find(&self.graph, key) else {
             return Vec::new();
         };
         let mut needs: Vec<Need> = self
@@ -92,16 +91,21 @@ impl Graph {
     }
 }
 
+fn find(graph: &DiGraph<Resource, String>, key: &Key) -> Option<NodeIndex> {
+    let found = graph.raw_nodes().binary_search_by(|node| node.weight.key.cmp(key));
+    found.ok().map(NodeIndex::new)
+}
+
 /// What breaks ties: what is added goes by key, then what is taken back goes by key in reverse, so that a destroy
 /// walks its apply backwards.
-fn tie(resource: &Resource) -> (bool, Option<Key>, Option<Reverse<Key>>) {
+fn tie(resource: &Resource) -> (bool, Option<&Key>, Option<Reverse<&Key>>) {
     let backwards = match &resource.want {
         Want::Absent => true,
         Want::Object(fields) | Want::Fields(fields) => {
             !fields.is_empty() && fields.values().all(|target| matches!(target, Target::Before { .. }))
         }
     };
-    let key = resource.key.clone();
+    let key = &resource.key;
     if backwards {
         (true, None, Some(Reverse(key)))
     } else {

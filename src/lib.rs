@@ -12,6 +12,8 @@ pub mod error;
 pub mod escape;
 pub mod expect;
 pub mod exposure;
+pub mod expression;
+pub mod gate;
 pub mod graph;
 pub mod history;
 pub mod inventory;

@@ -337,10 +337,16 @@ impl FieldPath {
 
     /// RFC 6901, for the inventory.
     pub fn pointer(&self) -> String {
-        self.0
-            .iter()
-            .map(|key| format!("/{}", key.replace('~', "~0").replace('/', "~1")))
-            .collect()
+        let mut text = String::new();
+        for key in &self.0 {
+            text.push('/');
+            if key.contains(['~', '/']) {
+                text.push_str(&key.replace('~', "~0").replace('/', "~1"));
+            } else {
+                text.push_str(key);
+            }
+        }
+        text
     }
 
     pub fn from_pointer(text: &str) -> Option<FieldPath> {

@@ -164,7 +164,7 @@ fn undone(now: &State, made: &Made) -> Result<Change, String> {
             if !made.stored.as_ref().is_none_or(as_left) {
                 return Err(format!("{key} was changed since by somebody else"));
             }
-            *before = live.clone();
+            *before = live.clone().into();
         }
     }
     Ok(back)

@@ -16,7 +16,7 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn cases() -> Vec<PathBuf> {
+pub fn cases() -> Vec<PathBuf> {
     let folders = |at: PathBuf| -> Vec<PathBuf> {
         let entries = std::fs::read_dir(&at).unwrap_or_else(|e| panic!("{}: {e}", at.display()));
         entries
@@ -120,7 +120,8 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("HG0712", "tests/live/moving.rs"),
 ];
 
-fn run_case(case: &Path) -> String {
+/// The files of a case where its commands can change them.
+pub fn folder_of(case: &Path) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
     for entry in std::fs::read_dir(case).expect("a case is a folder") {
         let path = entry.expect("a folder can be read").path();
@@ -128,6 +129,11 @@ fn run_case(case: &Path) -> String {
     }
     copy_plans(folder.path());
     prepare_live(case, folder.path());
+    folder
+}
+
+fn run_case(case: &Path) -> String {
+    let folder = folder_of(case);
     let args = std::fs::read_to_string(case.join("args")).unwrap_or_else(|e| panic!("{}: {e}", case.display()));
     let mut out = String::new();
     for line in args
@@ -236,7 +242,7 @@ fn run_line(folder: &Path, line: &str) -> String {
 }
 
 /// Words; single quotes keep spaces.
-fn split(line: &str) -> Vec<String> {
+pub fn split(line: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut quoted = false;
     for c in line.chars() {

@@ -3,7 +3,7 @@
 //! No write is begun once the lock may be somebody else's; what was sent before arrives late at most, and compare-and-set
 //! decides. `HOSTGUARD_LEASE_CONTESTS` asks for more than the usual number.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -181,26 +181,35 @@ fn none_taken_early(cluster: &Simulated, calls: &[Call]) -> Result<(), String> {
             && let Some(sent) = renewals(calls, before).filter(|sent| *sent <= moment.at).max()
             && moment.at < sent + DURATION
         {
-            return Err(format!("{taker} took the lock {:?} before {before}'s deadline", sent + DURATION - moment.at));
+            return Err(format!(
+                "{taker} took the lock {:?} before {before}'s deadline",
+                sent + DURATION - moment.at
+            ));
         }
         last = now;
     }
     Ok(())
 }
 
+/// So many steps are in flight at once (`sequence`).
+const TOGETHER: usize = 8;
+
 /// A write of who lost the lock can only arrive late, and few do: those that were in flight.
-fn few_outlive(cluster: &Simulated) -> Result<usize, String> {
-    let mut outlived = 0;
+fn few_outlive(cluster: &Simulated) -> Result<(), String> {
+    let mut outlived: BTreeMap<String, usize> = BTreeMap::new();
     for moment in cluster.moments() {
         let By::Process(name) = &moment.by else { continue };
         if matches!(moment.change.key.kind, Kind::Lease | Kind::Namespace) {
             continue;
         }
         if holder(&moment.state).as_deref() != Some(name) {
-            outlived += 1;
+            *outlived.entry(name.clone()).or_default() += 1;
         }
     }
-    Ok(outlived)
+    match outlived.into_iter().find(|(_, late)| *late > TOGETHER) {
+        Some((name, late)) => Err(format!("{late} writes of {name} arrived after its lock was lost")),
+        None => Ok(()),
+    }
 }
 
 fn one_at_a_time(pair: &Pair, contenders: &[Contender]) -> Result<(), String> {

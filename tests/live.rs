@@ -39,6 +39,7 @@ mod live {
     mod crds;
     mod faults;
     mod faults_table;
+    mod killed;
     mod looking;
     mod moving;
     mod order;
@@ -48,6 +49,7 @@ mod live {
     mod racing;
     mod refusals;
     mod refused;
+    mod reports;
     mod semantics;
     mod server;
     mod serving;

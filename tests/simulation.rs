@@ -25,7 +25,9 @@ use crate::support::pipeline::{Setting, accepting, apply_on, compare, runtime};
 use crate::support::plans::parse;
 use crate::support::random;
 use crate::support::semantics;
-use crate::support::simulated::{self, Asked, By, Controllers, Edit, Fault, Landing, Moment, Script, Simulated, TOUCHED};
+use crate::support::simulated::{
+    self, Asked, By, Controllers, Edit, Fault, Landing, Moment, Script, Simulated, TOUCHED,
+};
 use crate::support::worlds::{all_done, content, state, write};
 
 /// Schedules for each cluster and plan: what is known of the pair is known for all of them.
@@ -89,7 +91,9 @@ fn schedule(fault: BoxedStrategy<Fault>) -> impl Strategy<Value = Schedule> {
         1 => Just(Vec::new()),
         1 => proptest::collection::vec((0u64..20, 0u64..20), 1..5),
     ];
-    let script = (faults, delays).prop_map(|(faults, delays)| Script { faults, delays }).boxed();
+    let script = (faults, delays)
+        .prop_map(|(faults, delays)| Script { faults, delays })
+        .boxed();
     let runs = prop_oneof![
         3 => proptest::collection::vec(script.clone(), 1),
         1 => proptest::collection::vec(script, 2..=3),
@@ -183,7 +187,8 @@ impl Pair {
         assert!(matches!(came, Came::Ended(Ok(report)) if all_done(&report)));
         pair.end = unmarked(&cluster.state());
         pair.found = unmarked(&pair.start);
-        pair.finish(&cluster, &pair.nothing, "destroy").expect("it is taken back");
+        pair.finish(&cluster, &pair.nothing, "destroy")
+            .expect("it is taken back");
         assert_eq!(same(&pair.found, &unmarked(&cluster.state())), Ok(()));
         pair
     }
@@ -231,7 +236,9 @@ impl Pair {
             }
             last = format!("{came:?}");
         }
-        Err(format!("{name}: not done after {ENOUGH} undisturbed runs; the last one: {last}"))
+        Err(format!(
+            "{name}: not done after {ENOUGH} undisturbed runs; the last one: {last}"
+        ))
     }
 }
 
@@ -289,10 +296,16 @@ pub fn nothing_lost(moments: &[Moment]) -> Result<(), String> {
         }
         if let Op::Update { .. } = moment.change.op {
             let known = |path: &hostguard::resource::FieldPath| {
-                record.as_ref().is_some_and(|record| record.recorded(&moment.change.key, path).is_some())
+                record
+                    .as_ref()
+                    .is_some_and(|record| record.recorded(&moment.change.key, path).is_some())
             };
             if let Some(field) = moment.change.fields.iter().find(|field| !known(&field.path)) {
-                return Err(format!("{}: the value of {} before is in no record", said(), field.path));
+                return Err(format!(
+                    "{}: the value of {} before is in no record",
+                    said(),
+                    field.path
+                ));
             }
         }
     }
@@ -326,7 +339,10 @@ fn sent_once(cluster: &Simulated) -> Result<(), String> {
         let Asked::Perform(change) = &call.asked else { continue };
         let write = (call.by.clone(), format!("{} {}", change.op.verb(), change.key));
         if doubtful.contains(&write) && !change.key.kind.bookkeeping() {
-            return Err(format!("{} was sent again by {} after its answer was lost", write.1, write.0));
+            return Err(format!(
+                "{} was sent again by {} after its answer was lost",
+                write.1, write.0
+            ));
         }
         if matches!(call.answered, Some(Err(Some(Why::AnswerLost | Why::Swallowed)))) {
             doubtful.insert(write);
@@ -338,7 +354,11 @@ fn sent_once(cluster: &Simulated) -> Result<(), String> {
 /// Every step has one end, and it is one of three.
 fn adds_up(report: &Report) -> Result<(), String> {
     let ends = report.done() + report.failed() + report.skipped();
-    if ends == report.steps.len() { Ok(()) } else { Err(format!("{ends} ends of {report:?}")) }
+    if ends == report.steps.len() {
+        Ok(())
+    } else {
+        Err(format!("{ends} ends of {report:?}"))
+    }
 }
 
 /// All laws that hold whatever anybody did.
@@ -401,7 +421,11 @@ fn the_simulated_cluster_does_with_a_write_what_a_server_does() {
     let mut wrong = Vec::new();
     for case in semantics::cases() {
         let process = Simulated::new(&empty(), Controllers::AtOnce).process("one", Script::default());
-        wrong.extend(simulated::paused().block_on(semantics::play(&case, &process, false)).err());
+        wrong.extend(
+            simulated::paused()
+                .block_on(semantics::play(&case, &process, false))
+                .err(),
+        );
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
@@ -421,6 +445,18 @@ fn a_file_does_with_a_write_what_a_server_does() {
 
 proptest! {
     #![proptest_config(config("HOSTGUARD_SIMULATION_SCHEDULES", SCHEDULES, EACH))]
+
+    /// Strangers who change, remove and plant what the plan is about: no before-value is lost, no object is left that no
+    /// record names, no doubtful write is sent again, and every step has an end.
+    #[test]
+    fn strangers_make_nothing_lost(((objects, plan), schedules) in cases_with_strangers()) {
+        let pair = Pair::new(&objects, &plan);
+        for schedule in &schedules {
+            if let Err(why) = disturbed(&pair, schedule) {
+                prop_assert!(false, "{why}\n{schedule:#?}");
+            }
+        }
+    }
 
     #[test]
     fn a_disturbed_run_ends_where_an_undisturbed_one_does(((objects, plan), schedules) in cases()) {

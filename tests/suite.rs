@@ -4,6 +4,7 @@ mod answers;
 mod corpora;
 mod files;
 mod golden;
+mod hostile;
 mod laws;
 mod layers;
 mod lease;
@@ -11,7 +12,9 @@ mod limits;
 mod oracle;
 mod plan;
 mod readme;
+mod review;
 mod simulation;
+mod trust;
 
 #[path = "support"]
 mod support {

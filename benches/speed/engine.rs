@@ -12,11 +12,15 @@ use crate::support::plans;
 const SIZES: [(usize, &str); 3] = [(1_000, "15 ms"), (10_000, "150 ms"), (100_000, "linear")];
 
 /// A label on each node: as many steps as nodes.
-pub fn plan() -> Plan {
-    plans::parse(&json!({
+pub fn body() -> Value {
+    json!({
         "apiVersion": "hostguard.dev/v1alpha1", "kind": "HostProtection", "metadata": {"name": "size"},
         "spec": {"cluster": {"platform": "generic"}, "nodes": {"every": {"all": true, "labels": {"guarded": "yes"}}}},
-    }))
+    })
+}
+
+pub fn plan() -> Plan {
+    plans::parse(&body())
 }
 
 pub fn node(at: usize) -> Value {
@@ -66,17 +70,12 @@ pub fn rows() -> Vec<Row> {
         });
         let each = time.as_secs_f64() / size as f64;
         let against_first = each / *first.get_or_insert(each);
-        rows.push(Row {
-            what: format!("engine without IO, {size} steps"),
-            hostguard: format!(
-                "{} ({:.1} µs a step, {against_first:.2} of the first)",
-                seconds(time),
-                each * 1e6
-            ),
-            other: None,
-            ratio: None,
-            goal,
-        });
+        let text = format!(
+            "{} ({:.1} µs a step, {against_first:.2} of the first)",
+            seconds(time),
+            each * 1e6
+        );
+        rows.push(Row::ours(format!("engine without IO, {size} steps"), text, goal));
     }
     rows
 }

@@ -1,4 +1,4 @@
-//! How fast and how large, in one table: against kubectl where kubectl does the same work.
+//! How fast and how large, in one table: beside kubectl or terraform where they do the same work.
 //!
 //! `make bench` runs all of it, `cargo bench -- engine start` parts of it. Nothing here is a test: figures depend on the
 //! machine, and no run fails for being slow.
@@ -21,21 +21,27 @@ mod support {
 }
 
 mod engine;
+mod exposure;
 mod kubectl;
 mod measure;
+mod memory;
 mod proof;
 mod size;
 mod start;
+mod terraform;
 
 /// Measures, and gives the rows of the table.
 type Part = fn() -> Vec<measure::Row>;
 
 fn main() {
     let asked: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
-    let parts: [(&str, Part); 5] = [
+    let parts: [(&str, Part); 8] = [
         ("start", start::rows),
         ("engine", engine::rows),
+        ("terraform", terraform::rows),
+        ("exposure", exposure::rows),
         ("proof", proof::rows),
+        ("memory", memory::rows),
         ("kubectl", kubectl::rows),
         ("size", size::rows),
     ];

@@ -7,15 +7,37 @@ use std::time::{Duration, Instant};
 pub struct Row {
     pub what: String,
     pub hostguard: String,
-    /// The same work by kubectl, as far as it has one.
+    /// The same work by another tool, as far as it has one.
     pub other: Option<String>,
     /// hostguard's share of the other's time.
     pub ratio: Option<f64>,
     pub goal: &'static str,
 }
 
+impl Row {
+    /// Nobody else does it.
+    pub fn ours(what: impl Into<String>, hostguard: impl Into<String>, goal: &'static str) -> Row {
+        Row {
+            what: what.into(),
+            hostguard: hostguard.into(),
+            other: None,
+            ratio: None,
+            goal,
+        }
+    }
+
+    /// The same work by both.
+    pub fn beside(what: impl Into<String>, ours: Duration, theirs: Duration, goal: &'static str) -> Row {
+        Row {
+            other: Some(seconds(theirs)),
+            ratio: Some(ours.as_secs_f64() / theirs.as_secs_f64()),
+            ..Row::ours(what, seconds(ours), goal)
+        }
+    }
+}
+
 pub fn table(rows: &[Row]) -> String {
-    let mut out = String::from("| what | hostguard | kubectl | ratio | goal |\n|---|---|---|---|---|\n");
+    let mut out = String::from("| what | hostguard | kubectl, terraform | ratio | goal |\n|---|---|---|---|---|\n");
     for row in rows {
         let ratio = row.ratio.map(|ratio| format!("{ratio:.3}")).unwrap_or_default();
         let other = row.other.as_deref().unwrap_or_default();

@@ -42,13 +42,11 @@ fn row(what: &str, state: &State, plan: &Plan, goal: &'static str) -> Row {
         let found = Sequence::find(state, &set, &Terms::default()).expect("all is readable");
         assert_eq!(found.expect("it is safe").steps().len(), set.steps.len());
     });
-    Row {
-        what: format!("proof of {} steps, {what}", set.steps.len()),
-        hostguard: seconds(time),
-        other: None,
-        ratio: None,
+    Row::ours(
+        format!("proof of {} steps, {what}", set.steps.len()),
+        seconds(time),
         goal,
-    }
+    )
 }
 
 pub fn rows() -> Vec<Row> {

@@ -13,13 +13,7 @@ pub fn rows() -> Vec<Row> {
             assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
         })
     };
-    let row = |what: &str, time, goal| Row {
-        what: what.to_string(),
-        hostguard: seconds(time),
-        other: None,
-        ratio: None,
-        goal,
-    };
+    let row = |what: &str, time, goal| Row::ours(what, seconds(time), goal);
     let check = ["check", "plans/eks-nodeport.yaml", "--set", "trusted=203.0.113.7/32"];
     let offline = [&["plan"], &check[1..], &["--live", "examples/cluster.json"]].concat();
     vec![

@@ -5,13 +5,23 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::Outcome;
+use super::{Lock, Outcome};
 use crate::changes::{Change, Op};
 use crate::history::{self, Past};
 use crate::inventory::Inventory;
 use crate::provider::{Provider, Refusal, Why};
 use crate::resource::{Key, Origin};
 use crate::state::{Observed, Scope};
+
+/// Where is written, and under which lock: none of the writes of a book begins once that is lost.
+type Under<'a> = (&'a dyn Provider, &'a Lock);
+
+fn lost() -> Refusal {
+    Refusal {
+        why: Why::Other,
+        message: "not sent: the lock was lost".into(),
+    }
+}
 
 /// The record once these keys turned out not to be done, and these others were taken back.
 type Settle = dyn Fn(&BTreeSet<Key>, &BTreeSet<Key>) -> Inventory + Send + Sync;
@@ -81,17 +91,20 @@ impl Journal {
         if let Some(run) = &self.run {
             writes.push(run.create());
             writes.push(run.progress(Value::Null));
-            writes.extend(
-                run.old
-                    .iter()
-                    .map(|(key, before)| step(key, Op::Delete { before: before.clone() })),
-            );
+            writes.extend(run.old.iter().map(|(key, before)| {
+                step(
+                    key,
+                    Op::Delete {
+                        before: before.clone().into(),
+                    },
+                )
+            }));
         }
         writes
     }
 
     /// Writes what is intended: the run, then every before-value.
-    pub(super) async fn intend(&mut self, provider: &dyn Provider) -> Result<(), Refusal> {
+    pub(super) async fn intend(&mut self, (provider, lock): Under<'_>) -> Result<(), Refusal> {
         if let Some(run) = &mut self.run {
             let change = run.create();
             let wanted = run.past.clone();
@@ -99,15 +112,20 @@ impl Journal {
                 Some(Ok(found)) => found.intent == wanted.intent || found.intent.without_values,
                 _ => false,
             };
-            run.held = write(provider, &change, &holds).await?;
+            run.held = write((provider, lock), &change, &holds).await?;
             for (key, before) in std::mem::take(&mut run.old) {
                 // One that stays is looked at again by the next run.
-                let _ = provider.perform(&step(&key, Op::Delete { before })).await;
+                if !lock.may_write().await {
+                    return Err(lost());
+                }
+                let _ = provider
+                    .perform(&step(&key, Op::Delete { before: before.into() }))
+                    .await;
             }
         }
         if self.write_first {
             let change = self.change(&self.intended);
-            self.held = write(provider, &change, &holds(Some(&self.intended))).await?;
+            self.held = write((provider, lock), &change, &holds(Some(&self.intended))).await?;
         }
         Ok(())
     }
@@ -134,16 +152,16 @@ impl Journal {
     }
 
     /// Writes how far it came. That this fails loses no before-value: the run goes on, and the next write tells all.
-    pub(super) async fn tell(&mut self, provider: &dyn Provider) {
+    pub(super) async fn tell(&mut self, under: Under<'_>) {
         if let Some(run) = &mut self.run {
-            let _ = run.write_progress(provider).await;
+            let _ = run.write_progress(under).await;
         }
     }
 
     /// Brings the record to what holds now; an empty one goes. Then closes the run.
     pub(super) async fn settle(
         &mut self,
-        provider: &dyn Provider,
+        under: Under<'_>,
         not_done: &BTreeSet<Key>,
         taken_back: &BTreeSet<Key>,
         end: (history::Outcome, String),
@@ -152,14 +170,14 @@ impl Journal {
         let mut settled = Ok(());
         if let Some(change) = self.change_to(&inventory) {
             let wanted = (!inventory.entries.is_empty()).then_some(&inventory);
-            match write(provider, &change, &holds(wanted)).await {
+            match write(under, &change, &holds(wanted)).await {
                 Ok(held) => self.held = held,
                 Err(refusal) => settled = Err(refusal),
             }
         }
         if let Some(run) = &mut self.run {
             (run.past.progress.result, run.past.progress.ended) = (end.0, Some(end.1));
-            let closed = run.write_progress(provider).await;
+            let closed = run.write_progress(under).await;
             settled = settled.and(closed);
         }
         settled
@@ -168,7 +186,7 @@ impl Journal {
     fn change_to(&self, inventory: &Inventory) -> Option<Change> {
         if inventory.entries.is_empty() {
             let before = self.held.clone()?;
-            return Some(step(&self.key, Op::Delete { before }));
+            return Some(step(&self.key, Op::Delete { before: before.into() }));
         }
         let same = self
             .held
@@ -186,7 +204,7 @@ impl Journal {
                 let labels = json!({"labels": object["metadata"]["labels"]});
                 // null takes out the form that it no longer has
                 let patch = json!({"metadata": labels, "data": object["data"], "binaryData": object["binaryData"]});
-                let before = before.clone();
+                let before = before.clone().into();
                 step(&self.key, Op::Update { before, patch })
             }
         }
@@ -200,26 +218,26 @@ impl RunBook {
     }
 
     fn progress(&self, data: Value) -> Change {
-        let before = self.held.clone().unwrap_or_default();
+        let before = self.held.clone().unwrap_or_default().into();
         let patch = json!({"data": data});
         step(&self.key, Op::Update { before, patch })
     }
 
-    async fn write_progress(&mut self, provider: &dyn Provider) -> Result<(), Refusal> {
+    async fn write_progress(&mut self, under: Under<'_>) -> Result<(), Refusal> {
         let wanted = self.past.progress.clone();
         let change = self.progress(wanted.data());
         let holds = |found: Option<&Value>| {
             let found = found.and_then(Past::read);
             found.is_some_and(|found| found.is_ok_and(|past| past.progress == wanted))
         };
-        match write(provider, &change, &holds).await {
+        match write(under, &change, &holds).await {
             Ok(held) => {
                 self.held = held;
                 Ok(())
             }
             Err(refusal) => {
                 // An answer that was lost leaves another version than the one seen.
-                if let Ok(Seen::There(now)) = look(provider, &self.key).await {
+                if let Ok(Seen::There(now)) = look(under.0, &self.key).await {
                     self.held = Some(now);
                 }
                 Err(refusal)
@@ -257,10 +275,13 @@ async fn look(provider: &dyn Provider, key: &Key) -> Result<Seen, ()> {
 
 /// Writes once. When the answer is lost or not to be believed, what is there decides.
 async fn write(
-    provider: &dyn Provider,
+    (provider, lock): Under<'_>,
     change: &Change,
     holds: &(dyn Fn(Option<&Value>) -> bool + Sync),
 ) -> Result<Option<Value>, Refusal> {
+    if !lock.may_write().await {
+        return Err(lost());
+    }
     let goes = matches!(change.op, Op::Delete { .. });
     let refusal = match provider.perform(change).await {
         // what is going is as good as gone

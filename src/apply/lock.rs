@@ -104,7 +104,7 @@ impl Place<'_> {
 
     /// The writes that holding it takes, for the check of permissions.
     pub(super) fn writes(&self) -> Vec<Change> {
-        let (object, before) = (json!({}), json!({}));
+        let (object, before) = (json!({}), std::sync::Arc::new(json!({})));
         let patch = json!({});
         let update = Op::Update {
             before: before.clone(),
@@ -290,7 +290,7 @@ impl Lock {
 
     fn update(&self, patch: Value) -> Change {
         let held = self.held.lock().expect("nobody panics holding it");
-        let before = held.object.clone().unwrap_or_default();
+        let before = held.object.clone().unwrap_or_default().into();
         change(self.key.clone(), Op::Update { before, patch })
     }
 
@@ -336,7 +336,7 @@ impl Holder {
         let key = place.key();
         let op = match found {
             Some(before) => Op::Update {
-                before: before.clone(),
+                before: before.clone().into(),
                 patch: json!({"metadata": {"annotations": annotations}, "spec": spec}),
             },
             None => Op::Create {

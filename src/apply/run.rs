@@ -53,10 +53,14 @@ pub async fn run(
         steps: run.made.clone().into_iter().collect(),
         ..Report::default()
     };
-    if !run.lock.may_write().await {
-        return Err(Refused::Lost);
+    let under = (run.provider, run.lock);
+    if let Err(refusal) = journal.intend(under).await {
+        return Err(if run.lock.is_lost() {
+            Refused::Lost
+        } else {
+            Refused::Record(refusal)
+        });
     }
-    journal.intend(run.provider).await.map_err(Refused::Record)?;
     let places = approved.steps().iter().enumerate();
     let places: BTreeMap<&Key, usize> = places.map(|(place, step)| (&step.change.key, place)).collect();
     let there = run.made.as_ref().map(|(key, _, _)| key);
@@ -129,14 +133,13 @@ pub async fn run(
         report.unsettled = settle(&run, false, events).await;
     }
     report.interrupted = stopped(&run);
-    if !report.lost && run.lock.may_write().await {
+    if !report.lost {
         let not_done = keys(&report.steps, |outcome| *outcome != Outcome::Done);
         let taken_back = keys(&report.taken_back, |outcome| *outcome == Outcome::Done);
         let end = (came_to(&report), lock::seconds((run.now)()));
-        let settled = journal.settle(run.provider, &not_done, &taken_back, end).await;
-        report.record_behind = settled.err();
-    } else {
-        report.lost = true;
+        let settled = journal.settle(under, &not_done, &taken_back, end).await;
+        report.lost = run.lock.is_lost();
+        report.record_behind = settled.err().filter(|_| !report.lost);
     }
     Ok(report)
 }
@@ -181,7 +184,7 @@ async fn look_again(
         report.lost = true;
         return;
     }
-    let (_, seen) = join(journal.tell(run.provider), run.provider.read(run.scope)).await;
+    let (_, seen) = join(journal.tell((run.provider, run.lock)), run.provider.read(run.scope)).await;
     let left: Vec<&Step> = steps.iter().collect();
     match seen {
         Ok(state) => match (run.still)(&state, made, &left) {

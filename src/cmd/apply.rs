@@ -120,7 +120,7 @@ async fn finish(
     console: &mut dyn Console,
 ) -> Result<u8, Failure> {
     match format {
-        Format::Text | Format::Markdown => console.answer(&render::report(report)),
+        Format::Text | Format::Markdown | Format::Sarif | Format::Junit => console.answer(&render::report(report)),
         Format::Json => finish_json(shown, verb, Some(report), format, console),
     }
     let mut errors = outcome_errors(verb, report);

@@ -8,8 +8,9 @@ use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::plan::Shown;
+use super::prepare::Prepared;
 use super::{Console, Failure, actor, rights, stale};
-use crate::apply::{self as engine, Event, Held, Journal, Made, Place, Refused, Report, Run, Wait};
+use crate::apply::{self as engine, Event, Held, Journal, Lock, Made, Place, Refused, Report, Run, StepReport, Wait};
 use crate::changes::{Change, ChangeSet, FieldChange};
 use crate::cli::{Doing, OnFailure};
 use crate::diff;
@@ -70,7 +71,12 @@ async fn under_lock(
     let holder = actor::holder(&by, verb, &digest);
     let sequence = found(shown);
     let approved = sequence.approve(&digest).ok_or_else(order_moved)?;
-    let sketch = journal(shown, verb, &by, 0, Vec::new());
+    let run = Named {
+        verb,
+        by: &by,
+        id: &digest,
+    };
+    let sketch = journal(shown, run, 0, Vec::new());
     let begun = {
         let mut tell = |event: Event| story(&event, console);
         engine::begin(shown.provider.as_ref(), &approved, &sketch, &place, &holder, &mut tell)
@@ -81,47 +87,13 @@ async fn under_lock(
     let gone = sketch.ends_empty();
     let provider = shown.provider.clone();
     let work = async {
-        let old = look_again(shown, made.as_ref().map(|(key, _, _)| key), console).await?;
+        let (old, approved_as) = look_again(shown, made.as_ref().map(|(key, _, _)| key), console).await?;
         shown.prepared.difference.record.under(lock.fence());
-        let sequence = found(shown);
-        let digest = sequence.digest().to_string();
-        let approved = sequence.approve(&digest).ok_or_else(order_moved)?;
-        let journal = journal(shown, verb, &by, lock.fence(), old);
-        let shown = &*shown;
-        let terms = terms(shown);
-        let wanted = |state: &State| wanted(shown, state);
-        let recompute = |state: &State, key: &Key| recompute(shown, state, key);
-        let rest = |now: &State, left: &[Change]| {
-            Sequence::rest(&shown.state, &shown.prepared.difference.set, &terms, now, left)
-        };
-        let still = |now: &State, made: &[Made], left: &[&Step]| {
-            standing::still(approval(shown, &terms), &wanted, now, made, left)
-        };
-        let back = |now: &State, made: &[Made]| standing::take_back(&terms, now, made);
-        let run = Run {
-            provider: shown.provider.as_ref(),
-            scope: &shown.scope,
-            lock: &lock,
-            made,
-            recompute: &recompute,
-            rest: &rest,
-            still: &still,
-            back: (doing.on_failure == OnFailure::Revert).then_some(&back),
-            wait: Wait {
-                deadline: Duration::from_secs(doing.wait),
-                interval: Duration::from_millis(250),
-                // no kernel follows a file
-                dataplane: Duration::from_secs(if shown.state.facts.snapshot.is_some() {
-                    0
-                } else {
-                    doing.settle
-                }),
-            },
-            stop,
-            now: Timestamp::now,
-        };
         let mut tell = |event: Event| story(&event, console);
-        engine::run(&approved, journal, run, &mut tell).await.map_err(refused)
+        let report = make(shown, run, &lock, (made, old), doing, stop, &mut tell).await;
+        // answers are about what was approved
+        shown.prepared = approved_as;
+        report
     };
     let ended = lock.during(provider.as_ref(), work).await;
     let whole = ended
@@ -129,6 +101,53 @@ async fn under_lock(
         .is_ok_and(|report| report.failed() + report.skipped() == 0);
     lock.release(provider.as_ref(), gone && whole).await;
     ended
+}
+
+/// Makes the steps of what was just read.
+async fn make(
+    shown: &Shown,
+    run: Named<'_>,
+    lock: &Lock,
+    (made, old): (Option<StepReport>, Vec<(Key, serde_json::Value)>),
+    doing: &Doing,
+    stop: &AtomicBool,
+    tell: &mut (dyn FnMut(Event) + Send),
+) -> Result<Report, Failure> {
+    let sequence = found(shown);
+    let digest = sequence.digest().to_string();
+    let approved = sequence.approve(&digest).ok_or_else(order_moved)?;
+    let journal = journal(shown, run, lock.fence(), old);
+    let terms = terms(shown);
+    let wanted = |state: &State| wanted(shown, state);
+    let recompute = |state: &State, key: &Key| recompute(shown, state, key);
+    let rest =
+        |now: &State, left: &[Change]| Sequence::rest(&shown.state, &shown.prepared.difference.set, &terms, now, left);
+    let still =
+        |now: &State, made: &[Made], left: &[&Step]| standing::still(approval(shown, &terms), &wanted, now, made, left);
+    let back = |now: &State, made: &[Made]| standing::take_back(&terms, now, made);
+    let run = Run {
+        provider: shown.provider.as_ref(),
+        scope: &shown.scope,
+        lock,
+        made,
+        recompute: &recompute,
+        rest: &rest,
+        still: &still,
+        back: (doing.on_failure == OnFailure::Revert).then_some(&back),
+        wait: Wait {
+            deadline: Duration::from_secs(doing.wait),
+            interval: Duration::from_millis(250),
+            // no kernel follows a file
+            dataplane: Duration::from_secs(if shown.state.facts.snapshot.is_some() {
+                0
+            } else {
+                doing.settle
+            }),
+        },
+        stop,
+        now: Timestamp::now,
+    };
+    engine::run(&approved, journal, run, tell).await.map_err(refused)
 }
 
 fn story(event: &Event, console: &mut dyn Console) {
@@ -158,18 +177,19 @@ fn terms(shown: &Shown) -> Terms<'_> {
     }
 }
 
-/// Reads everything in one batch, and compares it with what was shown. With the runs that are kept already.
+/// Reads everything in one batch, compares it with what was shown, and puts it in its place. With the runs that are kept
+/// already, and what was shown.
 async fn look_again(
     shown: &mut Shown,
     made: Option<&Key>,
     console: &mut dyn Console,
-) -> Result<Vec<(Key, serde_json::Value)>, Failure> {
+) -> Result<(Vec<(Key, serde_json::Value)>, Prepared), Failure> {
     let mut scope = shown.scope.clone();
     scope.kinds.insert(ObjectKind::Run);
     let mut state = shown.provider.read(&scope).await?;
     state.looked_up = shown.state.looked_up.clone();
     let mut prepared = shown.intent.prepare(&state, &shown.options)?;
-    prepared.look(&state, &shown.accepted);
+    prepared.look(&shown.intent, &state, &shown.accepted);
     stale::compare(&shown.prepared, &prepared, made)?;
     let moved: Vec<_> = shown
         .state
@@ -181,9 +201,8 @@ async fn look_again(
         story(&Event::Moved(&standing::lines(&moved)), console);
     }
     let runs = runs_of(&state, shown.prepared.plan.name());
-    shown.prepared = prepared;
     shown.state = state;
-    Ok(runs)
+    Ok((runs, std::mem::replace(&mut shown.prepared, prepared)))
 }
 
 /// The runs that are kept of a plan, oldest first.
@@ -205,8 +224,17 @@ fn number(key: &Key) -> u64 {
         .unwrap_or(0)
 }
 
+/// What a run is called in history.
+#[derive(Clone, Copy)]
+struct Named<'a> {
+    verb: &'a str,
+    by: &'a By,
+    /// Of the change set as it was approved.
+    id: &'a str,
+}
+
 /// The books of this run: the record, and beside it, where there are steps, the account of the run.
-fn journal(shown: &Shown, verb: &str, by: &By, fence: u64, mut runs: Vec<(Key, serde_json::Value)>) -> Journal {
+fn journal(shown: &Shown, run: Named, fence: u64, mut runs: Vec<(Key, serde_json::Value)>) -> Journal {
     let record = &shown.prepared.difference.record;
     let settled = record.clone();
     let journal = Journal::new(
@@ -230,9 +258,9 @@ fn journal(shown: &Shown, verb: &str, by: &By, fence: u64, mut runs: Vec<(Key, s
         format: FORMAT,
         plan: shown.prepared.plan.name().to_string(),
         number: last + 1,
-        verb: verb.to_string(),
-        id: set.digest(),
-        by: by.clone(),
+        verb: run.verb.to_string(),
+        id: run.id.to_string(),
+        by: run.by.clone(),
         started: format!("{:.0}", Timestamp::now()),
         fence: fence.max(record.intended.fence),
         reverts: shown.intent.reverts(),

@@ -72,7 +72,7 @@ pub(super) async fn exposure(args: &ExposureArgs, console: &mut dyn Console) -> 
     let exposure = exposure::exposure(&world);
     let inside = exposure::exposure_inside(&world);
     let answer = match args.output.format {
-        Format::Text => text(&looking, &world, &exposure, inside.as_deref()),
+        Format::Text | Format::Sarif | Format::Junit => text(&looking, &world, &exposure, inside.as_deref()),
         Format::Markdown => {
             let (looked, assumed) = (looking.looked(), world.assumptions());
             let rows = (exposure.reaches.as_slice(), inside.as_deref());
@@ -108,7 +108,7 @@ pub(super) async fn why(args: &Why, console: &mut dyn Console) -> Result<u8, Fai
         places(intent, plan, &looking.state, by)
     };
     let answer = match args.output.format {
-        Format::Text | Format::Markdown => {
+        Format::Text | Format::Markdown | Format::Sarif | Format::Junit => {
             let port = packet.port.map(|port| format!(":{port}")).unwrap_or_default();
             let ends = format!("{} -> {}{port}", packet.source, packet.destination);
             let head = format!("{} {ends}, {}", packet.protocol, looking.about);

@@ -1,19 +1,20 @@
-//! Policies of a plan that do nothing once everything is done, as errors that say why and where.
+//! Policies of a plan that do nothing once everything is done, as findings that say why and where.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
 use crate::changes::Note;
-use crate::error::{Error, Kind as ErrorKind, codes};
+use crate::error::codes;
 use crate::exposure::{self, Blocker, Idle, PolicyKind, PolicyName, RuleRef, World};
+use crate::gate::Finding;
 use crate::plan::{Plan, Policy};
 use crate::resource::{Key, Kind};
 use crate::state::{State, labels_of};
 
 #[derive(Default)]
 pub(super) struct Found {
-    pub errors: Vec<Error>,
+    pub findings: Vec<Finding>,
     pub notes: Vec<Note>,
 }
 
@@ -24,7 +25,7 @@ pub(super) fn look(plan: &Plan, after: &State, world: &World) -> Found {
     }
     let idle = exposure::idle(world, &plan.policies.keys().map(|name| named(name)).collect());
     let of_plan =
-        |(name, why): &(PolicyName, Idle)| Some(error(&name.name, plan.policies.get(&name.name)?, why, after, plan));
+        |(name, why): &(PolicyName, Idle)| Some(finding(&name.name, plan.policies.get(&name.name)?, why, after, plan));
     let mut notes = Vec::new();
     if let Some(first) = idle.not_asked.first() {
         notes.push(Note {
@@ -36,14 +37,13 @@ pub(super) fn look(plan: &Plan, after: &State, world: &World) -> Found {
             code: Some(codes::NO_EFFECT.as_str()),
         });
     }
-    let mut errors: Vec<Error> = idle
+    let findings = idle
         .idle
         .iter()
         .filter(|(name, why)| !comes_to_pods(plan, &name.name, why, after))
         .filter_map(of_plan)
         .collect();
-    errors.sort_by(|a, b| (a.span, a.code, &a.message).cmp(&(b.span, b.code, &b.message)));
-    Found { errors, notes }
+    Found { findings, notes }
 }
 
 fn named(name: &str) -> PolicyName {
@@ -82,8 +82,8 @@ fn comes_to_pods(plan: &Plan, name: &str, why: &Idle, after: &State) -> bool {
     pods.values().any(|pod| selector.matches(&*pod.labels))
 }
 
-fn error(name: &str, policy: &Policy, why: &Idle, after: &State, plan: &Plan) -> Error {
-    let finding = |code, message| Error::new(ErrorKind::Finding, code, message).at(policy.span);
+fn finding(name: &str, policy: &Policy, why: &Idle, after: &State, plan: &Plan) -> Finding {
+    let finding = |code, message| Finding::new(code, format!("policies.{name}"), message).at(policy.span);
     let blocker = |by: &Blocker| match by {
         Blocker::Rule(rule) => rule_name(rule, plan),
         Blocker::EndOfTier(tier) => format!("the end of tier `{tier}`"),

@@ -8,6 +8,7 @@ mod destroy;
 mod explain;
 mod exposure;
 mod files;
+mod gates;
 mod history;
 mod idle;
 mod order;
@@ -64,7 +65,7 @@ impl From<Error> for Failure {
 /// Runs a verb and says how it ended, as an exit code.
 pub async fn run(cli: Cli, console: &mut dyn Console) -> u8 {
     let form = form_of(&cli.verb);
-    if let Some(failure) = no_comment(&cli.verb, form) {
+    if let Some(failure) = no_such_form(&cli.verb, form) {
         return fail(failure, (Format::Text, form.1), console);
     }
     let ended = match cli.verb {
@@ -87,23 +88,32 @@ pub async fn run(cli: Cli, console: &mut dyn Console) -> u8 {
     }
 }
 
-/// What is done, and the walk of a packet, are not said as comments.
-fn no_comment(verb: &Verb, (format, _): Form) -> Option<Failure> {
-    let verb = match verb {
-        Verb::Apply(_) => "apply",
-        Verb::Destroy(_) => "destroy",
-        Verb::Why(_) => "why",
-        Verb::History(_) => "history",
-        Verb::Revert(_) => "revert",
+/// What is done, and the walk of a packet, are not said as comments or findings.
+fn no_such_form(verb: &Verb, (format, _): Form) -> Option<Failure> {
+    let (verb, has): (_, &[Format]) = match verb {
+        Verb::Apply(_) => ("apply", &[Format::Text, Format::Json]),
+        Verb::Destroy(_) => ("destroy", &[Format::Text, Format::Json]),
+        Verb::Why(_) => ("why", &[Format::Text, Format::Json]),
+        Verb::Exposure(_) => ("exposure", &[Format::Text, Format::Json, Format::Markdown]),
+        Verb::Check(_) => ("check", &[Format::Text, Format::Json, Format::Sarif, Format::Junit]),
+        Verb::History(_) => ("history", &[Format::Text, Format::Json]),
+        Verb::Revert(_) => ("revert", &[Format::Text, Format::Json]),
         _ => return None,
     };
-    let message = format!("{verb} does not answer in Markdown");
+    let word = |format: &Format| match format {
+        Format::Text => ("text", "text"),
+        Format::Json => ("json", "JSON"),
+        Format::Markdown => ("markdown", "Markdown"),
+        Format::Sarif => ("sarif", "SARIF"),
+        Format::Junit => ("junit", "JUnit XML"),
+    };
+    if has.contains(&format) {
+        return None;
+    }
+    let message = format!("{verb} does not answer in {}", word(&format).1);
+    let others: Vec<String> = has.iter().map(|other| format!("-o {}", word(other).0)).collect();
     let error = Error::new(Kind::Usage, codes::USAGE, message);
-    (format == Format::Markdown).then(|| {
-        error
-            .fix("use -o text or -o json; `plan` and `exposure` have -o markdown")
-            .into()
-    })
+    Some(error.fix(format!("use one of {}", others.join(", "))).into())
 }
 
 /// The form that the answer of a verb has, and the name of its schema.
@@ -119,9 +129,8 @@ fn form_of(verb: &Verb) -> Form {
         Verb::Revert(args) => (args.output.format, render::ANSWER_VERSION),
         Verb::Exposure(args) => (args.output.format, render::EXPOSURE_VERSION),
         Verb::Why(args) => (args.output.format, render::WHY_VERSION),
-        Verb::Check(_) | Verb::Snapshot(_) | Verb::Schema(_) | Verb::Explain(_) => {
-            (Format::Text, render::ANSWER_VERSION)
-        }
+        Verb::Check(args) => (args.output.format, render::CHECK_VERSION),
+        Verb::Snapshot(_) | Verb::Schema(_) | Verb::Explain(_) => (Format::Text, render::ANSWER_VERSION),
     }
 }
 
@@ -134,6 +143,8 @@ fn fail(failure: Failure, (format, schema): Form, console: &mut dyn Console) -> 
             match format {
                 Format::Json => console.answer(&render::diagnostics_json(&diagnostics, &source, schema)),
                 Format::Markdown => console.answer(&render::markdown::diagnostics_markdown(&diagnostics)),
+                Format::Sarif => console.answer(&render::checked_sarif(&[wrong(&source, &diagnostics)])),
+                Format::Junit => console.answer(&render::checked_junit(&[wrong(&source, &diagnostics)])),
                 Format::Text => {}
             }
             Kind::Failed.exit_code()
@@ -145,6 +156,8 @@ fn fail(failure: Failure, (format, schema): Form, console: &mut dyn Console) -> 
             match format {
                 Format::Json => console.answer(&render::error_json(&errors, source.as_ref(), schema)),
                 Format::Markdown => console.answer(&render::markdown::error_markdown(&errors)),
+                Format::Sarif => console.answer(&render::error_sarif(&errors, source.as_ref())),
+                Format::Junit => console.answer(&render::error_junit(&errors, source.as_ref())),
                 Format::Text => {}
             }
             worst(errors.iter().map(|error| error.kind))
@@ -160,6 +173,15 @@ fn fail(failure: Failure, (format, schema): Form, console: &mut dyn Console) -> 
                 .exit_code()
         }
         Failure::Said(kind) => kind.exit_code(),
+    }
+}
+
+fn wrong<'a>(source: &'a Source, problems: &'a [Diagnostic]) -> render::Checked<'a> {
+    render::Checked {
+        source,
+        plans: Vec::new(),
+        problems,
+        errors: &[],
     }
 }
 

@@ -112,6 +112,8 @@ pub(super) fn print(answer: &render::Answer, format: Format, console: &mut dyn C
     match format {
         Format::Text => console.answer(&render::text(answer)),
         Format::Markdown => console.answer(&render::markdown::plan(answer)),
+        Format::Sarif => console.answer(&render::sarif(answer)),
+        Format::Junit => console.answer(&render::junit(answer)),
         Format::Json if answer.verb == "plan" => console.answer(&render::json(answer)),
         Format::Json => {}
     }
@@ -146,7 +148,7 @@ pub(super) async fn show_intent(
     let mut warned = BTreeSet::new();
     show_warnings(provider.as_ref(), &mut warned, console);
     let mut prepared = intent.prepare(&state, &options)?;
-    prepared.look(&state, &accepted);
+    prepared.look(&intent, &state, &accepted);
     print(&prepared.answer(verb, &intent, &state), output.format, console);
     let blocked = blocked(&prepared, &state, console);
     Ok(Shown {

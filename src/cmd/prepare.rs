@@ -7,12 +7,13 @@ use serde_json::Value;
 use super::files::Loaded;
 
 use super::promises::{self, Promised};
-use super::{Failure, idle, order, traps};
+use super::{Failure, gates, idle, order, traps};
 use crate::compile::{self, Compiled};
 use crate::diff::{self, Difference};
 use crate::error::{Error, codes};
 use crate::expect::Resolved;
-use crate::exposure::{self, Assumption, By, Direction, Movement, Subject, Verdict, World};
+use crate::exposure::{self, Assumption, By, Direction, Movement, Reading, Subject, Verdict, World};
+use crate::gate::Finding;
 use crate::history::Past;
 use crate::net::{AddressSet, Cidr};
 use crate::plan::{InputValue, Plan};
@@ -56,6 +57,8 @@ pub(super) struct Prepared {
     pub assumptions: Vec<Assumption>,
     /// What is wrong with the end of all steps; see [`Prepared::look`].
     pub refused: Vec<Error>,
+    /// What was found, with levels and waivers; those that refuse are in `refused` too.
+    pub findings: Vec<Finding>,
     /// What the plan expects, with answers.
     pub promised: Promised,
     /// The plan's promises, for this cluster.
@@ -131,6 +134,7 @@ impl Intent {
             sequence: None,
             assumptions: Vec::new(),
             refused: Vec::new(),
+            findings: Vec::new(),
             promised: Promised::default(),
             resolved: Resolved::default(),
             names: Names::default(),
@@ -206,20 +210,20 @@ pub(super) fn names(plan: Option<(&Plan, &BTreeMap<String, String>)>, state: &St
 impl Prepared {
     /// Works out what the steps do to who can reach what. Only for what is shown: steps that are computed again while
     /// they are made do without.
-    pub fn look(&mut self, state: &State, accepted: &[Acceptance]) {
-        let world = World::of_state(state);
+    pub fn look(&mut self, intent: &Intent, state: &State, accepted: &[Acceptance]) {
+        let reading = Reading::default();
+        let world = World::of_state_with(state, &reading);
         self.assumptions = world.assumptions();
         let after = predicted(state, &self.difference);
-        let world_after = World::of_state(&after);
+        let world_after = World::of_state_with(&after, &reading);
         if !self.difference.set.steps.is_empty() {
             self.exposure = exposure::difference(&world, &world_after);
             self.inside = exposure::difference_inside(&world, &world_after);
             self.names = names(Some((&self.plan, &self.lookups)), &after);
         }
         let idle = idle::look(&self.plan, &after, &world_after);
-        self.refused = idle.errors;
         self.resolved = promises::resolved(self, &after);
-        self.sequence(state, accepted);
+        self.sequence(state, &after, accepted);
         self.difference.set.notes.extend(idle.notes);
         let unlooked = not_looked_at(state, &after, &self.difference.set.steps);
         self.difference.set.notes.extend(unlooked);
@@ -228,15 +232,16 @@ impl Prepared {
         self.promised = promises::judge(self, &self.resolved, (&world, &after, &world_after));
         self.refused.append(&mut self.promised.unmet);
         self.difference.set.notes.extend(self.promised.notes.iter().cloned());
+        gates::look(self, (intent, state), (&world, &after, &world_after), idle.findings);
     }
 
     /// Puts the steps in an order that is proven, or says why there is none.
-    fn sequence(&mut self, state: &State, accepted: &[Acceptance]) {
+    fn sequence(&mut self, state: &State, after: &State, accepted: &[Acceptance]) {
         let terms = Terms {
             accepted,
             promised: Some(&self.resolved),
         };
-        match Sequence::find(state, &self.difference.set, &terms) {
+        match Sequence::find_to(after, state, &self.difference.set, &terms) {
             None => {}
             Some(Ok(sequence)) => {
                 self.difference.set.steps = sequence.steps().iter().map(|step| step.change.clone()).collect();
@@ -301,6 +306,16 @@ impl Prepared {
             assumptions: &self.assumptions,
             conflicts: &self.difference.conflicts,
             refused: &self.refused,
+            findings: &self.findings,
+            warnings: &self.plan.warnings,
+            rules: self.plan.gates.rules.keys().map(String::as_str).collect(),
+            guards: self
+                .plan
+                .guards
+                .iter()
+                .map(|(name, guard)| (name.as_str(), guard.span))
+                .collect(),
+            lowered: self.plan.gates.lowered().collect(),
             sequence: self.sequence.as_ref(),
             expectations: &self.promised.outcomes,
             kept: &self.promised.kept,

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::plan::{Shown, blocked, print, show_warnings};
 use super::prepare::{Intent, Prepared};
 use super::{Console, Failure, files, stale, world};
+use crate::apply::Event;
 use crate::changes::{Change, Op, hex_digest};
 use crate::cli::{Apply, Plan, Proposal};
 use crate::compile;
@@ -23,6 +24,7 @@ use crate::plan::{Given, variable};
 use crate::provider::snapshot::{decode_state, encode, write_atomically};
 use crate::render;
 use crate::sequence::Acceptance;
+use crate::standing;
 use crate::state::State;
 
 /// The format this binary writes and reads.
@@ -237,7 +239,7 @@ fn read(file: &str, bytes: &[u8]) -> Result<Option<Saved>, Failure> {
     let accepted: Vec<Acceptance> = accepted.map(|(step, packet)| Acceptance { step, packet }).collect();
     let intent = Intent::Plan(Box::new(files::saved(&saved.plan.file, &saved.plan.text, saved.given)));
     let mut prepared = intent.prepare(&state, &options)?;
-    prepared.look(&state, &accepted);
+    prepared.look(&intent, &state, &accepted);
     if prepared.difference.set.digest() != saved.id {
         return Err(broken(
             file,
@@ -323,13 +325,17 @@ pub(super) async fn shown(saved: Saved, args: &Apply, console: &mut dyn Console)
     show_warnings(provider.as_ref(), &mut warned, console);
     same_cluster(file, &saved.state, &state)?;
     let mut prepared = saved.intent.prepare(&state, &saved.options)?;
-    prepared.look(&state, &saved.accepted);
+    prepared.look(&saved.intent, &state, &saved.accepted);
     print(
         &prepared.answer("apply", &saved.intent, &state),
         args.proposal.output.format,
         console,
     );
     stale::compare(&saved.prepared, &prepared, None)?;
+    let moved = saved.state.moved(&state.redacted());
+    if let Some(line) = render::event(&Event::Moved(&standing::lines(&moved))).filter(|_| !moved.is_empty()) {
+        console.story(&line);
+    }
     let blocked = blocked(&prepared, &state, console);
     Ok(Shown {
         intent: saved.intent,

@@ -20,8 +20,8 @@ pub(super) fn compile(builder: &mut Builder) {
         auto_create(builder, &host_endpoints);
         flow_logs(builder, &host_endpoints);
     }
-    for (name, group) in builder.plan.nodes.clone() {
-        let nodes = nodes_of(builder, &name, &group);
+    for (name, group) in &builder.plan.nodes {
+        let nodes = nodes_of(builder, name, group);
         if matches!(group.select, Select::Pick { .. }) && !nodes.is_empty() {
             builder.picks.insert(name.clone(), nodes.clone());
         }
@@ -37,7 +37,7 @@ pub(super) fn compile(builder: &mut Builder) {
                 );
             }
         }
-        builder.groups.insert(name, nodes);
+        builder.groups.insert(name.clone(), nodes);
     }
 }
 
@@ -138,14 +138,14 @@ fn nodes_of(builder: &mut Builder, group_name: &str, group: &NodeGroup) -> Vec<S
     let Ok(nodes) = builder.state.list(Kind::Node) else {
         return unreadable_nodes(builder, group_name, group);
     };
-    let nodes: BTreeMap<String, Value> = nodes.map(|(key, node)| (key.name.clone(), node.clone())).collect();
+    let nodes: BTreeMap<&str, &Value> = nodes.map(|(key, node)| (key.name.as_str(), node)).collect();
     match &group.select {
-        Select::All => nodes.into_keys().collect(),
+        Select::All => nodes.into_keys().map(str::to_string).collect(),
         Select::MatchLabels(labels) => {
             let found: Vec<String> = nodes
                 .iter()
                 .filter(|(_, node)| has_labels(node, labels))
-                .map(|(name, _)| name.clone())
+                .map(|(name, _)| name.to_string())
                 .collect();
             if found.is_empty() {
                 let text: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
@@ -159,13 +159,13 @@ fn nodes_of(builder: &mut Builder, group_name: &str, group: &NodeGroup) -> Vec<S
         }
         Select::Names(names) => {
             for name in names {
-                if !nodes.contains_key(&name.value) {
+                if !nodes.contains_key(name.value.as_str()) {
                     let mut error = Error::failed(
                         codes::NO_SUCH_NODE,
                         format!("nodes.{group_name}: there is no node `{}`", name.value),
                     )
                     .at(name.span);
-                    if let Some(near) = nearest(&name.value, nodes.keys().map(String::as_str)) {
+                    if let Some(near) = nearest(&name.value, nodes.keys().copied()) {
                         error = error.fix(format!("did you mean `{near}`?"));
                     }
                     builder.error(error);
@@ -174,7 +174,7 @@ fn nodes_of(builder: &mut Builder, group_name: &str, group: &NodeGroup) -> Vec<S
             names
                 .iter()
                 .map(|name| name.value.clone())
-                .filter(|name| nodes.contains_key(name))
+                .filter(|name| nodes.contains_key(name.as_str()))
                 .collect()
         }
         Select::Pick { address, count } => pick(builder, group_name, group, &nodes, *address, *count),
@@ -204,21 +204,27 @@ fn pick(
     builder: &mut Builder,
     group_name: &str,
     group: &NodeGroup,
-    nodes: &BTreeMap<String, Value>,
+    nodes: &BTreeMap<&str, &Value>,
     address: Option<AddressType>,
     count: usize,
 ) -> Vec<String> {
-    let eligible: Vec<&String> = nodes
+    let eligible: Vec<&str> = nodes
         .iter()
         .filter(|(_, node)| ineligible(node, address).is_none())
-        .map(|(name, _)| name)
+        .map(|(name, _)| *name)
         .collect();
     let earlier = builder.mine.picks.get(group_name).cloned().unwrap_or_default();
-    let stay = earlier.iter().filter(|name| eligible.contains(name));
-    let others = eligible.iter().filter(|name| !earlier.contains(name)).copied();
-    let mut picked: Vec<String> = stay.chain(others).take(count).cloned().collect();
+    let stay = earlier
+        .iter()
+        .map(String::as_str)
+        .filter(|name| eligible.contains(name));
+    let others = eligible
+        .iter()
+        .copied()
+        .filter(|name| !earlier.iter().any(|picked| picked == name));
+    let mut picked: Vec<String> = stay.chain(others).take(count).map(str::to_string).collect();
     for gone in earlier.iter().filter(|name| !picked.contains(name)) {
-        let why = match nodes.get(gone) {
+        let why = match nodes.get(gone.as_str()) {
             None => "it is gone".to_string(),
             Some(node) => ineligible(node, address).unwrap_or_else(|| format!("the count is now {count}")),
         };

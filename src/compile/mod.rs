@@ -274,7 +274,7 @@ impl<'a> Builder<'a> {
             section,
             span: Some(span),
         };
-        let resource = self.resources.entry(key.clone()).or_insert_with(|| Resource {
+        let resource = self.resources.entry(key).or_insert_with_key(|key| Resource {
             key: key.clone(),
             want: Want::Fields(BTreeMap::new()),
             origin: origin.clone(),
@@ -285,8 +285,8 @@ impl<'a> Builder<'a> {
         match fields.get(&path) {
             Some(Target::Value(other)) if other != &value => {
                 let message = format!(
-                    "{key}: {path} is wanted as {other} by {} and as {value} by {}",
-                    resource.origin.section, origin.section
+                    "{}: {path} is wanted as {other} by {} and as {value} by {}",
+                    resource.key, resource.origin.section, origin.section
                 );
                 self.errors.push(
                     Error::failed(codes::TWO_VALUES, message)

@@ -232,15 +232,9 @@ pub(super) fn own_policy(builder: &mut Builder, name: &str, policy: &Policy) {
             .fix(format!("add `tiers: {{ {tier}: {{ order: 500 }} }}`")),
         );
     }
-    for (set, labels) in builder
-        .plan
-        .network_sets
-        .iter()
-        .map(|(n, s)| (n.clone(), s.labels.clone()))
-        .collect::<Vec<_>>()
-    {
-        if let Some(rule) = rule_that_selects(&policy.spec, &labels) {
-            let set_key = Key::cluster(Kind::GlobalNetworkSet, set.clone());
+    for (name, set) in &builder.plan.network_sets {
+        if let Some(rule) = rule_that_selects(&policy.spec, &set.labels) {
+            let set_key = Key::cluster(Kind::GlobalNetworkSet, name.clone());
             builder.edge(&key, &set_key, format!("the policy's {rule} selects the set"));
         }
     }

@@ -1,5 +1,7 @@
 //! Which row of Calico's release table the cluster is in, and what of the plan that touches.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use super::Builder;
@@ -46,39 +48,42 @@ fn without_tiers(builder: &mut Builder, row: &Release) {
 
 /// Policies of one tier with equal orders: what comes first depends on names, and on the release.
 fn ties(builder: &mut Builder, row: Option<&Release>) {
-    let order = |spec: &Value| spec.get("order").and_then(Value::as_f64);
-    let tier = |spec: &Value| {
-        spec.get("tier")
-            .and_then(Value::as_str)
-            .unwrap_or("default")
-            .to_string()
-    };
-    let live: Vec<(String, Value)> = builder.state.list(Kind::GlobalNetworkPolicy).map_or_else(
-        |_| Vec::new(),
-        |all| {
-            all.filter_map(|(key, object)| Some((key.name.clone(), object.get("spec")?.clone())))
-                .filter(|(name, _)| !builder.plan.policies.contains_key(name))
-                .collect()
-        },
-    );
-    let ours: Vec<(String, Value)> = builder
-        .plan
-        .policies
-        .iter()
-        .map(|(name, policy)| (name.clone(), policy.spec.clone()))
-        .collect();
-    for (at, (name, spec)) in ours.iter().enumerate() {
-        for (other, other_spec) in ours[at + 1..].iter().chain(&live) {
-            if tier(spec) == tier(other_spec) && order(spec) == order(other_spec) {
-                let by = row.map_or("names decide, differently before and since v3.32".to_string(), |row| {
-                    format!("names decide, by the {}", row.words())
-                });
-                let text = format!(
-                    "has the same order as GlobalNetworkPolicy/{other} in tier {}: {by}",
-                    tier(spec)
-                );
+    let (plan, state) = (builder.plan, builder.state);
+    let mut places: BTreeMap<Place, Tied> = BTreeMap::new();
+    for (name, policy) in &plan.policies {
+        places.entry(place(&policy.spec)).or_default().ours.push(name);
+    }
+    let live = state.list(Kind::GlobalNetworkPolicy).into_iter().flatten();
+    for (key, object) in live.filter(|(key, _)| !plan.policies.contains_key(&key.name)) {
+        if let Some(spec) = object.get("spec") {
+            places.entry(place(spec)).or_default().live.push(&key.name);
+        }
+    }
+    let by = row.map_or("names decide, differently before and since v3.32".to_string(), |row| {
+        format!("names decide, by the {}", row.words())
+    });
+    for ((tier, _), tied) in &places {
+        for (at, name) in tied.ours.iter().enumerate() {
+            for other in tied.ours[at + 1..].iter().chain(&tied.live) {
+                let text = format!("has the same order as GlobalNetworkPolicy/{other} in tier {tier}: {by}");
                 builder.note(format!("policies.{name}"), text);
             }
         }
     }
+}
+
+/// The tier and the order in it, by its bits; 0 and -0 are one order.
+type Place<'a> = (&'a str, Option<u64>);
+
+/// Policies at one place, by name.
+#[derive(Default)]
+struct Tied<'a> {
+    ours: Vec<&'a str>,
+    live: Vec<&'a str>,
+}
+
+fn place(spec: &Value) -> Place<'_> {
+    let tier = spec.get("tier").and_then(Value::as_str).unwrap_or("default");
+    let order = spec.get("order").and_then(Value::as_f64);
+    (tier, order.map(|order| (order + 0.0).to_bits()))
 }

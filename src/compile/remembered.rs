@@ -91,10 +91,10 @@ pub(super) fn deletions_come_after_their_users(builder: &mut Builder) {
     let Ok(policies) = builder.state.list(Kind::GlobalNetworkPolicy) else {
         return;
     };
-    let policies: Vec<(Key, Value)> = policies.map(|(key, policy)| (key.clone(), policy.clone())).collect();
+    let policies: Vec<(&Key, &Value)> = policies.collect();
     for tier in going(builder, Kind::Tier) {
         let mut users = Vec::new();
-        for (key, policy) in &policies {
+        for &(key, policy) in &policies {
             if policy
                 .pointer("/spec/tier")
                 .and_then(Value::as_str)
@@ -122,7 +122,7 @@ pub(super) fn deletions_come_after_their_users(builder: &mut Builder) {
     }
     for set in going(builder, Kind::GlobalNetworkSet) {
         let labels = labels_of(builder, &set);
-        for (key, policy) in &policies {
+        for &(key, policy) in &policies {
             if let Some(spec) = policy.get("spec")
                 && builder.resources.contains_key(key)
                 && let Some(rule) = rule_that_selects(spec, &labels)

@@ -8,6 +8,7 @@ mod owners;
 mod record;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -66,7 +67,7 @@ struct Differ<'a> {
     unforced: BTreeSet<String>,
 }
 
-impl Differ<'_> {
+impl<'a> Differ<'a> {
     fn resource(&mut self, resource: &Resource) {
         let key = &resource.key;
         match (&resource.want, self.state.get(key)) {
@@ -75,12 +76,17 @@ impl Differ<'_> {
                 self.keep_entry(key);
             }
             (Want::Object(fields), Observed::Absent) => self.create(resource, fields),
-            (Want::Object(fields), Observed::Present(object)) => self.update(resource, fields, object, true),
-            (Want::Fields(fields), Observed::Present(object)) => self.update(resource, fields, object, false),
+            (Want::Object(fields), Observed::Present(_)) => self.update(resource, fields, true),
+            (Want::Fields(fields), Observed::Present(_)) => self.update(resource, fields, false),
             (Want::Fields(_), Observed::Absent) => self.note(key, "is gone, so there is nothing to give back"),
             (Want::Absent, Observed::Absent) => {}
-            (Want::Absent, Observed::Present(object)) => self.delete(resource, object),
+            (Want::Absent, Observed::Present(_)) => self.delete(resource),
         }
+    }
+
+    /// The object, which is there.
+    fn live(&self, key: &Key) -> &'a Arc<Value> {
+        self.state.kept(key).expect("it was seen to be there")
     }
 
     fn keep_entry(&mut self, key: &Key) {
@@ -146,8 +152,9 @@ impl Differ<'_> {
         self.push(resource, Op::Create { object }, changes);
     }
 
-    fn delete(&mut self, resource: &Resource, object: &Value) {
+    fn delete(&mut self, resource: &Resource) {
         let key = &resource.key;
+        let object = self.live(key);
         if !carries_label(object) {
             let mark = if key.kind.cloud() { "tag" } else { "label" };
             self.note(
@@ -180,7 +187,8 @@ impl Differ<'_> {
             after: None,
             taken_from: None,
         });
-        self.push(resource, Op::Delete { before: object.clone() }, fields.collect());
+        let before = object.clone();
+        self.push(resource, Op::Delete { before }, fields.collect());
     }
 
     /// Fields of an object that hostguard created which no longer hold what was written.
@@ -198,8 +206,9 @@ impl Differ<'_> {
             .collect()
     }
 
-    fn update(&mut self, resource: &Resource, fields: &BTreeMap<FieldPath, Target>, object: &Value, whole: bool) {
+    fn update(&mut self, resource: &Resource, fields: &BTreeMap<FieldPath, Target>, whole: bool) {
         let key = &resource.key;
+        let object = self.live(key);
         let others_created = self
             .compiled
             .others
@@ -212,16 +221,16 @@ impl Differ<'_> {
             fields: BTreeMap::new(),
         };
         let mut changes = Vec::new();
-        let mut wanted = fields.clone();
-        if whole && key.kind.closed().is_some() {
-            for (path, _) in fields_of(object)
-                .into_iter()
-                .filter(|(path, _)| path.is_closed(key.kind))
-            {
-                wanted.entry(path).or_insert(Target::Value(Value::Null));
-            }
-        }
-        for (path, target) in &wanted {
+        let unnamed: BTreeMap<FieldPath, Target> = match key.kind.closed() {
+            Some(_) if whole => fields_of(object)
+                .into_keys()
+                .filter(|path| path.is_closed(key.kind) && !fields.contains_key(path))
+                .map(|path| (path, Target::Value(Value::Null)))
+                .collect(),
+            _ => BTreeMap::new(),
+        };
+        let wanted: BTreeMap<&FieldPath, &Target> = fields.iter().chain(&unnamed).collect();
+        for (path, target) in wanted {
             let live = path.get(object);
             let change = match target {
                 Target::Value(value) => {
@@ -252,10 +261,12 @@ impl Differ<'_> {
         entry: &mut Entry,
         origin: &Origin,
     ) -> Option<FieldChange> {
-        let name = format!("{key}:{path}");
-        self.unforced.remove(&name);
+        let name = || format!("{key}:{path}");
+        if !self.unforced.is_empty() {
+            self.unforced.remove(&name());
+        }
         let wrote = self.digest(key.kind, path, value);
-        let equal = self.digest(key.kind, path, live) == wrote;
+        let equal = canonical(key.kind, path, live) == canonical(key.kind, path, value);
         let other = self
             .compiled
             .others
@@ -292,7 +303,7 @@ impl Differ<'_> {
         let me = format!("hostguard-{}", self.compiled.mine.plan);
         let owners = owners::owners(object, path, &me);
         if let Some(owner) = owners.iter().find(|owner| owner.applier)
-            && !self.options.force_conflicts.contains(&name)
+            && !self.options.force_conflicts.contains(&name())
         {
             let manager = &owner.manager;
             let message = format!("{key}: {path} is managed by {manager} with another value");
@@ -301,8 +312,10 @@ impl Differ<'_> {
                 .consequence(format!(
                     "{manager} would set its value again, and each would undo the other"
                 ));
-            let fix =
-                format!("take it out of {manager}, use its value, or take it over with --force-conflicts '{name}'");
+            let fix = format!(
+                "take it out of {manager}, use its value, or take it over with --force-conflicts '{}'",
+                name()
+            );
             self.conflict(error, origin, &fix);
             return None;
         }
@@ -389,7 +402,11 @@ impl Differ<'_> {
 
 /// The digest that a record keeps of a value written: of its canonical form.
 pub fn digest(kind: Kind, path: &FieldPath, value: Option<&Value>) -> String {
-    hex_digest(&value.map_or(Value::Null, |value| canon::canonical(kind, path, value)))
+    hex_digest(&canonical(kind, path, value))
+}
+
+fn canonical(kind: Kind, path: &FieldPath, value: Option<&Value>) -> Value {
+    value.map_or(Value::Null, |value| canon::canonical(kind, path, value))
 }
 
 /// Whether it is marked as some plan's; what has no labels carries the mark as a tag.

@@ -116,6 +116,11 @@ codes! {
     NO_FAILSAFES "HG0216" "an empty list of failsafe ports"
         "An empty failsafe list does not mean the default: it means that no port is exempt from policy, so that one policy too many cuts SSH, the API server and Calico's own control on every node, and no later fix can reach it. List the ports that must stay open, or leave the claim out to keep what is there."
 
+    EXPRESSION "HG0217" "not an expression"
+        "A rule under `gates` is written in the Common Expression Language (CEL): `answer.summary.delete <= 2`, `answer.exposure.all(row, row.movement != 'opens')`. It knows one name, `answer`, which is the document that `plan -o json` prints; `hostguard schema answer` describes it. A rule is at most 1,000 bytes long. Regular expressions, times and optional values are left out of the language, so that a plan by a stranger cannot keep the reader busy."
+    DATE "HG0218" "not a date"
+        "A waiver ends on a day, written as year, month and day: 2026-12-31. It counts until the end of that day in UTC."
+
     // 03: references
     UNKNOWN_REFERENCE "HG0301" "no such thing in this plan"
         "The plan refers to a node group or service that it does not declare. References never reach outside the plan: declare it under `nodes` or `services`, or use one of the names in the message."
@@ -137,6 +142,11 @@ codes! {
         "Calico's rules select network sets by labels and never by name. A guard that names a set of this plan selects it by all of its labels, and this one has none. Give it a label of its own."
     CLOUD_PROTOCOL "HG0310" "a protocol that the firewall does not divide by port"
         "A rule of a security group names ports of TCP and UDP. A rule for any other protocol, SCTP among them, opens all its ports, which is more than the plan says. Leave it out of `cloud`, or open it by hand."
+
+    NOT_A_GATE "HG0311" "a code that is no gate"
+        "Levels and waivers are for findings about a plan that somebody may decide to live with. Mistakes in a plan, expectations and guards that do not hold, conflicts with others, and what could not be read are none: correct the plan, or take the promise out. `hostguard explain` lists the codes; those of gates say so."
+    FIXED_LEVEL "HG0312" "a level that cannot be lowered"
+        "What would lock an administrator or the cluster's own parts out, and what would be open on the way from one state to the other, is always refused (exit 8). No level lowers it and no waiver lets it through. One packet at one step is accepted on the command line with --accept, where the person who applies the plan sees it."
 
     // 04: Calico's rules; their rows are in calico::RULES
 
@@ -332,6 +342,28 @@ codes! {
     // 09: what is not there yet
     LATER "HG0901" "comes in a later version"
         "This part of the language is read and its references are checked, but this version of hostguard cannot do it yet. It is refused and never ignored: ignoring it would promise a protection that is not there. Remove it until then."
+
+    // 10: gates, which a plan can set the level of
+    WORLD_OPEN "HG1001" "a port that the whole internet can reach"
+        "Because of this plan a port of a node becomes open, or a Service is made behind a port that already was, for most public addresses of an IP family. It is worked out from what packets find through every layer that was read, not from how a rule is written. If that is meant, say so: an expectation such as `{ from: internet, to: GROUP, service: NAME, is: open }` makes it a note. This is an error where the firewall in front of the nodes was read, and a warning where it was not, unless `gates` gives it another level."
+    ADMIN_OPEN "HG1002" "a port of the administrators open to the internet"
+        "Once everything is done, SSH (22), the kubelet (10250, 10255) or etcd (2379, 2380) of a node can be reached from most public addresses, through the cloud's firewall, which was read. Failsafe ports are let through before any policy, so a guard does not close 22: close it in the security group, or take it out of the failsafe list once another way in is proven. This is a warning unless `gates` gives it another level."
+    ADMIN_CUT "HG1003" "nobody reaches an administrator's port any more"
+        "Before, somebody outside the cluster could reach SSH (22) or the kubelet (10250) of a node, and once everything is done nobody can. The refusal of a lock-out was accepted for it, packet by packet; this says what that comes to for the node as a whole. See that there is another way in before it is applied. This is a warning unless `gates` gives it another level."
+    NO_FAILSAFE "HG1004" "no failsafe ports"
+        "A FelixConfiguration has an empty list of failsafe ports in the end. Nothing is then exempt from policy in that direction: one policy too many cuts SSH, the API server, etcd and Calico's own control, and no later fix reaches the node. This is a warning unless `gates` gives it another level."
+    UNTRACKED_HALF "HG1005" "untracked in one direction only"
+        "A policy with doNotTrack lets packets in and none lets the replies out (or the other way round). Such packets skip connection tracking: the kernel sees half a connection, calls the other half invalid and drops it, so what the policy allows does not work. Write the rule for the replies too: egress from the same port, in a policy with doNotTrack. This is an error unless `gates` gives it another level."
+    ORDER_TIE "HG1006" "policies whose order is decided by their names"
+        "Two policies of one tier have the same order, or none, and some packet fares otherwise if they are asked the other way round. Calico then goes by the names, and a policy that is renamed changes who can connect. Give them different orders. This is a warning unless `gates` gives it another level."
+    RULE "HG1010" "a rule of the plan that does not hold"
+        "The plan has rules of its own under `gates.rules`, each an expression about the answer. This one is false. The level is the rule's own, `error` when it has none."
+    RULE_UNANSWERED "HG1011" "a rule of the plan without an answer"
+        "The expression of a rule gave neither true nor false: it named a field that is not there, compared what cannot be compared, or took more steps than a rule may. What has no answer does not hold. Use `has(x.y)` before a field that can be missing, and fewer loops inside loops."
+    WAIVER_EXPIRED "HG1020" "a waiver that has expired"
+        "The last day of a waiver has passed (UTC). What it let through counts again, and the waiver itself is an error until it is taken out or somebody gives it a new day, with a reason. It has no level."
+    WAIVER_UNUSED "HG1021" "a waiver that lets nothing through"
+        "Nothing that was found has the code and the subject of the waiver. It would let through the next such finding without a word, so take it out. The subject is compared as it is printed. This is a warning unless `gates` gives it another level."
 }
 
 /// The row of a code written as `HG0104` or `0104`, in any case.
@@ -339,6 +371,11 @@ pub fn explain(text: &str) -> Option<&'static Explanation> {
     let wanted = text.trim().to_ascii_uppercase();
     let wanted = wanted.strip_prefix("HG").unwrap_or(&wanted);
     ALL.iter().find(|row| &row.code.0[2..] == wanted)
+}
+
+/// The row of a rule of Calico's with this code.
+pub fn calico(code: &str) -> Option<&'static crate::calico::Rule> {
+    crate::calico::RULES.iter().find(|rule| rule.id == code)
 }
 
 #[cfg(test)]

@@ -103,6 +103,12 @@ impl Resolved {
         self.expected.is_empty() && self.guards.is_empty() && self.never_open.is_empty() && self.never_close.is_empty()
     }
 
+    /// Flows that are expected to be open.
+    pub fn open(&self) -> impl Iterator<Item = &Flow> {
+        let open = self.expected.iter().filter(|line| line.open);
+        open.flat_map(|line| line.flows.iter().flatten())
+    }
+
     /// Flows that may never close: who needs them is known.
     pub fn kept(&self) -> impl Iterator<Item = &Flow> {
         self.never_close.iter().flat_map(|line| line.flows.iter().flatten())

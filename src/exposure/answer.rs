@@ -13,6 +13,27 @@ use crate::net::{AddressSet, Family};
 
 /// Follows one packet.
 pub fn walk(world: &World, packet: &Packet) -> Walk {
+    let ends = ends(world, packet);
+    let all: Vec<Way> = ends.iter().map(|(_, end)| world.way(end)).collect();
+    let mut seen: BTreeSet<&Way> = BTreeSet::new();
+    let ways: Vec<Way> = all.iter().filter(|way| seen.insert(way)).cloned().collect();
+    let (verdict, decided) = outcome(world, &ends);
+    Walk { verdict, decided, ways }
+}
+
+/// What a packet finds, and what decided it: its walk without the ways, of which a Service can have thousands.
+pub fn fate(world: &World, packet: &Packet) -> (Verdict, Option<Hop>) {
+    outcome(world, &ends(world, packet))
+}
+
+fn outcome(world: &World, ends: &[(usize, End)]) -> (Verdict, Option<Hop>) {
+    let verdict = summary(ends.iter().map(|(choice, end)| (*choice, end)));
+    let found = ends.iter().find(|(_, end)| end.verdict == verdict).or(ends.first());
+    let decided = found.and_then(|(_, end)| end.steps.get(deciding(end)?));
+    (verdict, decided.map(|step| world.hop(step)))
+}
+
+fn ends(world: &World, packet: &Packet) -> Vec<(usize, End)> {
     let client_ports = match (packet.port, packet.source_port) {
         (Some(_), None) => world.client_ports().into_iter().map(Some).collect(),
         (_, given) => vec![given],
@@ -26,20 +47,7 @@ pub fn walk(world: &World, packet: &Packet) -> Walk {
             ends.extend(walker.ends.into_iter().map(|end| (choice, end)));
         }
     }
-    let summary = summary(ends.iter().map(|(choice, end)| (*choice, end)));
-    let all: Vec<Way> = ends.iter().map(|(_, end)| world.way(end)).collect();
-    let mut seen: BTreeSet<&Way> = BTreeSet::new();
-    let ways: Vec<Way> = all.iter().filter(|way| seen.insert(way)).cloned().collect();
-    let decided = ways
-        .iter()
-        .find(|way| way.verdict == summary)
-        .or(ways.first())
-        .and_then(|way| way.hops.get(way.decided?).cloned());
-    Walk {
-        verdict: summary,
-        decided,
-        ways,
-    }
+    ends
 }
 
 impl Walker<'_> {

@@ -53,7 +53,7 @@ fn profile_labels(objects: &Objects) -> BTreeMap<String, Labels> {
 }
 
 /// Pods' labels as Felix has them. Pods of one sort share theirs.
-fn pod_labels(pods: &[PodFacts], profiles: &BTreeMap<String, Labels>) -> Vec<Rc<Labels>> {
+fn pod_labels(pods: &[Arc<PodFacts>], profiles: &BTreeMap<String, Labels>) -> Vec<Rc<Labels>> {
     let mut known: BTreeMap<_, Rc<Labels>> = BTreeMap::new();
     let of = |pod: &PodFacts| {
         let mut own = (*pod.labels).clone();
@@ -67,7 +67,7 @@ fn pod_labels(pods: &[PodFacts], profiles: &BTreeMap<String, Labels>) -> Vec<Rc<
         Rc::new(inherited(&own, &pod.profiles, profiles))
     };
     let shared = |pod| {
-        let pod: &PodFacts = pod;
+        let pod: &Arc<PodFacts> = pod;
         // All of them are alive as long as the map is: equal places are equal labels.
         let sort = (Arc::as_ptr(&pod.labels), &pod.account, &pod.namespace, &pod.profiles);
         Rc::clone(known.entry(sort).or_insert_with(|| of(pod)))
@@ -131,16 +131,13 @@ impl World {
                 expected: endpoint.expected,
             });
         }
-        let mut by_name: Vec<(&PodFacts, &Rc<Labels>)> = pods.iter().zip(&pod_labels).collect();
+        let mut by_name: Vec<(&Arc<PodFacts>, &Rc<Labels>)> = pods.iter().zip(&pod_labels).collect();
         by_name.sort_by(|(a, _), (b, _)| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
         for (pod, labels) in by_name {
             let Some(node) = of_node(&pod.node) else { continue };
             world.pods.push(Pod {
-                namespace: pod.namespace.clone(),
-                name: pod.name.clone(),
+                facts: pod.clone(),
                 node,
-                addresses: pod.addresses.clone(),
-                interface: pod.interface.clone(),
                 applied: applied.number(sorter.sort(labels, Some(&pod.namespace)), &pod.profiles),
             });
         }

@@ -99,11 +99,11 @@ pub(super) struct Notes {
 
 impl Notes {
     pub fn new(world: &World, keep: bool) -> Notes {
-        let memory = Memory::new(world.memberships());
+        let memory = Memory::new(world);
         Notes {
             source_ports: world.client_ports(),
             outside: world.inside().complement(),
-            target_classes: world.target_classes(&memory.memberships),
+            target_classes: world.target_classes(&memory.memberships, &memory.sorts),
             client_classes: OnceCell::new(),
             parts: RefCell::default(),
             kept: keep.then(Kept::default),
@@ -143,10 +143,10 @@ impl<'w> Prober<'w> {
     }
 
     pub fn client_classes(&self) -> &[Vec<Client>] {
-        let memberships = &self.notes.memory.memberships;
+        let Memory { memberships, sorts, .. } = &self.notes.memory;
         self.notes
             .client_classes
-            .get_or_init(|| self.world.client_classes(memberships))
+            .get_or_init(|| self.world.client_classes(memberships, sorts))
     }
 
     pub fn home(&self, client: Client) -> Option<usize> {

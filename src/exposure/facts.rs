@@ -17,7 +17,7 @@ use crate::net::AddressSet;
 pub struct Facts {
     pub nodes: Vec<NodeFacts>,
     /// `None`: not read.
-    pub pods: Option<Vec<PodFacts>>,
+    pub pods: Option<Vec<Arc<PodFacts>>>,
     /// `None`: not read.
     pub services: Option<Vec<ServiceFacts>>,
     /// Calico's `projectcalico.org/v3` objects, of any kind.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::cloud::{CloudFacts, CloudRule};
-use super::facts::{Facts, NodeFacts, PodFacts, ServiceFacts};
+use super::facts::{Facts, NodeFacts, ServiceFacts};
 use super::kubernetes;
 use super::reading::{Objects, Reading, as_read};
 use super::world::World;
@@ -82,8 +82,7 @@ fn facts(state: &State, reading: &Reading) -> (Facts, Objects) {
         objects.add("Profile", reading.of("Profile", object, made));
     }
     let pods = lists.read(Kind::Pod, state.pods());
-    let pods: Option<Vec<PodFacts>> =
-        pods.map(|pods| pods.iter().filter_map(|(key, pod)| kubernetes::pod(key, pod)).collect());
+    let pods = pods.map(|pods| reading.of_pods(pods));
     let accounts: BTreeSet<&String> = pods
         .iter()
         .flatten()

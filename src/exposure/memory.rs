@@ -7,9 +7,10 @@ use std::rc::Rc;
 
 use super::facts::Dataplane;
 use super::path::End;
+use super::sorts::Sorts;
 use super::stage::{Header, Piece, Stage};
 use super::verdict::Direction;
-use super::world::Port;
+use super::world::{Port, World};
 use crate::net::{AddressSet, Family};
 
 /// Addresses by the sets that hold them: two have the same number when no rule can tell them apart.
@@ -80,8 +81,22 @@ enum Sources {
 
 pub(super) struct Memory {
     pub memberships: Memberships,
+    pub sorts: Sorts,
+    picked: RefCell<BTreeMap<Picking, Rc<[usize]>>>,
     known: RefCell<BTreeMap<Question, Rc<[Piece]>>>,
     arrivals: RefCell<BTreeMap<Arrival, Rc<[End]>>>,
+}
+
+/// Which endpoints of a Service are translated to.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Picking {
+    pub service: usize,
+    pub family: Family,
+    /// Where, and whether only those that are there.
+    pub node: usize,
+    pub own_only: bool,
+    /// The node of the one that sends.
+    pub sender: Option<usize>,
 }
 
 /// All that the rest of a walk depends on when packets that a node of the cluster sent arrive at another.
@@ -113,12 +128,26 @@ pub(super) enum Whose {
 }
 
 impl Memory {
-    pub fn new(memberships: Memberships) -> Self {
+    pub fn new(world: &World) -> Self {
+        let memberships = world.memberships();
         Memory {
+            sorts: Sorts::new(world, &memberships),
+            picked: RefCell::default(),
             memberships,
             known: RefCell::default(),
             arrivals: RefCell::default(),
         }
+    }
+
+    /// One endpoint of each sort that packets may be translated to.
+    pub fn picked(&self, picking: Picking, all: impl FnOnce() -> Vec<usize>) -> Rc<[usize]> {
+        if let Some(known) = self.picked.borrow().get(&picking) {
+            return Rc::clone(known);
+        }
+        let near = [Some(picking.node), picking.sender];
+        let picked: Rc<[usize]> = self.sorts.one_of_each(picking.service, all(), near).into();
+        self.picked.borrow_mut().insert(picking, Rc::clone(&picked));
+        picked
     }
 
     /// How walks that arrive so end; steps are counted from the arrival.

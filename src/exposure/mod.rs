@@ -36,6 +36,7 @@ mod reading;
 mod rules;
 mod same;
 mod service;
+mod sorts;
 mod stage;
 mod targets;
 mod verdict;
@@ -45,7 +46,7 @@ mod world;
 #[cfg(test)]
 mod tests;
 
-pub use answer::walk;
+pub use answer::{fate, walk};
 pub use cells::{Decision, Ports};
 pub use cloud::{CloudFacts, CloudRule};
 pub use coverage::Clients;

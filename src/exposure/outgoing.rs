@@ -6,7 +6,7 @@ use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::answer::walk;
+use super::answer::fate;
 use super::cells::Client;
 use super::compare::Sides;
 use super::inside::client_pairs;
@@ -56,11 +56,11 @@ pub fn cut_off(before: &Known, after: &Known, flows: &[Outgoing]) -> Vec<CutOff>
                     let Some(packet) = sent(before, name, address, flow) else {
                         continue;
                     };
-                    let old = walk(before, &packet).verdict;
+                    let old = fate(before, &packet).0;
                     if old == Verdict::Blocked {
                         continue;
                     }
-                    let new = sent(after, name, address, flow).map(|packet| walk(after, &packet).verdict);
+                    let new = sent(after, name, address, flow).map(|packet| fate(after, &packet).0);
                     let Some(new) = new.filter(|new| may_be_lost(old, *new)) else {
                         continue;
                     };
@@ -106,7 +106,7 @@ pub fn cut_off_between_nodes(
                     port: 0,
                 };
                 let packet = sent(before, &senders.next()?.0, *address, &flow)?;
-                let (old, new) = (walk(before, &packet).verdict, walk(after, &packet).verdict);
+                let (old, new) = (fate(before, &packet).0, fate(after, &packet).0);
                 may_be_lost(old, new).then_some((packet, new))
             })
         });
@@ -191,7 +191,7 @@ pub fn pods_cut_off(before: &Known, after: &Known, pods: &[ToPod], managed: bool
             }
         }
         for packet in packets {
-            let (old, new) = (walk(before, &packet).verdict, walk(after, &packet).verdict);
+            let (old, new) = (fate(before, &packet).0, fate(after, &packet).0);
             if may_be_lost(old, new) {
                 cut.push((pod.clone(), packet, new));
                 break;

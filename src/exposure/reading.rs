@@ -8,18 +8,39 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::facts::Facts;
+use super::facts::{Facts, PodFacts};
+use super::kubernetes;
 use crate::calico::{self, Felix};
+use crate::resource::Key;
+use crate::state::Pod;
 
 /// What was read of objects, by where they are kept. The objects are held, so that no other takes their place.
 #[derive(Default)]
 pub struct Reading {
     known: RefCell<BTreeMap<(&'static str, *const Value), Read>>,
+    /// The pods read last, which no step changes.
+    pods: RefCell<Option<(Arc<Pods>, Vec<Arc<PodFacts>>)>>,
 }
+
+type Pods = BTreeMap<Key, Pod>;
 
 type Read = (Arc<Value>, Option<Arc<Value>>);
 
 impl Reading {
+    /// Pods with an interface of their own.
+    pub(super) fn of_pods(&self, pods: &Arc<Pods>) -> Vec<Arc<PodFacts>> {
+        let mut last = self.pods.borrow_mut();
+        match &*last {
+            Some((read, facts)) if Arc::ptr_eq(read, pods) => facts.clone(),
+            _ => {
+                let facts = pods.iter().filter_map(|(key, pod)| kubernetes::pod(key, pod));
+                let facts: Vec<Arc<PodFacts>> = facts.map(Arc::new).collect();
+                *last = Some((pods.clone(), facts.clone()));
+                facts
+            }
+        }
+    }
+
     /// The object as Felix reads it, made into one of Calico's first; `None` if Felix drops it.
     pub(super) fn of(
         &self,

@@ -3,8 +3,10 @@
 //! kube-proxy's iptables and nftables modes are alike here. Sees no policy.
 
 use std::net::IpAddr;
+use std::rc::Rc;
 
-use super::facts::ServiceFacts;
+use super::facts::{Backend, ServiceFacts};
+use super::memory::Picking;
 use super::path::{Walker, Walking};
 use super::stage::{Header, Piece, Why};
 use super::verdict::{Hook, Ruling};
@@ -54,34 +56,34 @@ impl World {
         })
     }
 
-    /// Endpoints that kube-proxy on the node may pick, by place, and whether packets are masqueraded.
+    /// Whether kube-proxy may pick only endpoints that are on its own node, and whether packets are masqueraded.
     /// `None`: where some endpoint is was not read, and it matters.
-    fn backends(
-        &self,
-        service: &ServiceFacts,
-        by: By,
-        node: usize,
-        internal: bool,
-        local: bool,
-    ) -> Option<(Vec<usize>, bool)> {
-        let all = service.backends.iter().flatten().enumerate();
-        let here = |(index, b): (usize, &super::facts::Backend)| self.is_on(&b.addresses, node).then_some(index);
+    fn translation(&self, service: &ServiceFacts, by: By, internal: bool, local: bool) -> Option<(bool, bool)> {
         let (own_only, masquerade) = match by {
             By::NodePort if service.external_local => (!internal, local),
             By::NodePort => (false, true),
             By::Cluster => (service.internal_local, false),
         };
-        let unknown = |b: &super::facts::Backend| b.addresses.iter().any(|a| self.may_be_pod(*a));
-        if own_only && service.backends.iter().flatten().any(unknown) {
-            return None;
-        }
-        let chosen = if own_only {
-            all.filter_map(here).collect()
-        } else {
-            all.map(|(index, _)| index).collect()
-        };
-        Some((chosen, masquerade))
+        let unknown = |b: &Backend| b.addresses.iter().any(|a| self.may_be_pod(*a));
+        let unknown = || service.backends.iter().flatten().any(unknown);
+        let known = !own_only || self.unread("Pod").is_none() || !unknown();
+        known.then_some((own_only, masquerade))
     }
+
+    /// Endpoints of that family that kube-proxy on the node may pick, by place.
+    fn backends(&self, service: usize, family: Family, node: usize, own_only: bool) -> Vec<usize> {
+        let list = self.services.as_deref().unwrap_or_default()[service].backends.iter();
+        let usable = |backend: &Backend| {
+            let here = !own_only || self.is_on(&backend.addresses, node);
+            here && address(backend, family).is_some()
+        };
+        let usable = list.flatten().enumerate().filter(|(_, backend)| usable(backend));
+        usable.map(|(index, _)| index).collect()
+    }
+}
+
+fn address(backend: &Backend, family: Family) -> Option<IpAddr> {
+    backend.addresses.iter().copied().find(|a| Family::of(*a) == family)
 }
 
 impl Walker<'_> {
@@ -123,12 +125,12 @@ impl Walker<'_> {
                 continue;
             }
             let part = walking.part(sources);
-            let Some((backends, masquerade)) = world.backends(service, by, node, from_pods || local, local) else {
+            let Some((own_only, masquerade)) = world.translation(service, by, from_pods || local, local) else {
                 self.stop(part, (node, Hook::Routing), Ruling::Unknown, Why::Unread("Pod"));
                 continue;
             };
             let masquerade = masquerade || (by == By::Cluster && !from_pods);
-            self.pick(node, index, &backends, masquerade, part, &mut out);
+            self.pick(node, index, own_only, masquerade, part, &mut out);
         }
         out
     }
@@ -137,7 +139,7 @@ impl Walker<'_> {
         &mut self,
         node: usize,
         service: usize,
-        backends: &[usize],
+        own_only: bool,
         masquerade: bool,
         walking: Walking,
         out: &mut Vec<Walking>,
@@ -145,25 +147,32 @@ impl Walker<'_> {
         let family = walking.flow.header.family;
         let facts = &self.world.services.as_deref().unwrap_or_default()[service];
         let list = facts.backends.as_deref().unwrap_or_default();
-        let address = |index: &usize| {
-            list[*index]
-                .addresses
-                .iter()
-                .copied()
-                .find(|a| Family::of(*a) == family)
+        let usable = || self.world.backends(service, family, node, own_only);
+        let picked: Rc<[usize]> = match (self.backend, self.memory) {
+            (Some(name), _) => {
+                let usable = usable();
+                let named = usable.iter().copied().find(|i| list[*i].name == name);
+                named.or(usable.first().copied()).into_iter().collect()
+            }
+            (None, Some(memory)) => {
+                let picking = Picking {
+                    service,
+                    family,
+                    node,
+                    own_only,
+                    sender: self.sender(node, &walking),
+                };
+                memory.picked(picking, usable)
+            }
+            (None, None) => usable().into(),
         };
-        let usable: Vec<usize> = backends.iter().copied().filter(|i| address(i).is_some()).collect();
-        if usable.is_empty() {
+        if picked.is_empty() {
             return self.stop(walking, (node, Hook::Routing), Ruling::Drop, Why::NoBackend(service));
         }
-        let wanted = self.backend.map(|name| {
-            let named = usable.iter().copied().find(|i| list[*i].name == name);
-            vec![named.unwrap_or(usable[0])]
-        });
-        for index in wanted.unwrap_or(usable) {
+        for index in picked.iter().copied() {
             let mut part = walking.clone();
             part.note(node, Hook::Routing, None, Ruling::Nothing, Why::Service(service, index));
-            part.flow.header.destination = address(&index).expect("usable backends have one");
+            part.flow.header.destination = address(&list[index], family).expect("usable backends have one");
             part.flow.header.port = Some(list[index].port);
             part.flow.translated = true;
             part.flow.masqueraded = masquerade;
@@ -173,6 +182,17 @@ impl Walker<'_> {
             } else {
                 out.push(part);
             }
+        }
+    }
+
+    /// The node of the one that sends, where that is one of the cluster.
+    fn sender(&self, node: usize, walking: &Walking) -> Option<usize> {
+        let flow = &walking.flow;
+        let source = flow.header.sources.only_address().filter(|_| !flow.outside)?;
+        match self.world.place(source, node) {
+            Place::Node(home) => Some(home),
+            Place::Pod(pod) => Some(self.world.pods[pod].node),
+            Place::Outside => None,
         }
     }
 

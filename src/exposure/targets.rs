@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::cells::Client;
-use super::felix::Felix;
 use super::members::Area;
 use super::memory::Memberships;
 use super::rules::{Conditions, Side};
-use super::world::{Place, Port, World};
+use super::sorts::Sorts;
+use super::world::{Port, World};
 use crate::net::{AddressSet, Family};
 
 /// A node by one of its addresses.
@@ -25,46 +25,6 @@ pub(super) struct Target {
 impl Target {
     pub fn place(self, world: &World) -> (String, IpAddr) {
         (world.nodes[self.node].name.clone(), self.address)
-    }
-}
-
-/// What of a node.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct NodeKey {
-    felix: Felix,
-    star: Option<usize>,
-    outward: Vec<Option<usize>>,
-    /// Sets that hold the addresses it sends with.
-    own: Vec<Option<usize>>,
-    /// Where interfaces are known, routes are the node's own.
-    itself: Option<usize>,
-    /// The kinds of its interfaces in the cloud.
-    wires: Vec<usize>,
-}
-
-/// What of an endpoint of a Service.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct BackendKey {
-    service: usize,
-    port: u16,
-    addresses: Vec<usize>,
-    /// The node, by class, and the pod's policy.
-    node: Option<usize>,
-    pod: Option<usize>,
-    wires: Vec<Option<usize>>,
-}
-
-/// Equal things get equal numbers.
-struct Numbers<K>(BTreeMap<K, usize>);
-
-impl<K: Ord> Numbers<K> {
-    fn new() -> Self {
-        Numbers(BTreeMap::new())
-    }
-
-    fn of(&mut self, key: K) -> usize {
-        let next = self.0.len();
-        *self.0.entry(key).or_insert(next)
     }
 }
 
@@ -83,18 +43,11 @@ impl World {
         Memberships::new(self.named_addresses(), &self.address_sets())
     }
 
-    fn node_numbers(&self, memberships: &Memberships) -> Vec<usize> {
-        let mut numbers = Numbers::new();
-        let nodes = 0..self.nodes.len();
-        nodes.map(|node| numbers.of(self.node_key(node, memberships))).collect()
-    }
-
     /// All clients in the cluster, in classes: nodes first, then pods. Which endpoints of Services a client's node has
     /// matters on the way to that node only, and the target's class tells them.
-    pub(super) fn client_classes(&self, memberships: &Memberships) -> Vec<Vec<Client>> {
-        let nodes = self.node_numbers(memberships);
+    pub(super) fn client_classes(&self, memberships: &Memberships, sorts: &Sorts) -> Vec<Vec<Client>> {
         let mut classes: BTreeMap<_, Vec<Client>> = BTreeMap::new();
-        for (node, number) in nodes.iter().enumerate() {
+        for (node, number) in sorts.nodes.iter().enumerate() {
             let key = (None, *number);
             classes.entry(key).or_default().push(Client::Node(node));
         }
@@ -104,7 +57,7 @@ impl World {
             let governing = self.governing_keys(pod.node, port);
             let wires: Vec<Option<usize>> = pod.addresses.iter().map(|address| self.wire_of(*address)).collect();
             let own = (pod.applied, numbers, governing, self.workload(port).is_some(), wires);
-            let key = (Some(own), nodes[pod.node]);
+            let key = (Some(own), sorts.nodes[pod.node]);
             classes.entry(key).or_default().push(Client::Pod(index));
         }
         let mut classes: Vec<Vec<Client>> = classes.into_values().collect();
@@ -113,14 +66,13 @@ impl World {
     }
 
     /// All targets, in classes; each class and the list by node and address.
-    pub(super) fn target_classes(&self, memberships: &Memberships) -> Vec<Vec<Target>> {
-        let nodes = self.node_numbers(memberships);
-        let at_home = self.backends_at_home(&nodes, memberships);
+    pub(super) fn target_classes(&self, memberships: &Memberships, sorts: &Sorts) -> Vec<Vec<Target>> {
+        let at_home = sorts.at_home();
         let mut classes: BTreeMap<_, Vec<Target>> = BTreeMap::new();
         for target in self.targets() {
             let port = self.arrival(target.node, target.address);
             let key = (
-                nodes[target.node],
+                sorts.nodes[target.node],
                 &at_home[target.node],
                 memberships.of(target.address),
                 Family::of(target.address),
@@ -135,64 +87,13 @@ impl World {
     }
 
     /// The kind of interface in the cloud that has the address.
-    fn wire_of(&self, address: IpAddr) -> Option<usize> {
+    pub(super) fn wire_of(&self, address: IpAddr) -> Option<usize> {
         self.cloud.as_ref()?.of_address(address)
     }
 
-    fn governing_keys(&self, node: usize, port: Port) -> Vec<Option<usize>> {
+    pub(super) fn governing_keys(&self, node: usize, port: Port) -> Vec<Option<usize>> {
         let governing = self.governing(node, port).into_iter();
         governing.map(|e| e.map(|e| self.endpoints[e].applied)).collect()
-    }
-
-    fn node_key(&self, node: usize, memberships: &Memberships) -> NodeKey {
-        let outward = self.outward(node);
-        NodeKey {
-            felix: (*self.nodes[node].felix).clone(),
-            star: self.nodes[node].star.map(|e| self.endpoints[e].applied),
-            outward: self.governing_keys(node, outward),
-            own: Family::ALL
-                .iter()
-                .flat_map(|family| self.own_addresses(node, outward, *family))
-                .map(|address| memberships.of(address))
-                .collect(),
-            itself: self.nodes[node].interfaces.as_ref().map(|_| node),
-            wires: self
-                .cloud
-                .as_ref()
-                .map_or_else(Vec::new, |cloud| cloud.of_node(node).to_vec()),
-        }
-    }
-
-    /// For each node: endpoints of Services that it has, and those that only it has.
-    fn backends_at_home(&self, nodes: &[usize], memberships: &Memberships) -> Vec<BTreeSet<(usize, bool)>> {
-        let mut numbers = Numbers::new();
-        let mut homes: BTreeMap<usize, BTreeSet<Option<usize>>> = BTreeMap::new();
-        for (service, facts) in self.services.iter().flatten().enumerate() {
-            for backend in facts.backends.iter().flatten() {
-                let place = backend.addresses.iter().find_map(|a| self.places.get(a));
-                let (home, pod) = match place {
-                    Some(Place::Pod(pod)) => (Some(self.pods[*pod].node), Some(*pod)),
-                    Some(Place::Node(node)) => (Some(*node), None),
-                    _ => (None, None),
-                };
-                let key = BackendKey {
-                    service,
-                    port: backend.port,
-                    addresses: backend.addresses.iter().filter_map(|a| memberships.of(*a)).collect(),
-                    node: home.map(|node| nodes[node]),
-                    pod: pod.map(|pod| self.pods[pod].applied),
-                    wires: backend.addresses.iter().map(|address| self.wire_of(*address)).collect(),
-                };
-                homes.entry(numbers.of(key)).or_default().insert(home);
-            }
-        }
-        let mut at_home = vec![BTreeSet::new(); nodes.len()];
-        for (backend, homes) in homes {
-            for node in homes.iter().flatten() {
-                at_home[*node].insert((backend, homes.len() == 1));
-            }
-        }
-        at_home
     }
 
     /// Addresses that a walk may ask sets about, other than those of clients.

@@ -74,7 +74,7 @@ fn facts(policies: &[Value]) -> Facts {
     };
     Facts {
         nodes: nodes.map(node).to_vec(),
-        pods: Some(pods.map(pod).to_vec()),
+        pods: Some(pods.map(|one| std::sync::Arc::new(pod(one))).to_vec()),
         services: Some(vec![ServiceFacts {
             namespace: "shop".into(),
             name: "frontend".into(),

@@ -7,9 +7,10 @@ use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::cloud::Cloud;
-use super::facts::{Dataplane, ServiceFacts};
+use super::facts::{Dataplane, PodFacts, ServiceFacts};
 use super::felix::Felix;
 use super::index::RuleIndex;
 use super::rules::Rule;
@@ -100,12 +101,18 @@ pub(super) struct Applied {
 
 #[derive(Debug)]
 pub(super) struct Pod {
-    pub namespace: String,
-    pub name: String,
+    /// Shared between worlds: there are more pods than all else.
+    pub facts: Arc<PodFacts>,
     pub node: usize,
-    pub addresses: Vec<IpAddr>,
-    pub interface: Option<String>,
     pub applied: usize,
+}
+
+impl std::ops::Deref for Pod {
+    type Target = PodFacts;
+
+    fn deref(&self) -> &PodFacts {
+        &self.facts
+    }
 }
 
 #[derive(Debug)]
@@ -342,9 +349,10 @@ impl World {
     /// The pod behind an interface that Felix takes for a pod's, which is a matter of the interface's name.
     pub(super) fn workload(&self, port: Port) -> Option<usize> {
         let Port::Workload(pod) = port else { return None };
-        let Pod { interface, node, .. } = &self.pods[pod];
-        let felix = &self.nodes[*node].felix;
-        interface
+        let facts = &self.pods[pod];
+        let felix = &self.nodes[facts.node].felix;
+        facts
+            .interface
             .as_ref()
             .is_none_or(|name| felix.is_workload(name))
             .then_some(pod)

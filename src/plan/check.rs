@@ -92,6 +92,8 @@ impl Draft {
             expect: builder.expectations(),
             never_open: builder.flows("neverOpen"),
             never_close: builder.flows("neverClose"),
+            gates: builder.gates(),
+            waivers: builder.waivers(),
             warnings: Vec::new(),
         };
         builder.contradictions(&plan);

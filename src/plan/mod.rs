@@ -11,6 +11,7 @@ mod decode;
 mod document;
 mod draft;
 mod fill;
+mod gates;
 mod given;
 mod inputs;
 mod language;
@@ -29,6 +30,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use document::Document;
 pub use draft::Draft;
+pub use gates::{GATES, Gates, Level, Rule, Waiver};
 pub use given::{Given, GivenValue, read_inputs, variable};
 pub use inputs::Lookups;
 pub(crate) use language::nearest;
@@ -65,6 +67,9 @@ pub struct Plan {
     /// What no step may open, and what none may cut.
     pub(crate) never_open: Vec<Promise>,
     pub(crate) never_close: Vec<Promise>,
+    pub(crate) gates: Gates,
+    /// Findings that are let through for a while.
+    pub(crate) waivers: Vec<Waiver>,
     /// Warnings found by `check`; shown, never fatal.
     pub(crate) warnings: Vec<crate::error::Diagnostic>,
 }
@@ -411,6 +416,8 @@ impl Plan {
             expect: Vec::new(),
             never_open: Vec::new(),
             never_close: Vec::new(),
+            gates: Gates::default(),
+            waivers: Vec::new(),
             warnings: Vec::new(),
         }
     }

@@ -66,6 +66,11 @@ pub(super) fn check(ty: &Type, text: &str, style: Style, span: Span, name: &str)
             expect(known, ty, text, span, name)
         }
         Type::Workload => expect(workload(text).is_some(), ty, text, span, name),
+        Type::Date if day(text).is_none() => {
+            let message = format!("`{name}` is `{text}`, expected {}", ty.expects());
+            let problem = Diagnostic::error(codes::DATE, span, message, "not a day of the calendar");
+            Err(Box::new(problem.fix("write year, month and day: 2026-12-31")))
+        }
         Type::NamespacedName => expect(namespaced(text).is_some(), ty, text, span, name),
         _ => Ok(None),
     }
@@ -308,6 +313,17 @@ fn is_json(text: &str) -> bool {
 pub(super) fn json_number(text: &str) -> Option<serde_json::Number> {
     text.starts_with(|c: char| c == '-' || c.is_ascii_digit())
         .then(|| serde_json::from_str(text).ok())?
+}
+
+/// `2026-12-31`
+pub(super) fn day(text: &str) -> Option<jiff::civil::Date> {
+    // jiff takes more than this form
+    let digits = |part: std::ops::Range<usize>| {
+        text.get(part)
+            .is_some_and(|part| part.bytes().all(|b| b.is_ascii_digit()))
+    };
+    let form = text.len() == 10 && digits(0..4) && digits(5..7) && digits(8..10);
+    form.then(|| text.parse().ok())?
 }
 
 pub(super) fn parse_port(text: &str) -> Option<u16> {

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use async_trait::async_trait;
 use serde::de::{MapAccess, Visitor};
@@ -40,6 +41,8 @@ pub struct Snapshot {
     path: PathBuf,
     /// As the user wrote it.
     shown: PathBuf,
+    /// What was read when it was opened, for the first read.
+    opened: Mutex<Option<Held>>,
 }
 
 struct Held {
@@ -135,11 +138,12 @@ impl Snapshot {
         if !real.is_file() {
             return Err(unreadable(path, "it is not a regular file"));
         }
-        let snapshot = Snapshot {
+        let mut snapshot = Snapshot {
             path: real,
             shown: path.to_path_buf(),
+            opened: Mutex::default(),
         };
-        snapshot.load()?;
+        snapshot.opened = Mutex::new(Some(snapshot.load()?));
         Ok(snapshot)
     }
 
@@ -317,11 +321,19 @@ fn decode(bytes: &[u8]) -> Result<Held, Unusable> {
         hostguard_snapshot: u32,
     }
     let broken = |e: serde_json::Error| Unusable::Broken(e.to_string());
-    let head: Head = serde_json::from_slice(bytes).map_err(broken)?;
-    if head.hostguard_snapshot > FORMAT {
-        return Err(Unusable::Newer(head.hostguard_snapshot));
-    }
-    let mut file: File<Objects> = serde_json::from_slice(bytes).map_err(broken)?;
+    let whole: Result<File<Objects>, _> = serde_json::from_slice(bytes);
+    let newer = |format: u32| (format > FORMAT).then_some(Unusable::Newer(format));
+    let mut file = match whole {
+        Ok(file) => match newer(file.hostguard_snapshot) {
+            Some(why) => return Err(why),
+            None => file,
+        },
+        // a newer format may have fields that this one has not
+        Err(error) => {
+            let head: Head = serde_json::from_slice(bytes).map_err(broken)?;
+            return Err(newer(head.hostguard_snapshot).unwrap_or(broken(error)));
+        }
+    };
     let serving = Serving::ALL.into_iter().find(|s| s.as_str() == file.cluster.serving);
     let serving =
         serving.ok_or_else(|| Unusable::Broken(format!("serving `{}` is not known", file.cluster.serving)))?;
@@ -369,7 +381,8 @@ impl Provider for Snapshot {
 
     /// Everything the file holds: more than the scope is no harm, less is "not read".
     async fn read(&self, _: &Scope) -> Result<State, Error> {
-        let Held { mut state, time } = self.load()?;
+        let opened = self.opened.lock().expect("no panic while held").take();
+        let Held { mut state, time } = opened.map_or_else(|| self.load(), Ok)?;
         state.facts.snapshot = Some(format!("{} of {time}", self.shown.display()));
         Ok(state)
     }

@@ -41,7 +41,7 @@ pub fn lines(rows: &[Row], names: &Names) -> Vec<String> {
     let line = |row: &Row| {
         let who = who(&row.subject, row.clients.as_ref(), &row.nodes, (names, &shares));
         format!(
-            "{} {} on {} {who}",
+            "{} {} on {} from {who}",
             movement(row.movement),
             what(&row.subject),
             place(&row.nodes)

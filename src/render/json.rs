@@ -2,11 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::{Answer, exposure, json_exposure, order};
+use super::{Answer, Checked, exposure, json_exposure, order};
 use crate::apply::{Outcome, Report};
 use crate::changes::Change;
 use crate::error::{Diagnostic, Error, Severity};
 use crate::expect::{Answered, Counterexample, Fails, Kept, Unkept};
+use crate::gate::Finding;
 use crate::plan::{InputValue, Provenance};
 use crate::source::Source;
 
@@ -14,8 +15,17 @@ use crate::source::Source;
 pub const ANSWER_SCHEMA: &str = include_str!("answer.schema.json");
 pub const ANSWER_VERSION: &str = "hostguard.dev/answer/v1";
 
+/// The published schema of [`checked_json`]'s answer.
+pub const CHECK_SCHEMA: &str = include_str!("check.schema.json");
+pub const CHECK_VERSION: &str = "hostguard.dev/check/v1";
+
 /// Pretty JSON with sorted keys; ends with a newline.
 pub fn json(answer: &Answer) -> String {
+    pretty(&json_value(answer))
+}
+
+/// The document itself.
+pub fn json_value(answer: &Answer) -> Value {
     let counts = answer.set.counts();
     let place = |span| answer.source.map(|source: &Source| source.locate(span));
     let inputs = answer.inputs.iter().map(|(name, input)| {
@@ -38,7 +48,7 @@ pub fn json(answer: &Answer) -> String {
     let findings = answer.set.findings.iter().map(|f| {
         json!({"key": f.key.to_string(), "code": f.code, "path": f.path, "message": f.message, "consequence": f.consequence})
     });
-    let value = json!({
+    json!({
         "schema": ANSWER_VERSION,
         "verb": answer.verb,
         "plan": answer.plan,
@@ -61,14 +71,16 @@ pub fn json(answer: &Answer) -> String {
         "exposure": answer.exposure.iter().chain(answer.inside.unwrap_or_default()).map(|row| json_exposure::row(row, answer.names)).collect::<Vec<_>>(),
         "inside": answer.inside.is_some(),
         "findings": findings.collect::<Vec<_>>(),
+        "gates": answer.findings.iter().map(|finding| gate(finding, &place)).collect::<Vec<_>>(),
+        "lowered": answer.lowered.iter().map(|(code, level)| json!({"code": code.as_str(), "level": level.as_str()})).collect::<Vec<_>>(),
+        "warnings": answer.warnings.iter().map(|warning| diagnostic(warning, &place)).collect::<Vec<_>>(),
         "kept": answer.kept.iter().map(|line| kept(line, &place)).collect::<Vec<_>>(),
         "notes": notes.collect::<Vec<_>>(),
         "summary": {"create": counts.create, "update": counts.update, "delete": counts.delete},
         "changeSet": answer.set.digest(),
         "record": answer.record,
         "report": answer.report.map(report),
-    });
-    pretty(&value)
+    })
 }
 
 pub(super) fn pretty(value: &Value) -> String {
@@ -85,6 +97,29 @@ fn provenance(provenance: &Provenance) -> String {
         Provenance::Lookup(_) => "lookup".into(),
         Provenance::Default => "default".into(),
     }
+}
+
+fn gate(finding: &Finding, place: &dyn Fn(crate::source::Span) -> Option<String>) -> Value {
+    let waiver = finding.waived.as_ref().map(|waived| {
+        json!({
+            "reason": waived.reason,
+            "owner": waived.owner,
+            "expires": waived.expires.to_string(),
+            "place": place(waived.span),
+        })
+    });
+    json!({
+        "code": finding.code.as_str(),
+        "level": finding.level.as_str(),
+        "subject": finding.subject,
+        "message": finding.message,
+        "causes": finding.causes,
+        "place": finding.span.and_then(place),
+        "consequence": finding.consequence,
+        "fix": finding.fix,
+        "refuses": finding.refuses(),
+        "waiver": waiver,
+    })
 }
 
 fn expectation(outcome: &Answered, place: &dyn Fn(crate::source::Span) -> Option<String>) -> Value {
@@ -177,20 +212,48 @@ pub fn error_json(errors: &[Error], source: Option<&Source>, schema: &str) -> St
     pretty(&json!({"schema": schema, "errors": errors}))
 }
 
+fn diagnostic(diagnostic: &Diagnostic, place: &dyn Fn(crate::source::Span) -> Option<String>) -> Value {
+    json!({
+        "code": diagnostic.code.as_str(),
+        "message": diagnostic.message,
+        "causes": [],
+        "place": place(diagnostic.span()),
+        "consequence": diagnostic.consequence,
+        "fix": diagnostic.fix,
+    })
+}
+
+/// What is wrong with plans alone.
+pub fn checked_json(checked: &[Checked<'_>]) -> String {
+    let files = checked.iter().map(|file| {
+        let place = |span| Some(file.source.locate(span));
+        let with = |mut value: Value, severity: &str| {
+            value["severity"] = json!(severity);
+            value
+        };
+        let problems = file.problems.iter().map(|problem| match problem.severity {
+            Severity::Error => with(diagnostic(problem, &place), "error"),
+            Severity::Warning => with(diagnostic(problem, &place), "warning"),
+        });
+        let errors = file
+            .errors
+            .iter()
+            .map(|error| with(error_value(error, &place), "error"));
+        json!({
+            "file": file.source.name(),
+            "plans": file.plans,
+            "problems": errors.chain(problems).collect::<Vec<_>>(),
+        })
+    });
+    pretty(&json!({"schema": CHECK_VERSION, "files": files.collect::<Vec<_>>()}))
+}
+
 /// Mistakes in a plan, in the same form.
 pub fn diagnostics_json(diagnostics: &[Diagnostic], source: &Source, schema: &str) -> String {
     let mut sorted: Vec<&Diagnostic> = diagnostics.iter().filter(|d| d.severity == Severity::Error).collect();
     sorted.sort_by_key(|diagnostic| (diagnostic.span(), diagnostic.code));
-    let errors = sorted.into_iter().map(|diagnostic| {
-        json!({
-            "code": diagnostic.code.as_str(),
-            "message": diagnostic.message,
-            "causes": [],
-            "place": source.locate(diagnostic.span()),
-            "consequence": diagnostic.consequence,
-            "fix": diagnostic.fix,
-        })
-    });
+    let place = |span| Some(source.locate(span));
+    let errors = sorted.into_iter().map(|problem| diagnostic(problem, &place));
     pretty(&json!({"schema": schema, "errors": errors.collect::<Vec<_>>()}))
 }
 

@@ -9,7 +9,7 @@ use std::fmt::Write;
 use super::exposure::{answer, assumed, moved_sides, movement_words, place, verdict, what};
 use super::json_exposure::Looked;
 use super::sources::{Names, Shares, who};
-use super::{Answer, exposure, order, text};
+use super::{Answer, exposure, gates, order, text};
 use crate::error::{Diagnostic, Error};
 use crate::escape::escape;
 use crate::exposure::{Assumption, Movement, Reach, Row, Verdict};
@@ -88,7 +88,8 @@ pub fn plan(answer: &Answer) -> String {
     let unreadable = answer.set.unreadable.iter();
     let unreadable = unreadable.map(|(key, why)| (key.to_string(), why.as_str()));
     list(&mut out, "Could not be read", &pairs(unreadable.collect()));
-    let notes = answer.set.notes.iter().map(|n| (n.about.clone(), n.text.as_str()));
+    list(&mut out, "Gates", &gates::lines(answer));
+    let notes = gates::other_notes(answer).map(|n| (n.about.clone(), n.text.as_str()));
     list(&mut out, "Notes", &pairs(notes.collect()));
     let findings = answer.set.findings.iter();
     let findings = findings.map(|f| (format!("{} [{}] {}", f.key, f.code, f.path), f.message.as_str()));

@@ -2,11 +2,14 @@
 
 pub mod exposure;
 mod fields;
+mod gates;
 pub mod history;
 mod json;
 mod json_exposure;
+mod junit;
 pub mod markdown;
 mod order;
+mod sarif;
 mod sources;
 mod text;
 pub mod walk;
@@ -15,20 +18,37 @@ use std::collections::BTreeMap;
 
 use crate::apply::Report;
 use crate::changes::ChangeSet;
-use crate::error::Error;
-use crate::plan::{Input, Platform};
+use crate::error::{Code, Diagnostic, Error};
+use crate::gate::Finding;
+use crate::plan::{Input, Level, Platform};
 use crate::sequence::Sequence;
-use crate::source::Source;
+use crate::source::{Source, Span};
 use crate::state::ClusterFacts;
 
-pub use json::{ANSWER_SCHEMA, ANSWER_VERSION, diagnostics_json, error_json, json};
+pub use json::{
+    ANSWER_SCHEMA, ANSWER_VERSION, CHECK_SCHEMA, CHECK_VERSION, checked_json, diagnostics_json, error_json, json,
+    json_value,
+};
 pub use json_exposure::{EXPOSURE_SCHEMA, EXPOSURE_VERSION, Looked, WHY_SCHEMA, WHY_VERSION, exposure_json, walk_json};
+pub use junit::{checked_junit, error_junit, junit};
 pub use order::breaches;
+pub use sarif::{checked_sarif, error_sarif, sarif};
 pub use sources::Names;
 pub use text::{event, report, text, wrap};
 
 /// The published schema of a saved change set.
 pub const CHANGE_SET_SCHEMA: &str = include_str!("changeset.schema.json");
+
+/// A file that was checked.
+pub struct Checked<'a> {
+    pub source: &'a Source,
+    /// Its plans by name; none where something is wrong.
+    pub plans: Vec<&'a str>,
+    /// What is wrong or worth saying.
+    pub problems: &'a [Diagnostic],
+    /// Why it could not be read.
+    pub errors: &'a [Error],
+}
 
 /// Everything there is to say about a plan and a cluster.
 pub struct Answer<'a> {
@@ -55,6 +75,15 @@ pub struct Answer<'a> {
     pub conflicts: &'a [Error],
     /// What is wrong with the end of all steps, so that none is made.
     pub refused: &'a [Error],
+    /// What was found of the plan, with levels and waivers; those that refuse it are in `refused` too.
+    pub findings: &'a [Finding],
+    /// What `check` found worth saying of the plan.
+    pub warnings: &'a [Diagnostic],
+    /// Names of the plan's own rules, and its guards, each with its place.
+    pub rules: Vec<&'a str>,
+    pub guards: Vec<(&'a str, Span)>,
+    /// Codes whose level the plan has lowered.
+    pub lowered: Vec<(Code, Level)>,
     /// What the plan expects, each with its answer.
     pub expectations: &'a [crate::expect::Answered],
     /// What may never open and never close, each with what becomes of it in the end.

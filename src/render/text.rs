@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Answer, exposure, fields, order};
+use super::{Answer, exposure, fields, gates, order};
 use crate::apply::{Event, Outcome, Report};
 use crate::changes::{Change, Finding, Op};
 use crate::error::{Style, show_error};
@@ -29,16 +29,14 @@ pub fn text(answer: &Answer) -> String {
         .map(|(key, why)| format!("{}: {}", escape(&key.to_string()), escape(why)))
         .collect();
     section(&mut out, "Could not be read", &unreadable);
-    let notes: Vec<String> = answer
-        .set
-        .notes
-        .iter()
+    let notes: Vec<String> = gates::other_notes(answer)
         .map(|n| {
             let code = n.code.map(|code| format!(" [{code}]")).unwrap_or_default();
             format!("{}{code}: {}", escape(&n.about), escape(&n.text))
         })
         .collect();
     section(&mut out, "Notes", &notes);
+    section(&mut out, "Gates", &gates::lines(answer));
     let findings: Vec<String> = answer.set.findings.iter().map(finding).collect();
     section(&mut out, "Not enforced as written, found in the cluster", &findings);
     for conflict in answer.conflicts.iter().chain(answer.refused) {

@@ -68,11 +68,11 @@ fn add(all: &mut Ports, protocol: Protocol, ports: &PortSet) -> bool {
 fn sides(step: &Change) -> Vec<Value> {
     match &step.op {
         Op::Create { object } => vec![object.clone()],
-        Op::Delete { before } => vec![before.clone()],
+        Op::Delete { before } => vec![(**before).clone()],
         Op::Update { before, patch } => {
-            let mut after = before.clone();
+            let mut after = (**before).clone();
             merge(&mut after, patch);
-            vec![before.clone(), after]
+            vec![(**before).clone(), after]
         }
     }
 }

@@ -11,7 +11,7 @@ use super::lockout::{Incoming, Needed};
 use crate::expect::{self, Forbidden, Watch};
 use crate::exposure::{
     Direction, Hop, Known, Move, MoveWay, Openness, Packet, Ports, World, cut_off, cut_off_between_nodes,
-    failsafes_lost, moves, moves_on, neighbour_discovery_lost, pods_cut_off, walk,
+    failsafes_lost, fate, moves, moves_on, neighbour_discovery_lost, pods_cut_off,
 };
 use crate::net::Protocol;
 
@@ -194,7 +194,7 @@ impl<'a> Judge<'a> {
             let what = self.needed.outgoing.iter().find(|(_, flow)| *flow == cut.flow);
             found.push(Breach {
                 wrong: Wrong::LockedOut(what.map_or("", |(what, _)| what).to_string()),
-                by: walk(world.world(), &cut.packet).decided,
+                by: fate(world.world(), &cut.packet).1,
                 part: None,
                 packet: Some(cut.packet),
                 nodes: cut.nodes,
@@ -206,7 +206,7 @@ impl<'a> Judge<'a> {
             let what = self.needed.to_pods.iter().find(|(_, other)| *other == pod);
             found.push(Breach {
                 wrong: Wrong::LockedOut(what.map_or("", |(what, _)| what).to_string()),
-                by: walk(world.world(), &packet).decided,
+                by: fate(world.world(), &packet).1,
                 part: None,
                 packet: Some(packet),
                 nodes: BTreeSet::new(),
@@ -217,7 +217,7 @@ impl<'a> Judge<'a> {
         for (nodes, packet, verdict) in ipip.map_or(Vec::new(), |ipip| cut_off_between_nodes(before, world, ipip)) {
             found.push(Breach {
                 wrong: Wrong::LockedOut("IPIP between nodes".to_string()),
-                by: walk(world.world(), &packet).decided,
+                by: fate(world.world(), &packet).1,
                 part: None,
                 packet: Some(packet),
                 nodes,
@@ -249,7 +249,7 @@ impl<'a> Judge<'a> {
             Breach {
                 wrong: Wrong::Forbidden(format!("{line} {} -> {}, {}", found.from, found.to, found.at)),
                 part: None,
-                by: walk(world.world(), &found.packet.packet).decided,
+                by: fate(world.world(), &found.packet.packet).1,
                 openness: Openness::of(found.packet.verdict),
                 packet: Some(found.packet.packet),
                 nodes: BTreeSet::from([found.packet.node]),
@@ -295,7 +295,7 @@ fn breach(world: &World, wrong: Wrong, part: &Move) -> Breach {
     let packet = part.packet(world);
     Breach {
         wrong,
-        by: packet.as_ref().and_then(|packet| walk(world, packet).decided),
+        by: packet.as_ref().and_then(|packet| fate(world, packet).1),
         packet,
         part: Some(part.clone()),
         nodes: part.nodes.keys().cloned().collect(),

@@ -15,7 +15,7 @@ use std::rc::Rc;
 
 use crate::changes::{Change, ChangeSet};
 use crate::expect::{Resolved, Watch};
-use crate::exposure::{Known, World};
+use crate::exposure::Known;
 use crate::resource::{Key, Kind};
 use crate::state::State;
 
@@ -80,15 +80,19 @@ pub struct Approved(Sequence);
 impl Sequence {
     /// Finds the order. `None` when a target could not be read: such a change set is shown, and never sequenced.
     pub fn find(state: &State, set: &ChangeSet, terms: &Terms<'_>) -> Option<Result<Sequence, Stuck>> {
+        Sequence::find_to(&state.after_all(&set.steps).settled(), state, set, terms)
+    }
+
+    /// The same where what the steps and then controllers make of the state is known already.
+    pub fn find_to(end: &State, state: &State, set: &ChangeSet, terms: &Terms<'_>) -> Option<Result<Sequence, Stuck>> {
         if !set.unreadable.is_empty() {
             return None;
         }
-        let start = Prefix::start(state);
-        let end = state.after_all(&set.steps).settled();
-        let judge = judge(state, &end, terms, &start);
+        let start = Prefix::start(state, end);
+        let judge = judge(state, end, terms, &start);
         let steps = Search::new(&judge, &set.steps, terms.accepted).run(&start);
         Some(steps.map(|mut steps| {
-            together(&mut steps, [state, start.settled_state(), &end]);
+            together(&mut steps, [state, start.settled_state(), end]);
             Sequence::of(steps)
         }))
     }
@@ -114,8 +118,8 @@ impl Sequence {
         left: &[Change],
     ) -> (Vec<Step>, Vec<(Key, String)>) {
         let end = before.after_all(&set.steps).settled();
-        let judge = judge(before, &end, terms, &Prefix::start(before));
-        Search::new(&judge, left, terms.accepted).rest(&Prefix::start(now))
+        let judge = judge(before, &end, terms, &Prefix::start(before, &end));
+        Search::new(&judge, left, terms.accepted).rest(&Prefix::start(now, &end))
     }
 
     pub fn steps(&self) -> &[Step] {
@@ -162,7 +166,7 @@ fn judge<'a>(state: &State, end: &State, terms: &Terms<'a>, start: &Prefix) -> J
     if !start.is_settled() {
         before.push(start.settled.world.clone());
     }
-    let after = Rc::new(Known::new(World::of_state(end)));
+    let after = Rc::new(Known::new(start.world_of(end)));
     let mut needed = lockout::needed(state);
     for flow in terms.promised.iter().flat_map(|promised| promised.kept()) {
         needed.known(flow);

@@ -41,8 +41,21 @@ pub struct Prefix {
     pub pending: Effect,
     /// Whether controllers have something to do about host endpoints that is no step's doing, and were not waited for.
     behind: bool,
-    /// What was read of objects; one for all prefixes.
-    reading: Rc<Reading>,
+    shared: Rc<Shared>,
+}
+
+/// One for all prefixes.
+struct Shared {
+    /// What was read of objects.
+    reading: Reading,
+    /// Once everything is done; most of what controllers make on the way is in it.
+    end: State,
+}
+
+impl Shared {
+    fn settled(&self, state: &State) -> State {
+        state.settled_like(&self.end)
+    }
 }
 
 /// What a step does to who can reach what.
@@ -94,19 +107,27 @@ impl Effect {
 
 impl Prefix {
     /// Before the first step.
-    pub fn start(state: &State) -> Prefix {
-        let reading = Rc::new(Reading::default());
-        let world = Rc::new(Known::new(World::of_state_with(state, &reading)));
+    pub fn start(state: &State, end: &State) -> Prefix {
+        let shared = Rc::new(Shared {
+            reading: Reading::default(),
+            end: end.clone(),
+        });
+        let world = Rc::new(Known::new(World::of_state_with(state, &shared.reading)));
         let written = Seen::new(state.clone(), world);
         let mut prefix = Prefix {
-            settled: settle(&written, state, &reading),
+            settled: settle(&written, state, &shared),
             written,
             pending: Effect::default(),
             behind: false,
-            reading,
+            shared,
         };
         prefix.behind = endpoints(state) != endpoints(prefix.settled_state());
         prefix
+    }
+
+    /// The world of another state that shares objects with it.
+    pub fn world_of(&self, state: &State) -> World {
+        World::of_state_with(state, &self.shared.reading)
     }
 
     fn state(&self) -> &Rc<State> {
@@ -114,7 +135,7 @@ impl Prefix {
     }
 
     pub fn settled_state(&self) -> &Rc<State> {
-        let settled = || Rc::new(self.state().settled());
+        let settled = || Rc::new(self.shared.settled(self.state()));
         self.settled.state.get_or_init(settled)
     }
 
@@ -126,7 +147,7 @@ impl Prefix {
             settled: self.settled.clone(),
             pending: Effect::default(),
             behind: false,
-            reading: self.reading.clone(),
+            shared: self.shared.clone(),
         }
     }
 
@@ -146,7 +167,7 @@ impl Prefix {
         let state = self.state().after(step);
         // without endpoints nobody reaches it, so this is the worse of the two
         let state = if step.key.kind == Kind::Service {
-            state.served()
+            state.served_like(&self.shared.end)
         } else {
             state
         };
@@ -157,9 +178,9 @@ impl Prefix {
             };
             (Seen::new(state, self.written.world.clone()), settled)
         } else {
-            let written = next(&self.written, &state, &self.reading);
+            let written = next(&self.written, &state, &self.shared);
             let settled = if State::is_settled_by(step.key.kind) {
-                settle(&written, &state, &self.reading)
+                settle(&written, &state, &self.shared)
             } else {
                 self.settled_with(step, &written, &state)
             };
@@ -171,7 +192,7 @@ impl Prefix {
             settled,
             pending: self.pending.clone().and(effect.clone()),
             behind: self.behind,
-            reading: self.reading.clone(),
+            shared: self.shared.clone(),
         };
         (prefix, effect)
     }
@@ -182,7 +203,7 @@ impl Prefix {
         if **before == **self.state() {
             return Seen::new(state.clone(), written.world.clone());
         }
-        next(&self.settled, &before.after(step), &self.reading)
+        next(&self.settled, &before.after(step), &self.shared)
     }
 
     fn effect(&self, written: &Seen, settled: &Seen) -> Effect {
@@ -204,15 +225,15 @@ fn endpoints(state: &State) -> Vec<&Arc<Value>> {
 }
 
 /// The state's world; the one before if nothing that decides differs.
-fn next(before: &Seen, state: &State, reading: &Reading) -> Seen {
-    let world = Known::next(&before.world, World::of_state_with(state, reading));
+fn next(before: &Seen, state: &State, shared: &Shared) -> Seen {
+    let world = Known::next(&before.world, World::of_state_with(state, &shared.reading));
     Seen::new(state.clone(), world)
 }
 
-fn settle(written: &Seen, state: &State, reading: &Reading) -> Seen {
-    let settled = state.settled();
+fn settle(written: &Seen, state: &State, shared: &Shared) -> Seen {
+    let settled = shared.settled(state);
     if settled == *state {
         return written.clone();
     }
-    next(written, &settled, reading)
+    next(written, &settled, shared)
 }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
+use super::settled::is_but_stamped;
 use super::{Pod, State};
 use crate::resource::{Key, Kind};
 
@@ -16,13 +17,14 @@ const SERVICE_NAME: &str = "kubernetes.io/service-name";
 impl State {
     /// The state once Services have endpoints. That is the work of another controller than Calico's, which as a rule is
     /// done much sooner: a Service can serve while host endpoints are still to come.
-    pub fn served(mut self) -> State {
-        self.settle_endpoints();
+    /// What comes out as it is in another state, but for its version, is that state's object.
+    pub fn served_like(mut self, other: &State) -> State {
+        self.settle_endpoints(other);
         self
     }
 
     /// Adds slices for Services that have none, and drops those of Services that are gone.
-    pub(super) fn settle_endpoints(&mut self) {
+    pub(super) fn settle_endpoints(&mut self, other: &State) {
         let (Ok(services), Ok(slices), Ok(pods)) =
             (self.list(Kind::Service), self.list(Kind::EndpointSlice), self.pods())
         else {
@@ -52,8 +54,13 @@ impl State {
             let Some(key) = Key::of(Kind::EndpointSlice, &slice) else {
                 continue;
             };
-            super::stamp(&key, &mut slice, &self.next_version());
-            self.insert(key, slice);
+            match other.find(&key).filter(|known| is_but_stamped(known, &slice)) {
+                Some(known) => self.insert(key, known.clone()),
+                None => {
+                    super::stamp(&key, &mut slice, &self.next_version());
+                    self.insert(key, slice);
+                }
+            }
         }
     }
 }
@@ -165,23 +172,23 @@ mod tests {
     #[test]
     fn a_new_service_gets_the_pods_it_selects() {
         let mut state = state(json!("http"));
-        state.settle_endpoints();
+        state = state.settled();
         let key = Key::namespaced(Kind::EndpointSlice, "shop", "web-ipv4");
         let slice = state.present(&key).expect("a slice").clone();
         assert_eq!(slice["endpoints"][0]["addresses"], json!(["10.65.0.2"]));
         assert_eq!(slice["endpoints"].as_array().map(Vec::len), Some(1));
         assert_eq!(slice["ports"][0]["port"], 8080);
         let again = state.clone();
-        state.settle_endpoints();
+        state = state.settled();
         assert_eq!(state, again, "a Service that has a slice keeps it");
     }
 
     #[test]
     fn the_slices_of_a_service_that_is_gone_go() {
         let mut state = state(json!(8080));
-        state.settle_endpoints();
+        state = state.settled();
         state.listed(Kind::Service, Vec::new()).unwrap();
-        state.settle_endpoints();
+        state = state.settled();
         assert_eq!(state.list(Kind::EndpointSlice).unwrap().count(), 0);
     }
 }

@@ -71,7 +71,7 @@ impl State {
     }
 
     /// All pods by namespace and name, or why they could not be read.
-    pub fn pods(&self) -> Result<&BTreeMap<Key, Pod>, &Unreadable> {
+    pub fn pods(&self) -> Result<&Arc<BTreeMap<Key, Pod>>, &Unreadable> {
         self.listed_or_why(Kind::Pod)?;
         Ok(&self.pods)
     }

@@ -236,9 +236,9 @@ impl State {
         self.shelves.get(&key.kind)?.get(key)
     }
 
-    fn insert(&mut self, key: Key, object: Value) {
+    fn insert(&mut self, key: Key, object: impl Into<Arc<Value>>) {
         let shelf = self.shelves.entry(key.kind).or_default();
-        Arc::make_mut(shelf).insert(key, object);
+        Arc::make_mut(shelf).insert(key, object.into());
     }
 
     fn remove(&mut self, key: &Key) {
@@ -274,6 +274,11 @@ impl State {
             Observed::Present(object) => Some(object),
             Observed::Absent | Observed::Unreadable(_) => None,
         }
+    }
+
+    /// The same as it is kept: equal places are equal objects.
+    pub fn kept(&self, key: &Key) -> Option<&Arc<Value>> {
+        self.present(key).and_then(|_| self.find(key))
     }
 
     /// All objects of a kind by name, or why they could not be read. Never of pods: see [`State::pods`].
@@ -386,7 +391,7 @@ impl State {
             Op::Create { object } => with_defaults(change.key.kind, object.clone()),
             Op::Update { before, patch } => {
                 let there = self.find(&change.key);
-                let mut object = there.map_or(before, |object| &**object).clone();
+                let mut object = (**there.unwrap_or(before)).clone();
                 merge(&mut object, patch);
                 without_empty_maps(&mut object);
                 if there.is_some_and(|there| **there == object) {

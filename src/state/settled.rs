@@ -4,6 +4,7 @@
 //! `pkg/config/runconfig.go`). A controller whose inputs could not be read changes nothing here.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
@@ -36,8 +37,14 @@ const MAX_NAME: usize = 253;
 impl State {
     /// The state once Calico's and Kubernetes' controllers have caught up.
     pub fn settled(&self) -> State {
+        self.settled_like(&State::new(self.facts.clone()))
+    }
+
+    /// The same, for a state that is looked at and not written anywhere: what comes out as it is in another state, but
+    /// for its version, is that state's object.
+    pub fn settled_like(&self, other: &State) -> State {
         let mut state = self.clone();
-        state.settle_endpoints();
+        state.settle_endpoints(other);
         let Some(config) = self.controllers() else { return state };
         let running = running_config(config);
         let key = Key::cluster(Kind::KubeControllersConfiguration, "default");
@@ -58,8 +65,8 @@ impl State {
             .pointer("/hostEndpoint/autoCreate")
             .and_then(Value::as_str)
         {
-            Some("Enabled") => wanted_host_endpoints(node_controller, nodes.map(|(_, node)| node)),
-            _ => Wanted::default(),
+            Some("Enabled") => wanted_host_endpoints(node_controller, nodes.map(|(_, node)| node), other),
+            _ => Wanted::new(other),
         };
         state.reconcile(wanted);
         state
@@ -90,7 +97,7 @@ impl State {
             .as_str()
     }
 
-    fn reconcile(&mut self, wanted: Wanted) {
+    fn reconcile(&mut self, wanted: Wanted<'_>) {
         let is_auto = |object: &Value| label(object, CREATED_BY) == Some(CONTROLLERS);
         let gone: Vec<Key> = self
             .shelf(Kind::HostEndpoint)
@@ -103,18 +110,18 @@ impl State {
         }
         for (key, body) in wanted.objects {
             let version = self.next_version();
-            let object = match self.find(&key) {
-                None => {
-                    let mut object = body;
+            let object = match (self.find(&key), body) {
+                (None, Body::Known(object)) => object,
+                (None, Body::New(mut object)) => {
                     super::stamp(&key, &mut object, &version);
-                    object
+                    Arc::new(object)
                 }
-                Some(there) if is_auto(there) && differs(there, &body) => {
-                    let mut object = corrected(there, &body);
+                (Some(there), body) if is_auto(there) && differs(there, body.object()) => {
+                    let mut object = corrected(there, body.object());
                     object["metadata"]["resourceVersion"] = json!(version);
-                    object
+                    Arc::new(object)
                 }
-                Some(_) => continue,
+                (Some(_), _) => continue,
             };
             self.insert(key, object);
         }
@@ -173,14 +180,38 @@ fn settle_running_config(object: &mut Value, running: &Value) {
 }
 
 /// The host endpoints that should be, and for which nodes that is not known.
-#[derive(Default)]
-struct Wanted {
-    objects: BTreeMap<Key, Value>,
+struct Wanted<'a> {
+    objects: BTreeMap<Key, Body>,
     /// Nodes with a template by interface pattern, or with a name too long: what is there stays.
     unpredicted: BTreeSet<String>,
+    /// Where the same may be already.
+    other: &'a State,
 }
 
-impl Wanted {
+enum Body {
+    New(Value),
+    /// Another state's, with a version.
+    Known(Arc<Value>),
+}
+
+impl Body {
+    fn object(&self) -> &Value {
+        match self {
+            Body::New(object) => object,
+            Body::Known(object) => object,
+        }
+    }
+}
+
+impl<'a> Wanted<'a> {
+    fn new(other: &'a State) -> Wanted<'a> {
+        Wanted {
+            objects: BTreeMap::new(),
+            unpredicted: BTreeSet::new(),
+            other,
+        }
+    }
+
     fn keeps(&self, object: &Value) -> bool {
         let node = object.pointer("/spec/node").and_then(Value::as_str).unwrap_or_default();
         self.unpredicted.contains(node)
@@ -190,12 +221,39 @@ impl Wanted {
         if name.len() > MAX_NAME {
             self.unpredicted.insert(node.to_string());
         } else {
-            self.objects.insert(Key::cluster(Kind::HostEndpoint, name), body);
+            let key = Key::cluster(Kind::HostEndpoint, name);
+            let known = self.other.find(&key).filter(|known| is_but_stamped(known, &body));
+            let body = known.map_or(Body::New(body), |known| Body::Known(known.clone()));
+            self.objects.insert(key, body);
         }
     }
 }
 
-fn wanted_host_endpoints<'a>(controller: &Value, nodes: impl Iterator<Item = &'a Value>) -> Wanted {
+/// Whether an object is that body with what a server adds to a new object.
+pub(super) fn is_but_stamped(object: &Value, body: &Value) -> bool {
+    let (Some(object), Some(body)) = (object.as_object(), body.as_object()) else {
+        return false;
+    };
+    let metadata = |map: &Map<String, Value>| map.get("metadata").and_then(Value::as_object).cloned();
+    let (Some(mut stamped), Some(plain)) = (metadata(object), metadata(body)) else {
+        return false;
+    };
+    for name in ["resourceVersion", "uid"] {
+        stamped.remove(name);
+    }
+    let rest = |map: &'_ Map<String, Value>| map.iter().filter(|(name, _)| *name != "metadata").count();
+    stamped == plain
+        && rest(object) == rest(body)
+        && body
+            .iter()
+            .all(|(name, value)| name == "metadata" || object.get(name) == Some(value))
+}
+
+fn wanted_host_endpoints<'n, 'a>(
+    controller: &Value,
+    nodes: impl Iterator<Item = &'n Value>,
+    other: &'a State,
+) -> Wanted<'a> {
     let endpoint = &controller["hostEndpoint"];
     let default_too = endpoint.get("createDefaultHostEndpoint").and_then(Value::as_str) != Some("Disabled");
     let templates = endpoint
@@ -203,7 +261,7 @@ fn wanted_host_endpoints<'a>(controller: &Value, nodes: impl Iterator<Item = &'a
         .and_then(Value::as_array)
         .cloned()
         .unwrap_or_default();
-    let mut wanted = Wanted::default();
+    let mut wanted = Wanted::new(other);
     for node in nodes {
         let Some(name) = node.pointer("/metadata/name").and_then(Value::as_str) else {
             continue;
@@ -222,7 +280,7 @@ fn wanted_host_endpoints<'a>(controller: &Value, nodes: impl Iterator<Item = &'a
 }
 
 /// One template for one node (Calico: `hostendpoints.go`, templates since v3.30).
-fn from_template(template: &Value, node: &Value, name: &str, addresses: &[String], wanted: &mut Wanted) {
+fn from_template(template: &Value, node: &Value, name: &str, addresses: &[String], wanted: &mut Wanted<'_>) {
     let selector = template.get("nodeSelector").and_then(Value::as_str).unwrap_or_default();
     match Selector::parse(selector) {
         Ok(selector) if !selector.matches(&super::labels_of(node)) => return,

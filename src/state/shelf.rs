@@ -49,12 +49,12 @@ impl Shelf {
         self.highest
     }
 
-    pub fn insert(&mut self, key: Key, object: Value) {
+    pub fn insert(&mut self, key: Key, object: Arc<Value>) {
         let (old, new) = (self.get(&key).map_or(0, |old| version(old)), version(&object));
         match self.objects.get_mut(&key) {
-            Some(place) => *place = Arc::new(object),
+            Some(place) => *place = object,
             None => {
-                self.objects.insert(Arc::new(key), Arc::new(object));
+                self.objects.insert(Arc::new(key), object);
             }
         }
         self.highest = self.highest.max(new);

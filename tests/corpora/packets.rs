@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use hostguard::exposure::{
     Backend, Dataplane, Exposure, Facts, Fate, From, InterfaceFacts, Movement, NamedPort, NodeFacts, Origin, Packet,
@@ -77,7 +78,7 @@ fn pod(value: &Value) -> PodFacts {
     }
 }
 
-fn service(value: &Value, pods: &[PodFacts]) -> ServiceFacts {
+fn service(value: &Value, pods: &[Arc<PodFacts>]) -> ServiceFacts {
     let backend = |name: &Value| {
         let pod = pods
             .iter()
@@ -107,7 +108,7 @@ fn service(value: &Value, pods: &[PodFacts]) -> ServiceFacts {
 
 /// The world of a case, with the resources of these lists.
 pub fn facts(case: &Value, lists: &[&str]) -> Facts {
-    let pods: Vec<PodFacts> = list(case, "pods").map(pod).collect();
+    let pods: Vec<Arc<PodFacts>> = list(case, "pods").map(|value| Arc::new(pod(value))).collect();
     let ranges = ["10.65.0.0/16", "fd00:65::/32"].map(|c| Cidr::parse(c).expect("a network"));
     Facts {
         nodes: list(case, "nodes").map(node).collect(),

@@ -79,7 +79,8 @@ fn create(object: &Value) -> Change {
 }
 
 fn delete(before: &Value) -> Change {
-    change(Op::Delete { before: before.clone() })
+    let before = before.clone().into();
+    change(Op::Delete { before })
 }
 
 fn perform(aws: &Aws, change: &Change) -> Result<Option<Value>, Refusal> {
@@ -252,7 +253,7 @@ fn a_rule_is_made_with_its_mark_changed_and_taken_away() {
         assert_eq!(state.present(&key), Some(&made), "read as it was answered");
 
         let mut update = change(Op::Update {
-            before: made.clone(),
+            before: made.clone().into(),
             patch: json!({"spec": {"description": "other", "tags": {"hostguard.dev/plan": null, "team": "a b*~"}}}),
         });
         update.fields = vec![FieldChange {
@@ -520,7 +521,7 @@ out = dict(instance=made['Instances'][0]['InstanceId'], plan=user('planner', pla
     let applier = emulator.provider(1000, (&key, &secret));
     let object = made(&applier, &group, "203.0.113.7/32");
     let update = change(Op::Update {
-        before: object,
+        before: object.into(),
         patch: json!({"spec": {"description": "other", "tags": {"hostguard.dev/plan": null, "team": "a"}}}),
     });
     assert_eq!(wait_for(applier.may(&[&update])), Ok(Vec::new()));

@@ -216,6 +216,32 @@ fn proxies_are_those_of_the_kubeconfig_or_of_the_environment() {
     assert!(ran.code == 1 && !ran.stderr.contains("s3cret"), "{}", ran.stderr);
 }
 
+#[test]
+fn a_socks_proxy_leads_to_the_server() {
+    let Some(server) = live!() else { return };
+    shop(&server);
+    let ways = Ways::to(&server);
+    let tunnel = Tunnel::socks(ways.port());
+    let direct = ways.kubeconfig("direct", &token(), &json!({"proxy-url": tunnel.url}));
+    ways.arrives(&["--kubeconfig", text(&direct)], &[]);
+    assert_eq!(tunnel.take()[0], format!("127.0.0.1:{}", ways.port()));
+
+    // A name that only the proxy can find.
+    let named = json!({"server": format!("https://cluster.invalid:{}", ways.port()), "tls-server-name": "127.0.0.1"});
+    let named = ways.kubeconfig("named", &token(), &named);
+    ways.arrives(&["--kubeconfig", text(&named)], &[("HTTPS_PROXY", &tunnel.url)]);
+    assert_eq!(tunnel.take()[0], format!("cluster.invalid:{}", ways.port()));
+
+    let gone = ways.kubeconfig("gone", &token(), &json!({"proxy-url": "socks5://127.0.0.1:1"}));
+    let ran = ways.go(&["--kubeconfig", text(&gone), "--request-timeout", "3"], &[]);
+    assert_eq!(ran.code, 1);
+    assert!(
+        ran.stderr.contains("HG0603") && ran.stderr.contains("socks5://127.0.0.1:1"),
+        "{}",
+        ran.stderr
+    );
+}
+
 /// In a pod there is no kubeconfig, but two variables and three files. The files' place is fixed, so a mount of our
 /// own covers it for one process.
 #[test]

@@ -127,7 +127,7 @@ fn put(server: &ControlPlane, path: &str, mut role: Value) {
 /// Roles are followed by an informer: until it has seen the change, the old answer holds.
 fn wait_for(server: &ControlPlane, right: &Right, allowed: bool) {
     let rest = server.rest_as(Identity::ReaderToken);
-    let namespace = if right.resource == "configmaps" {
+    let namespace = if ["configmaps", "leases"].contains(&right.resource.as_str()) {
         "hostguard"
     } else {
         ""

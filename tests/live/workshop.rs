@@ -66,7 +66,10 @@ pub fn content(server: &ControlPlane) -> Vec<Value> {
         ),
         ("Service", "/api/v1/services".to_string()),
         ("Node", "/api/v1/nodes".to_string()),
-        ("ConfigMap", "/api/v1/namespaces/hostguard/configmaps".to_string()),
+        (
+            "ConfigMap",
+            "/api/v1/namespaces/hostguard/configmaps?labelSelector=hostguard.dev/inventory".to_string(),
+        ),
     ];
     let mut all = Vec::new();
     for (kind, collection) in &collections {

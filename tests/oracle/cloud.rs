@@ -515,7 +515,8 @@ fn created(object: &Value) -> Change {
 }
 
 fn deleted(object: &Value) -> Change {
-    step(Op::Delete { before: object.clone() }, object)
+    let before = object.clone().into();
+    step(Op::Delete { before }, object)
 }
 
 /// Packets that pass on the way and in neither end.

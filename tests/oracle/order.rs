@@ -189,11 +189,11 @@ fn steps(before: &[Value], after: &[Value], live: &State) -> Vec<Change> {
     for at in old.keys().chain(new.keys()).collect::<BTreeSet<_>>() {
         let op = match (old.get(at), new.get(at)) {
             (Some(old), Some(new)) if old != new => Op::Update {
-                before: live.present(at).expect("it is there").clone(),
+                before: live.present(at).expect("it is there").clone().into(),
                 patch: patch(old, new),
             },
             (Some(_), None) => Op::Delete {
-                before: live.present(at).expect("it is there").clone(),
+                before: live.present(at).expect("it is there").clone().into(),
             },
             (None, Some(new)) => Op::Create { object: (*new).clone() },
             _ => continue,

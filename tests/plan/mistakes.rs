@@ -36,7 +36,7 @@ fn each_case_says_its_code_within_80_columns() {
 fn every_code_of_the_language_has_a_case_of_its_own() {
     let cases = cases();
     let own = codes::ALL.iter().map(|row| row.code.as_str());
-    let own = own.filter(|code| *code < "HG0400" || *code >= "HG0900");
+    let own = own.filter(|code| *code < "HG0400" || ("HG0900".."HG1000").contains(code));
     let missing: Vec<&str> = own
         .filter(|code| !cases.iter().any(|(name, _)| name.starts_with(code)))
         .collect();

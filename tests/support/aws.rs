@@ -104,7 +104,8 @@ pub struct Turn {
 static SHARED: Mutex<Weak<Emulator>> = Mutex::new(Weak::new());
 static ALONE: Mutex<()> = Mutex::new(());
 
-fn venv() -> Option<PathBuf> {
+/// The virtual environment.
+pub fn venv() -> Option<PathBuf> {
     std::env::var_os("HOSTGUARD_AWS").map(PathBuf::from)
 }
 

@@ -157,9 +157,18 @@ pub async fn apply_on(
     let begun = apply::begin(provider, &approved, &sketch, &place, &holder, &mut |_| {}).await;
     let begun = begun.map_err(refused)?;
     let lock = &begun.lock;
-    let run = under_lock(plan, provider, setting, (&shown, approved.steps()), (lock, begun.made), &stop);
+    let run = under_lock(
+        plan,
+        provider,
+        setting,
+        (&shown, approved.steps()),
+        (lock, begun.made),
+        &stop,
+    );
     let report = lock.during(provider, run).await;
-    let whole = report.as_ref().is_ok_and(|report| report.failed() + report.skipped() == 0);
+    let whole = report
+        .as_ref()
+        .is_ok_and(|report| report.failed() + report.skipped() == 0);
     begun.lock.release(provider, gone && whole).await;
     report
 }
@@ -193,7 +202,9 @@ async fn under_lock(
     let there = made.as_ref().map(|(key, _, _)| key);
     let shown_steps = steps.iter().filter(|step| Some(&step.change.key) != there);
     if shown_steps.clone().count() != now.set.steps.len()
-        || !shown_steps.zip(sequence.steps()).all(|(a, b)| a.change.same_as(&b.change))
+        || !shown_steps
+            .zip(sequence.steps())
+            .all(|(a, b)| a.change.same_as(&b.change))
         || now.record.changes() != shown.record.changes() && there.is_none()
     {
         return Err("stale".into());

@@ -79,86 +79,131 @@ pub fn cases() -> Vec<Case> {
         object
     };
     let mut cases = vec![
-        of_set("an object is created once", vec![
-            (Create(set(a)), Made),
-            (Create(set(b)), Refused(Why::Changed)),
-        ])
+        of_set(
+            "an object is created once",
+            vec![(Create(set(a)), Made), (Create(set(b)), Refused(Why::Changed))],
+        )
         .ends("/spec/nets", json!(a)),
-        of_set("an update of the version seen", vec![
-            (Create(set(a)), Made),
-            (Update(1, nets(b)), Changed),
-        ])
+        of_set(
+            "an update of the version seen",
+            vec![(Create(set(a)), Made), (Update(1, nets(b)), Changed)],
+        )
         .ends("/spec/nets", json!(b)),
-        of_set("an update of an earlier version", vec![
-            (Create(set(a)), Made),
-            (Update(1, nets(b)), Changed),
-            (Update(1, nets(&["10.3.0.0/16"])), Refused(Why::Changed)),
-        ])
+        of_set(
+            "an update of an earlier version",
+            vec![
+                (Create(set(a)), Made),
+                (Update(1, nets(b)), Changed),
+                (Update(1, nets(&["10.3.0.0/16"])), Refused(Why::Changed)),
+            ],
+        )
         .ends("/spec/nets", json!(b)),
-        of_set("an update of what is gone", vec![
-            (Create(set(a)), Made),
-            (Delete(1), Gone),
-            (Update(1, nets(b)), Refused(Why::Gone)),
-        ]),
-        of_set("an update of what was replaced", vec![
-            (Create(set(a)), Made),
-            (Delete(1), Gone),
-            (Create(set(b)), Made),
-            (Update(1, nets(a)), Refused(Why::Changed)),
-        ])
+        of_set(
+            "an update of what is gone",
+            vec![
+                (Create(set(a)), Made),
+                (Delete(1), Gone),
+                (Update(1, nets(b)), Refused(Why::Gone)),
+            ],
+        ),
+        of_set(
+            "an update of what was replaced",
+            vec![
+                (Create(set(a)), Made),
+                (Delete(1), Gone),
+                (Create(set(b)), Made),
+                (Update(1, nets(a)), Refused(Why::Changed)),
+            ],
+        )
         .ends("/spec/nets", json!(b)),
-        of_set("a deletion of the version seen", vec![(Create(set(a)), Made), (Delete(1), Gone)]),
-        of_set("a deletion of an earlier version", vec![
-            (Create(set(a)), Made),
-            (Update(1, nets(b)), Changed),
-            (Delete(1), Refused(Why::Changed)),
-            (Delete(2), Gone),
-        ]),
-        of_set("a deletion of what is gone", vec![
-            (Create(set(a)), Made),
-            (Delete(1), Gone),
-            (Delete(1), Refused(Why::Gone)),
-        ]),
-        of_set("a deletion of what was replaced", vec![
-            (Create(set(a)), Made),
-            (Delete(1), Gone),
-            (Create(set(b)), Made),
-            (Delete(1), Refused(Why::Changed)),
-        ])
+        of_set(
+            "a deletion of the version seen",
+            vec![(Create(set(a)), Made), (Delete(1), Gone)],
+        ),
+        of_set(
+            "a deletion of an earlier version",
+            vec![
+                (Create(set(a)), Made),
+                (Update(1, nets(b)), Changed),
+                (Delete(1), Refused(Why::Changed)),
+                (Delete(2), Gone),
+            ],
+        ),
+        of_set(
+            "a deletion of what is gone",
+            vec![
+                (Create(set(a)), Made),
+                (Delete(1), Gone),
+                (Delete(1), Refused(Why::Gone)),
+            ],
+        ),
+        of_set(
+            "a deletion of what was replaced",
+            vec![
+                (Create(set(a)), Made),
+                (Delete(1), Gone),
+                (Create(set(b)), Made),
+                (Delete(1), Refused(Why::Changed)),
+            ],
+        )
         .ends("/spec/nets", json!(b)),
-        of_set("a patch that changes nothing keeps the version", vec![
-            (Create(set(a)), Made),
-            (Update(1, nets(a)), Same),
-            (Update(1, nets(b)), Changed),
-        ]),
-        of_set("null for what is not there changes nothing", vec![
-            (Create(set(a)), Made),
-            (Update(1, json!({"metadata": {"annotations": {"a": null}}})), Same),
-        ]),
-        of_set("null takes a field away", vec![
-            (Create(set(a)), Made),
-            (Update(1, json!({"metadata": {"labels": {"role": null, "more": "yes"}}})), Changed),
-        ])
+        of_set(
+            "a patch that changes nothing keeps the version",
+            vec![
+                (Create(set(a)), Made),
+                (Update(1, nets(a)), Same),
+                (Update(1, nets(b)), Changed),
+            ],
+        ),
+        of_set(
+            "null for what is not there changes nothing",
+            vec![
+                (Create(set(a)), Made),
+                (Update(1, json!({"metadata": {"annotations": {"a": null}}})), Same),
+            ],
+        ),
+        of_set(
+            "null takes a field away",
+            vec![
+                (Create(set(a)), Made),
+                (
+                    Update(1, json!({"metadata": {"labels": {"role": null, "more": "yes"}}})),
+                    Changed,
+                ),
+            ],
+        )
         .ends("/metadata/labels", json!({"more": "yes"})),
-        of_set("a list is replaced whole", vec![
-            (Create(set(&["10.1.0.0/16", "10.2.0.0/16"])), Made),
-            (Update(1, nets(&["10.3.0.0/16"])), Changed),
-        ])
+        of_set(
+            "a list is replaced whole",
+            vec![
+                (Create(set(&["10.1.0.0/16", "10.2.0.0/16"])), Made),
+                (Update(1, nets(&["10.3.0.0/16"])), Changed),
+            ],
+        )
         .ends("/spec/nets", json!(["10.3.0.0/16"])),
-        of_set("what only the server sets is not taken from a create", vec![
-            (Create({
-                let mut object = set(a);
-                object["metadata"]["uid"] = json!("mine");
-                object["metadata"]["resourceVersion"] = json!("77");
-                object
-            }), Made),
-            (Update(1, nets(b)), Changed),
-        ]),
-        of_set("a finalizer keeps what is deleted, and its name", vec![
-            (Create(held()), Made),
-            (Delete(1), Ending),
-            (Create(set(b)), Refused(Why::Changed)),
-        ])
+        of_set(
+            "what only the server sets is not taken from a create",
+            vec![
+                (
+                    Create({
+                        let mut object = set(a);
+                        object["metadata"]["uid"] = json!("mine");
+                        object["metadata"]["resourceVersion"] = json!("77");
+                        object
+                    }),
+                    Made,
+                ),
+                (Update(1, nets(b)), Changed),
+            ],
+        ),
+        of_set(
+            "a finalizer keeps what is deleted, and its name",
+            vec![
+                (Create(held()), Made),
+                (Delete(1), Ending),
+                (Create(set(b)), Refused(Why::Changed)),
+            ],
+        )
         .but_in_a_file(Made), // who writes a file has no finalizers to wait for
         Case {
             what: "nothing is made in a namespace that is not there",
@@ -189,8 +234,14 @@ pub fn cases() -> Vec<Case> {
         writes: vec![
             (Create(lease), Made),
             (Update(1, json!({"spec": {"holderIdentity": null}})), Changed),
-            (Update(2, json!({"spec": {"holderIdentity": "two", "leaseTransitions": 2}})), Changed),
-            (Update(2, json!({"spec": {"holderIdentity": "three", "leaseTransitions": 2}})), Refused(Why::Changed)),
+            (
+                Update(2, json!({"spec": {"holderIdentity": "two", "leaseTransitions": 2}})),
+                Changed,
+            ),
+            (
+                Update(2, json!({"spec": {"holderIdentity": "three", "leaseTransitions": 2}})),
+                Refused(Why::Changed),
+            ),
         ],
         in_a_file: None,
         end: Some(("/spec/holderIdentity", json!("two"))),
@@ -205,7 +256,11 @@ fn books(namespace: &str) -> Value {
 
 /// Plays a case; what differs from what is expected.
 pub async fn play(case: &Case, world: &dyn Provider, file: bool) -> Result<(), String> {
-    let namespace = if case.key.namespace == "nowhere" { "nowhere" } else { "shop" };
+    let namespace = if case.key.namespace == "nowhere" {
+        "nowhere"
+    } else {
+        "shop"
+    };
     let scope = Scope {
         kinds: [case.key.kind].into(),
         inventory_namespace: namespace.into(),
@@ -224,11 +279,11 @@ pub async fn play(case: &Case, world: &dyn Provider, file: bool) -> Result<(), S
         let op = match write {
             Do::Create(object) => Op::Create { object: object.clone() },
             Do::Update(number, patch) => Op::Update {
-                before: object(*number),
+                before: object(*number).into(),
                 patch: patch.clone(),
             },
             Do::Delete(number) => Op::Delete {
-                before: object(*number),
+                before: object(*number).into(),
             },
         };
         let answer = world.perform(&change(&case.key, op)).await;

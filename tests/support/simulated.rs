@@ -253,11 +253,6 @@ impl Simulated {
         }
         world.settle(usize::MAX);
     }
-
-    /// Somebody else writes.
-    pub fn edit(&self, edit: Edit) {
-        self.world().edit(edit);
-    }
 }
 
 impl World {
@@ -309,15 +304,19 @@ impl World {
                 asked.op.clone()
             }
             (Op::Delete { before }, Some(there)) => {
-                let same = ["uid", "resourceVersion"].iter().all(|field| of(before, field) == of(there, field));
+                let same = ["uid", "resourceVersion"]
+                    .iter()
+                    .all(|field| of(before, field) == of(there, field));
                 if !same {
                     return refuse(Why::Changed, format!("{key}: the precondition does not hold"));
                 }
-                let held = there["metadata"]["finalizers"].as_array().is_some_and(|all| !all.is_empty());
+                let held = there["metadata"]["finalizers"]
+                    .as_array()
+                    .is_some_and(|all| !all.is_empty());
                 match (held, &there["metadata"]["deletionTimestamp"]) {
                     (false, _) => asked.op.clone(),
                     (true, Value::Null) => Op::Update {
-                        before: there.clone(),
+                        before: there.clone().into(),
                         patch: json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}),
                     },
                     (true, _) => return Ok(Some(there.clone())),
@@ -354,8 +353,8 @@ impl World {
 
     fn record(&mut self, by: &By, change: &Change, before: Option<Value>) {
         let of_revision = Op::Update {
-            before: Value::Null,
-            patch: json!({}),
+            before: Value::Null.into(),
+            patch: json!({"data": {"writes": self.moments.len().to_string()}}),
         };
         self.state.write(&self::change(&revision(), of_revision));
         self.lists.remove(&change.key.kind);
@@ -376,7 +375,9 @@ impl World {
         if most == usize::MAX && self.controllers == Controllers::AtOnce && settled == self.state {
             return;
         }
-        let kinds = Kind::ALL.into_iter().filter(|kind| State::is_settled_by(*kind) && *kind != Kind::Pod);
+        let kinds = Kind::ALL
+            .into_iter()
+            .filter(|kind| State::is_settled_by(*kind) && *kind != Kind::Pod);
         let mut left = most;
         for kind in kinds {
             let objects = |state: &State| -> BTreeMap<Key, Value> {
@@ -390,9 +391,11 @@ impl World {
                     (None, Some(object)) => Op::Create {
                         object: self.newborn(object),
                     },
-                    (Some(before), None) => Op::Delete { before: before.clone() },
+                    (Some(before), None) => Op::Delete {
+                        before: before.clone().into(),
+                    },
                     (Some(before), Some(after)) if before != after => Op::Update {
-                        before: before.clone(),
+                        before: before.clone().into(),
                         patch: patch(before, after),
                     },
                     _ => continue,
@@ -515,7 +518,15 @@ fn edited(state: &State, edit: Edit, number: usize) -> Option<Change> {
             .collect()
     };
     let pick = |mut of: Vec<(Key, Value)>, at: usize| (!of.is_empty()).then(|| of.swap_remove(at % of.len()));
-    let update = |(key, before): (Key, Value), patch: Value| change(&key, Op::Update { before, patch });
+    let update = |(key, before): (Key, Value), patch: Value| {
+        change(
+            &key,
+            Op::Update {
+                before: before.into(),
+                patch,
+            },
+        )
+    };
     let configs = || {
         let keys = [Kind::FelixConfiguration, Kind::KubeControllersConfiguration];
         let keys = keys.map(|kind| Key::cluster(kind, "default"));
@@ -553,10 +564,13 @@ fn edited(state: &State, edit: Edit, number: usize) -> Option<Change> {
         }
         Edit::Remove { at } => {
             let (key, before) = pick(objects(&[made[0], made[1], made[2], Kind::Service]), at)?;
-            Some(change(&key, Op::Delete { before }))
+            Some(change(&key, Op::Delete { before: before.into() }))
         }
         Edit::Plant { at } => {
-            let missing = planted().into_iter().filter(|(key, _)| state.present(key).is_none()).collect();
+            let missing = planted()
+                .into_iter()
+                .filter(|(key, _)| state.present(key).is_none())
+                .collect();
             let (key, object) = pick(missing, at)?;
             Some(change(&key, Op::Create { object }))
         }
@@ -597,11 +611,6 @@ impl Process {
     /// Comes when the process is killed.
     pub async fn died(&self) {
         self.died.notified().await;
-    }
-
-    /// Calls made so far.
-    pub fn calls(&self) -> usize {
-        self.calls.load(Ordering::SeqCst)
     }
 
     fn by(&self) -> By {
@@ -721,9 +730,7 @@ impl Provider for Process {
             Some(Fault::Stale(ago)) => Ok(world.read(scope, ago)),
             _ => Ok(world.read(scope, 0)),
         };
-        self.call(Asked::Read, effect)
-            .await
-            .map_err(|_| unreachable("list"))
+        self.call(Asked::Read, effect).await.map_err(|_| unreachable("list"))
     }
 
     async fn may(&self, _: &[&Change]) -> Result<Vec<Denied>, Error> {
@@ -775,6 +782,15 @@ impl World {
         };
         self.touched += 1;
         let patch = json!({"metadata": {"annotations": {TOUCHED: self.touched.to_string()}}});
-        self.write(&By::Others, &change(key, Op::Update { before, patch }));
+        self.write(
+            &By::Others,
+            &change(
+                key,
+                Op::Update {
+                    before: before.into(),
+                    patch,
+                },
+            ),
+        );
     }
 }

@@ -4,6 +4,7 @@
 //! none of them can drift. Says nothing about how a mistake is worded or what a plan means.
 
 mod cloud;
+mod gates;
 mod help;
 mod promises;
 mod schema;
@@ -43,6 +44,8 @@ pub(crate) enum Type {
     Workload,
     /// `namespace/name`.
     NamespacedName,
+    /// A day, `2026-12-31`.
+    Date,
     /// Where traffic comes from: a network, `internet`, `others` or `node/NAME`.
     From,
     /// A scalar, or a mapping.
@@ -82,6 +85,8 @@ pub(crate) enum Form {
     PrefixList,
     /// `i-` and hexadecimal digits.
     Instance,
+    /// `HG` and four digits.
+    Code,
 }
 
 /// What the value of an input must be.
@@ -204,6 +209,7 @@ impl Type {
             Type::ProtocolPort => "a protocol and a port such as tcp/9100".to_string(),
             Type::Workload => "a workload such as deployment/frontend".to_string(),
             Type::NamespacedName => "a Service as namespace/name".to_string(),
+            Type::Date => "a day such as 2026-12-31".to_string(),
             Type::From => "a network, `internet`, `others` or `node/NAME`".to_string(),
             Type::Either(scalar, object) => format!("{}, or {}, a mapping", scalar.expects(), object.noun),
             Type::Object(object) => format!("{}, a mapping", object.noun),
@@ -240,6 +246,7 @@ impl Form {
             Form::SecurityGroup => "the id of a security group, `sg-` and hexadecimal digits",
             Form::PrefixList => "the id of a prefix list, `pl-` and hexadecimal digits",
             Form::Instance => "the id of an instance, `i-` and hexadecimal digits",
+            Form::Code => "a code, `HG` and four digits",
         }
     }
 
@@ -256,6 +263,7 @@ impl Form {
             Form::SecurityGroup => "^sg-[0-9a-f]{1,17}$",
             Form::PrefixList => "^pl-[0-9a-f]{1,17}$",
             Form::Instance => "^i-[0-9a-f]{1,17}$",
+            Form::Code => "^HG[0-9]{4}$",
         }
     }
 
@@ -275,6 +283,10 @@ impl Form {
             Form::SecurityGroup => id("sg-"),
             Form::PrefixList => id("pl-"),
             Form::Instance => id("i-"),
+            Form::Code => {
+                let digits = name.strip_prefix("HG").unwrap_or_default();
+                digits.len() == 4 && digits.bytes().all(|b| b.is_ascii_digit())
+            }
             Form::Label => label(name) && name.len() <= 63,
             Form::ServiceLabel => label(name) && name.len() <= 63 && name.starts_with(|c: char| c.is_ascii_lowercase()),
             Form::Subdomain => name.len() <= 253 && name.split('.').all(label),

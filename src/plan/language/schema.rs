@@ -89,6 +89,7 @@ fn of(ty: &Type) -> Value {
         ]})),
         Type::ProtocolPort => text("^(tcp|udp|sctp)/[1-9][0-9]{0,4}$"),
         Type::Workload => text("^(deployment|statefulset|daemonset)/[-a-z0-9.]+$"),
+        Type::Date => text("^[0-9]{4}-[0-9]{2}-[0-9]{2}$"),
         Type::NamespacedName => text("^[-a-z0-9]+/[-a-z0-9]+$"),
         Type::Default => json!({ "type": ["string", "integer", "array"], "items": { "type": "string" } }),
         Type::Any => json!({ "type": "object" }),

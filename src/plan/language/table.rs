@@ -1,7 +1,8 @@
-//! The table itself, top down: the document, the cluster, the inputs. `sections.rs`, `promises.rs` and
-//! `cloud.rs` go on.
+//! The table itself, top down: the document, the cluster, the inputs. `sections.rs`, `promises.rs`,
+//! `cloud.rs` and `gates.rs` go on.
 
 use super::cloud::CLOUD;
+use super::gates::{GATES, WAIVER};
 use super::promises::{EXPECT, FLOW};
 use super::sections::{CLAIM, HOST_ENDPOINTS, NETWORK_SET, NODE_GROUP, POLICY, SERVICE, TIER};
 use super::{Choice, Field, Form, Object, Section, Type};
@@ -149,6 +150,18 @@ static SPEC: Object = Object {
             Type::List(&Type::Object(&FLOW), 0),
             "Flows that no step may cut: what is open before is open in the end.",
             "[{ from: 192.0.2.0/24, to: guarded, ports: [tcp/22] }]",
+        ),
+        optional(
+            "gates",
+            Type::Object(&GATES),
+            "What a plan has to pass before it is applied, beside its promises: levels of findings, and rules of your own.",
+            "{ levels: { HG0534: error } }",
+        ),
+        optional(
+            "waivers",
+            Type::List(&Type::Object(&WAIVER), 0),
+            "Findings that are let through until a day. Every answer prints them.",
+            "[{ code: HG1001, subject: tcp/30080, reason: public shop front, owner: team-shop, expires: 2026-12-31 }]",
         ),
     ],
 };

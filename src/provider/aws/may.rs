@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 
 use futures_util::future::try_join_all;
 use serde::de::IgnoredAny;
-use serde_json::Value;
 
 use super::form::Form;
 use super::session::{Session, is_denied, missing_action};
@@ -54,7 +53,7 @@ fn forms(change: &Change) -> Result<Vec<Form>, Refusal> {
         Op::Create { object } => Ok(vec![write::authorize(object)?]),
         Op::Delete { before } => Ok(vec![write::revoke(before)?]),
         Op::Update { before, patch } => {
-            let mut wanted: Value = before.clone();
+            let mut wanted = (**before).clone();
             merge(&mut wanted, patch);
             write::updates(before, &wanted)
         }

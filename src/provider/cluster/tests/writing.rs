@@ -56,7 +56,7 @@ fn update() -> Change {
 }
 
 fn delete() -> Change {
-    let op = Op::Delete { before: tier(1) };
+    let op = Op::Delete { before: tier(1).into() };
     Change {
         key: Key::cluster(Kind::Tier, "t"),
         op,
@@ -222,7 +222,7 @@ async fn an_object_without_a_version_is_not_written() {
     let server = Scripted::start(|_, _| Reply::Close);
     let mut change = update();
     change.op = Op::Update {
-        before: json!({"metadata": {"name": "t"}}),
+        before: json!({"metadata": {"name": "t"}}).into(),
         patch: json!({}),
     };
     let refusal = refused(&server, &change).await;

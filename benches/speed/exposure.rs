@@ -1,7 +1,7 @@
 //! How long it takes to say who can reach what, and what changes, at 100, 1,000 and 10,000 nodes.
 //!
-//! `cargo bench --bench exposure`. Prints one table; the best of three runs each. The goal is a difference of 1,000
-//! nodes, 2,000 policies and 20,000 rules within a second, and the walk of one packet on it within 100 ms.
+//! The best of three runs each, on one core. The second size has ten times the nodes and the rules of the first, the
+//! third ten times the nodes of the second.
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
@@ -12,6 +12,8 @@ use hostguard::exposure::{
     Backend, Dataplane, Facts, NodeFacts, PodFacts, ServiceFacts, World, difference, difference_inside, exposure, walk,
 };
 use serde_json::{Value, json};
+
+use crate::measure::{Row, seconds};
 
 fn best<T>(mut run: impl FnMut() -> T) -> Duration {
     (0..3)
@@ -38,6 +40,8 @@ impl Dice {
 
 const ROLES: u64 = 10;
 const APPS: u16 = 50;
+/// Of each policy.
+const RULES: usize = 10;
 
 fn policy(dice: &mut Dice, number: usize, rules: usize) -> Value {
     let rule = |_| {
@@ -71,7 +75,7 @@ fn facts(nodes: usize, policies: usize) -> Facts {
         dataplane: Some(Dataplane::Iptables),
         ..Facts::default()
     };
-    let mut pods: Vec<PodFacts> = Vec::new();
+    let mut pods: Vec<Arc<PodFacts>> = Vec::new();
     for i in 0..nodes {
         let (name, high, low) = (format!("n{i:05}"), i / 250, i % 250);
         let address = format!("10.{high}.{low}.10");
@@ -84,7 +88,7 @@ fn facts(nodes: usize, policies: usize) -> Facts {
                 "profiles": ["projectcalico-default-allow"]},
         }));
         for p in 0..3 {
-            pods.push(PodFacts {
+            pods.push(Arc::new(PodFacts {
                 namespace: "shop".into(),
                 name: format!("p{i}-{p}"),
                 node: name.clone(),
@@ -96,7 +100,7 @@ fn facts(nodes: usize, policies: usize) -> Facts {
                 profiles: vec!["kns.shop".into()],
                 labels: Arc::new([("app".to_string(), format!("a{}", i % usize::from(APPS)))].into()),
                 ..PodFacts::default()
-            });
+            }));
         }
         facts.nodes.push(NodeFacts {
             name,
@@ -124,13 +128,13 @@ fn facts(nodes: usize, policies: usize) -> Facts {
     facts.pods = Some(pods);
     facts
         .objects
-        .extend((0..policies).map(|number| policy(&mut dice, number, 10)));
+        .extend((0..policies).map(|number| policy(&mut dice, number, RULES)));
     facts
 }
 
-fn backends(pods: &[PodFacts], app: u16) -> Vec<Backend> {
+fn backends(pods: &[Arc<PodFacts>], app: u16) -> Vec<Backend> {
     let of = pods.iter().filter(|pod| pod.labels["app"] == format!("a{app}"));
-    let backend = |pod: &PodFacts| Backend {
+    let backend = |pod: &Arc<PodFacts>| Backend {
         name: pod.name.clone(),
         addresses: pod.addresses.clone(),
         port: 8080,
@@ -151,25 +155,27 @@ fn opened(facts: &Facts) -> Facts {
     after
 }
 
-fn main() {
-    println!("nodes policies  rules     build  exposure  difference      inside     walk");
-    for (nodes, policies) in [(100, 200), (1_000, 2_000), (10_000, 2_000)] {
+pub fn rows() -> Vec<Row> {
+    let mut rows = Vec::new();
+    let mut before: Option<Duration> = None;
+    for (nodes, policies, goal) in [(100, 200, ""), (1_000, 2_000, "1 s"), (10_000, 2_000, "")] {
         let facts = facts(nodes, policies);
-        let (before, after) = (World::of_facts(&facts), World::of_facts(&opened(&facts)));
-        let packet = difference(&before, &after)
-            .first()
-            .expect("rules were opened")
-            .witness
-            .clone();
-        let ms = |took: Duration| format!("{:.1} ms", took.as_secs_f64() * 1e3);
-        println!(
-            "{nodes:5} {policies:8} {:6} {:>9} {:>9} {:>11} {:>11} {:>8}",
-            policies * 10,
-            ms(best(|| World::of_facts(&facts))),
-            ms(best(|| exposure(&before))),
-            ms(best(|| difference(&before, &after))),
-            ms(best(|| difference_inside(&before, &after))),
-            ms(best(|| walk(&before, &packet))),
-        );
+        let (old, new) = (World::of_facts(&facts), World::of_facts(&opened(&facts)));
+        let first = difference(&old, &new).into_iter().next();
+        let packet = first.expect("rules were opened").witness;
+        let changes = best(|| difference(&old, &new));
+        let growth = before.replace(changes).map(|before| {
+            let times = changes.as_secs_f64() / before.as_secs_f64();
+            format!(" ({times:.1} times the one before)")
+        });
+        let of = format!("{nodes} nodes, {policies} policies, {} rules", policies * RULES);
+        let mut row = |what: &str, took: String, goal| rows.push(Row::ours(format!("{what}, {of}"), took, goal));
+        row("difference", seconds(changes) + &growth.unwrap_or_default(), goal);
+        row("difference inside", seconds(best(|| difference_inside(&old, &new))), "");
+        row("exposure", seconds(best(|| exposure(&old))), "");
+        row("world built", seconds(best(|| World::of_facts(&facts))), "");
+        let goal = if nodes == 1_000 { "100 ms" } else { "" };
+        row("`why` of a packet", seconds(best(|| walk(&old, &packet))), goal);
     }
+    rows
 }
