@@ -115,9 +115,22 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("HG0703", "tests/live/moving.rs"),
     ("HG0706", "tests/live/looking.rs"),
     ("HG0708", "tests/live/refused.rs"),
-    ("HG0710", "tests/live/refused.rs"),
+    ("HG0710", "tests/trust.rs"),
     ("HG0711", "tests/live/refused.rs"),
     ("HG0712", "tests/live/moving.rs"),
+    ("HG0713", "tests/trust.rs"),
+    ("HG0714", "tests/live/killed.rs"),
+    ("HG0715", "tests/trust.rs"),
+    ("HG0716", "tests/live/killed.rs"),
+    ("HG0717", "tests/trust.rs"),
+    ("HG0718", "tests/trust.rs"),
+    ("HG0719", "tests/trust.rs"),
+    ("HG0720", "tests/trust.rs"),
+    ("HG0721", "tests/trust.rs"),
+    ("HG0722", "tests/trust.rs"),
+    ("HG0723", "tests/trust.rs"),
+    ("HG0724", "tests/trust.rs"),
+    ("HG0725", "tests/trust.rs"),
 ];
 
 /// The files of a case where its commands can change them.

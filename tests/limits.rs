@@ -12,7 +12,7 @@ fn a_plan_whose_record_does_not_fit_is_refused() {
     let mut plan = String::from(
         "apiVersion: hostguard.dev/v1alpha1\nkind: HostProtection\nmetadata: { name: large }\nspec:\n  cluster: { platform: generic }\n  networkSets:\n",
     );
-    for i in 0..6000 {
+    for i in 0..40_000 {
         let _ = writeln!(
             plan,
             "    set-{i}: {{ labels: {{ role: partner }}, nets: [ 10.{}.{}.0/24 ] }}",

@@ -333,3 +333,60 @@ fn ten_runs_are_kept() {
         &["  12  apply: done", "   3  apply: done"],
     );
 }
+
+/// Books that somebody meddled with, a change set of another format, a lock that cannot be asked for.
+#[test]
+fn what_cannot_be_used_is_refused_by_name() {
+    let folder = folder_with_cluster();
+    let folder = folder.path();
+    plan(folder, 700);
+    ends(&run(folder, &["plan", "plan.yaml", "--out", "set.json"]), 0, &[]);
+    edit(folder, "set.json", |set| set["hostguard_change_set"] = json!(2));
+    ends(&run(folder, &["show", "set.json"]), 1, &["HG0718", "format 2"]);
+    let lock = folder.join(".cluster.json.shop.lock");
+    fs::create_dir(&lock).expect("a temporary folder");
+    ends(
+        &run(folder, &["apply", "plan.yaml", "--yes"]),
+        1,
+        &["HG0715", "no change was made"],
+    );
+    fs::remove_dir(&lock).expect("it is empty");
+
+    ends(&run(folder, &["apply", "plan.yaml", "--yes"]), 0, &[]);
+    let next = "Run/hostguard/hostguard-shop.run-2";
+    edit(folder, "cluster.json", |cluster| {
+        cluster["objects"][next] = json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": "hostguard-shop.run-2", "namespace": "hostguard", "resourceVersion": "1"},
+        });
+    });
+    plan(folder, 701);
+    ends(
+        &run(folder, &["apply", "plan.yaml", "--yes"]),
+        1,
+        &["HG0710", "no change was made"],
+    );
+    plan(folder, 700);
+    edit(folder, "cluster.json", |cluster| {
+        drop(cluster["objects"].as_object_mut().expect("a map").remove(next));
+    });
+    let with_run = |text: &str| {
+        edit(folder, "cluster.json", |cluster| {
+            cluster["objects"]["Run/hostguard/hostguard-shop.run-1"]["data"]["run.json"] = json!(text);
+        });
+    };
+    let whole =
+        read(folder, "cluster.json")["objects"]["Run/hostguard/hostguard-shop.run-1"]["data"]["run.json"].take();
+    let mut bare: Value = serde_json::from_str(whole.as_str().expect("a text")).expect("JSON");
+    bare["without_values"] = json!(true);
+    with_run(&bare.to_string());
+    ends(&run(folder, &["revert", "1", "plan.yaml", "--yes"]), 1, &["HG0724"]);
+    with_run("{");
+    ends(
+        &run(folder, &["history", "plan.yaml"]),
+        1,
+        &["HG0725", "hostguard-shop.run-1"],
+    );
+    // plan and apply need no history
+    ends(&run(folder, &["plan", "plan.yaml"]), 0, &["Nothing to do"]);
+}

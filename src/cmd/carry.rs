@@ -1,5 +1,6 @@
 //! From a yes to a report: the lock, a last look, the run.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -71,6 +72,9 @@ async fn under_lock(
     let holder = actor::holder(&by, verb, &digest);
     let sequence = found(shown);
     let approved = sequence.approve(&digest).ok_or_else(order_moved)?;
+    if !doing.yes {
+        still_as_shown(shown).await?;
+    }
     let run = Named {
         verb,
         by: &by,
@@ -177,6 +181,27 @@ fn terms(shown: &Shown) -> Terms<'_> {
     }
 }
 
+/// The record's namespace is made before the lock can be taken. Where it has to be, and somebody took time to answer, a
+/// look comes first: what is stale then leaves nothing written at all.
+async fn still_as_shown(shown: &Shown) -> Result<(), Failure> {
+    let namespace = Key::cluster(ObjectKind::Namespace, shown.options.inventory_namespace.clone());
+    if !shown
+        .prepared
+        .difference
+        .set
+        .steps
+        .iter()
+        .any(|step| step.key == namespace)
+    {
+        return Ok(());
+    }
+    let mut state = shown.provider.read(&shown.scope).await?;
+    state.looked_up = shown.state.looked_up.clone();
+    let mut prepared = shown.intent.prepare(&state, &shown.options)?;
+    prepared.look(&shown.intent, &state, &shown.accepted);
+    stale::compare(&shown.prepared, &prepared, None)
+}
+
 /// Reads everything in one batch, compares it with what was shown, and puts it in its place. With the runs that are kept
 /// already, and what was shown.
 async fn look_again(
@@ -190,7 +215,11 @@ async fn look_again(
     state.looked_up = shown.state.looked_up.clone();
     let mut prepared = shown.intent.prepare(&state, &shown.options)?;
     prepared.look(&shown.intent, &state, &shown.accepted);
-    stale::compare(&shown.prepared, &prepared, made)?;
+    if let Err(why) = stale::compare(&shown.prepared, &prepared, made)
+        && !stale::caught_up(shown, &prepared, made)?
+    {
+        return Err(why);
+    }
     let moved: Vec<_> = shown
         .state
         .moved(&state)
@@ -308,13 +337,11 @@ fn recompute(shown: &Shown, state: &State, key: &Key) -> Result<Option<Change>, 
 fn refused(refused: Refused) -> Failure {
     Failure::from(match refused {
         Refused::Denied(denied) => {
-            let mut error = Error::failed(
-                codes::NOT_ALLOWED,
-                format!("{}; nothing was written", rights::missing(denied.len())),
-            );
-            for right in &denied {
-                error = error.cause(rights::name(right));
-            }
+            // several objects may want the same right
+            let names: BTreeSet<String> = denied.iter().map(rights::name).collect();
+            let message = format!("{}; nothing was written", rights::missing(names.len()));
+            let mut error = Error::failed(codes::NOT_ALLOWED, message);
+            error.causes.extend(names);
             error.fix(format!("add to the role of this identity: {}", rights::rules(&denied)))
         }
         Refused::Record(refusal) => Error::failed(

@@ -1,6 +1,7 @@
 //! Whether what is there now still is what was shown.
 
 use super::Failure;
+use super::plan::Shown;
 use super::prepare::Prepared;
 use crate::changes::{Change, ChangeSet};
 use crate::error::{Error, Kind, codes};
@@ -28,6 +29,20 @@ pub(super) fn compare(shown: &Prepared, now: &Prepared, made: Option<&Key>) -> R
         error = error.cause(why);
     }
     Err(Failure::from(error))
+}
+
+/// Whether all that moved is what controllers had still to do when it was shown: the same steps lead to the same end.
+pub(super) fn caught_up(shown: &Shown, now: &Prepared, made: Option<&Key>) -> Result<bool, Failure> {
+    let settled = shown.state.settled();
+    let before = without(&shown.prepared.difference.set, made);
+    let after = &now.difference.set.steps;
+    let same = before.len() == after.len() && before.iter().zip(after).all(|(a, b)| a.same_as(b));
+    if !same || shown.state.moved(&settled).is_empty() {
+        return Ok(false);
+    }
+    let mut expected = shown.intent.prepare(&settled, &shown.options)?;
+    expected.look(&shown.intent, &settled, &shown.accepted);
+    Ok(compare(&expected, now, made).is_ok())
 }
 
 fn without<'a>(set: &'a ChangeSet, made: Option<&Key>) -> Vec<&'a Change> {

@@ -19,6 +19,11 @@ use crate::support::world;
 fn left(server: &ControlPlane) -> Vec<Value> {
     let mut all = content(server);
     for object in &mut all {
+        if object["kind"] == "Service"
+            && let Some(spec) = object["spec"].as_object_mut()
+        {
+            spec.retain(|field, _| !field.starts_with("clusterIP")); // the server's choice
+        }
         let text = object.pointer_mut("/data/inventory.json");
         if let Some(Value::String(text)) = text {
             *text = text.lines().filter(|line| !line.contains("\"fence\"")).collect();
@@ -252,4 +257,51 @@ fn a_run_that_stood_still_writes_nothing_under_a_lost_lock() {
         "no write but the question whether the lock is still its own"
     );
     assert_eq!(left(&server), after);
+}
+
+/// Somebody changes what a step left, before the next one: no further step is made.
+#[test]
+fn an_edit_between_two_steps_stops_the_rest() {
+    let Some(server) = live!() else { return };
+    shop(&server);
+    let proxy = FaultProxy::before(&server);
+    let plan = plan_file(
+        "tiers: { security: { order: 500 } }
+policies:
+  security.late:
+    spec:
+      selector: app == 'frontend'
+      types: [Ingress]
+      ingress: [ { action: Deny, protocol: TCP, destination: { ports: [ 9999 ] } }, { action: Allow } ]",
+    );
+    proxy.take();
+    proxy.script([on("POST", "*/tiers").then(Fault::Slow(Duration::from_secs(3)))]);
+    let child = through(&proxy, &["apply", plan.path(), "--yes", "--settle", "0", "--wait", "1"]);
+    let tier = crate::support::kinds::calico("tiers", "security");
+    crate::support::live::eventually("the tier is there", Duration::from_secs(30), || {
+        let order = serde_json::json!({"spec": {"order": 900}});
+        let answer = server.rest().merge(&tier, &order);
+        if answer.status == 200 {
+            Ok(())
+        } else {
+            Err(answer.status.to_string())
+        }
+    });
+    let ran = finish(child.wait_with_output().expect("it ends"));
+    assert_eq!(ran.code, 5, "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stderr.contains("HG0716"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("Tier/security is not as it was left"),
+        "{}",
+        ran.stderr
+    );
+    let policies = server
+        .rest()
+        .list(&crate::support::kinds::calico("globalnetworkpolicies", ""));
+    assert!(
+        policies
+            .iter()
+            .all(|policy| policy["metadata"]["name"] != "security.late"),
+        "{policies:#?}"
+    );
 }

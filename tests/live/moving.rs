@@ -169,7 +169,7 @@ fn interrupted_it_reports_and_a_second_apply_goes_on() {
     );
 }
 
-/// Somebody else's policy, made while the steps run, lets everybody in before the guard is asked.
+/// Somebody else's policy, made after the last step, lets everybody in before the guard is asked.
 #[test]
 fn an_expectation_that_is_lost_on_the_way_is_said_after_apply() {
     let Some(server) = live!() else { return };
@@ -190,7 +190,7 @@ fn an_expectation_that_is_lost_on_the_way_is_said_after_apply() {
         .spawn()
         .expect("it starts");
     let mut stderr = child.stderr.take().expect("a pipe");
-    let mut told = read_until(&mut stderr, "Tier/security: done");
+    let mut told = read_until(&mut stderr, "Service/hipstershop/frontend-nodeport: done");
     let allow = json!([{"action": "Allow", "protocol": "TCP", "destination": {"ports": [30080]}}]);
     let spec = json!({"tier": "security", "order": 1, "selector": "all()", "preDNAT": true, "applyOnForward": true,
         "types": ["Ingress"], "ingress": allow});

@@ -94,7 +94,7 @@ fn a_step_that_is_refused_leaves_the_others_done_and_all_known() {
 }
 
 #[test]
-fn without_a_record_no_change_is_made() {
+fn without_a_lock_no_change_is_made() {
     let Some(server) = live!() else { return };
     shop(&server);
     // without its controller a deleted namespace stays, and takes nothing new
@@ -104,7 +104,7 @@ fn without_a_record_no_change_is_made() {
     let plan = plan_file(TWO);
     let ran = hostguard_on(&server, Identity::Admin, &["apply", plan.path(), "--yes"]);
     assert_eq!(ran.code, 1, "{}{}", ran.stdout, ran.stderr);
-    assert!(ran.stderr.contains("HG0710"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("HG0715"), "{}", ran.stderr);
     assert_eq!(content(&server), before);
 }
 
