@@ -1,5 +1,6 @@
 //! Time and memory of one thing, and the table of all of them.
 
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -47,6 +48,13 @@ pub fn table(rows: &[Row]) -> String {
         ));
     }
     out
+}
+
+/// A file in that folder; its path, as an argument.
+pub fn file(folder: &Path, name: &str, bytes: &[u8]) -> String {
+    let path = folder.join(name);
+    std::fs::write(&path, bytes).expect("a temporary folder");
+    path.to_str().expect("a plain path").to_string()
 }
 
 /// The median of so many runs.

@@ -8,7 +8,7 @@ use hostguard::state::State;
 use serde_json::{Value, json};
 
 use crate::engine;
-use crate::measure::{Row, watched};
+use crate::measure::{self, Row, watched};
 use crate::size::row;
 use crate::support::command::hostguard;
 
@@ -78,11 +78,7 @@ fn plan() -> Value {
 
 pub fn rows() -> Vec<Row> {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let file = |name: &str, bytes: &[u8]| {
-        let path = folder.path().join(name);
-        std::fs::write(&path, bytes).expect("a temporary folder");
-        path.to_str().expect("a plain path").to_string()
-    };
+    let file = |name: &str, bytes: &[u8]| measure::file(folder.path(), name, bytes);
     let plan = file("plan.yaml", plan().to_string().as_bytes());
     let planned = |what: &str, apps: usize, goal| {
         let live = file("live.json", &encode(&state(apps), "2026-01-01T00:00:00Z"));

@@ -9,18 +9,14 @@ use hostguard::provider::snapshot::encode;
 use serde_json::json;
 
 use crate::engine;
-use crate::measure::{Row, watched};
+use crate::measure::{self, Row, watched};
 use crate::support::command::hostguard;
 
 const STEPS: usize = 1_000;
 
 pub fn rows() -> Vec<Row> {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let file = |name: &str, bytes: &[u8]| {
-        let path = folder.path().join(name);
-        std::fs::write(&path, bytes).expect("a temporary folder");
-        path.to_str().expect("a plain path").to_string()
-    };
+    let file = |name: &str, bytes: &[u8]| measure::file(folder.path(), name, bytes);
     let live = file("live.json", &encode(&engine::state(STEPS), "2026-01-01T00:00:00Z"));
     let plan = file("plan.yaml", engine::body().to_string().as_bytes());
     let ours = |verb: &[&str], code| {

@@ -77,9 +77,8 @@ pub async fn run(
             report.unsettled = settle(&run, true, events).await;
         }
         if !std::mem::replace(&mut first, false) {
-            steps.push_front(next.clone());
-            look_again(&made, &steps, &mut journal, &run, &mut report, events).await;
-            steps.pop_front();
+            let left: Vec<&Step> = std::iter::once(&next).chain(&steps).collect();
+            look_again(&made, &left, &mut journal, &run, &mut report, events).await;
             if let Some(why) = ended(&run, &report) {
                 skip(&next.change, why, &mut report, events);
                 continue;
@@ -174,7 +173,7 @@ fn ended(run: &Run, report: &Report) -> Option<&'static str> {
 /// Writes how far the run came, and looks whether what is left still stands on what is there.
 async fn look_again(
     made: &[Made],
-    steps: &VecDeque<Step>,
+    left: &[&Step],
     journal: &mut Journal,
     run: &Run<'_>,
     report: &mut Report,
@@ -185,9 +184,8 @@ async fn look_again(
         return;
     }
     let (_, seen) = join(journal.tell((run.provider, run.lock)), run.provider.read(run.scope)).await;
-    let left: Vec<&Step> = steps.iter().collect();
     match seen {
-        Ok(state) => match (run.still)(&state, made, &left) {
+        Ok(state) => match (run.still)(&state, made, left) {
             Stood::Same => {}
             Stood::Beside(what) => events(Event::Moved(&what)),
             Stood::Moved(what) => report.moved = what,
@@ -249,7 +247,7 @@ pub(super) async fn settle(run: &Run<'_>, dataplane: bool, events: &mut (dyn FnM
     left
 }
 
-pub(super) fn stopped(run: &Run) -> bool {
+fn stopped(run: &Run) -> bool {
     run.stop.load(Ordering::SeqCst)
 }
 

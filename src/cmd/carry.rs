@@ -22,7 +22,7 @@ use crate::render;
 use crate::resource::{Key, Kind as ObjectKind};
 use crate::sequence::{Sequence, Step, Terms};
 use crate::standing::{self, Approval};
-use crate::state::State;
+use crate::state::{Moved, Scope, State};
 
 /// Takes the lock, looks whether everything still is as shown, and makes the steps.
 pub(super) async fn out(
@@ -195,11 +195,24 @@ async fn still_as_shown(shown: &Shown) -> Result<(), Failure> {
     {
         return Ok(());
     }
-    let mut state = shown.provider.read(&shown.scope).await?;
+    let (_, prepared) = now(shown, &shown.scope).await?;
+    stale::compare(&shown.prepared, &prepared, None)
+}
+
+/// What is there now, and what the same plan makes of it.
+async fn now(shown: &Shown, scope: &Scope) -> Result<(State, Prepared), Failure> {
+    let mut state = shown.provider.read(scope).await?;
     state.looked_up = shown.state.looked_up.clone();
     let mut prepared = shown.intent.prepare(&state, &shown.options)?;
     prepared.look(&shown.intent, &state, &shown.accepted);
-    stale::compare(&shown.prepared, &prepared, None)
+    Ok((state, prepared))
+}
+
+/// A line on what moved without effect, where anything did.
+pub(super) fn mention(moved: &[Moved], console: &mut dyn Console) {
+    if !moved.is_empty() {
+        story(&Event::Moved(&standing::lines(moved)), console);
+    }
 }
 
 /// Reads everything in one batch, compares it with what was shown, and puts it in its place. With the runs that are kept
@@ -211,10 +224,7 @@ async fn look_again(
 ) -> Result<(Vec<(Key, serde_json::Value)>, Prepared), Failure> {
     let mut scope = shown.scope.clone();
     scope.kinds.insert(ObjectKind::Run);
-    let mut state = shown.provider.read(&scope).await?;
-    state.looked_up = shown.state.looked_up.clone();
-    let mut prepared = shown.intent.prepare(&state, &shown.options)?;
-    prepared.look(&shown.intent, &state, &shown.accepted);
+    let (state, prepared) = now(shown, &scope).await?;
     if let Err(why) = stale::compare(&shown.prepared, &prepared, made)
         && !stale::caught_up(shown, &prepared, made)?
     {
@@ -226,9 +236,7 @@ async fn look_again(
         .into_iter()
         .filter(|moved| moved.about().1 != made)
         .collect();
-    if !moved.is_empty() {
-        story(&Event::Moved(&standing::lines(&moved)), console);
-    }
+    mention(&moved, console);
     let runs = runs_of(&state, shown.prepared.plan.name());
     shown.state = state;
     Ok((runs, std::mem::replace(&mut shown.prepared, prepared)))

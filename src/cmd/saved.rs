@@ -11,10 +11,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::carry::mention;
 use super::plan::{Shown, blocked, print, show_warnings};
 use super::prepare::{Intent, Prepared};
 use super::{Console, Failure, files, stale, world};
-use crate::apply::Event;
 use crate::changes::{Change, Op, hex_digest};
 use crate::cli::{Apply, Plan, Proposal};
 use crate::compile;
@@ -24,7 +24,6 @@ use crate::plan::{Given, variable};
 use crate::provider::snapshot::{decode_state, encode, write_atomically};
 use crate::render;
 use crate::sequence::Acceptance;
-use crate::standing;
 use crate::state::State;
 
 /// The format this binary writes and reads.
@@ -332,10 +331,7 @@ pub(super) async fn shown(saved: Saved, args: &Apply, console: &mut dyn Console)
         console,
     );
     stale::compare(&saved.prepared, &prepared, None)?;
-    let moved = saved.state.moved(&state.redacted());
-    if let Some(line) = render::event(&Event::Moved(&standing::lines(&moved))).filter(|_| !moved.is_empty()) {
-        console.story(&line);
-    }
+    mention(&saved.state.moved(&state.redacted()), console);
     let blocked = blocked(&prepared, &state, console);
     Ok(Shown {
         intent: saved.intent,

@@ -11,8 +11,7 @@ use crate::resource::Key;
 pub(super) fn compare(shown: &Prepared, now: &Prepared, made: Option<&Key>) -> Result<(), Failure> {
     let before = without(&shown.difference.set, made);
     let after = &now.difference.set;
-    let same = before.len() == after.steps.len() && before.iter().zip(&after.steps).all(|(a, b)| a.same_as(b));
-    let why = if !same || !now.difference.conflicts.is_empty() {
+    let why = if !same_steps(&before, &after.steps) || !now.difference.conflicts.is_empty() {
         None
     } else if now.reach() != shown.reach() {
         Some("the steps are the same, and who can reach what is not")
@@ -35,14 +34,17 @@ pub(super) fn compare(shown: &Prepared, now: &Prepared, made: Option<&Key>) -> R
 pub(super) fn caught_up(shown: &Shown, now: &Prepared, made: Option<&Key>) -> Result<bool, Failure> {
     let settled = shown.state.settled();
     let before = without(&shown.prepared.difference.set, made);
-    let after = &now.difference.set.steps;
-    let same = before.len() == after.len() && before.iter().zip(after).all(|(a, b)| a.same_as(b));
-    if !same || shown.state.moved(&settled).is_empty() {
+    if !same_steps(&before, &now.difference.set.steps) || shown.state.moved(&settled).is_empty() {
         return Ok(false);
     }
     let mut expected = shown.intent.prepare(&settled, &shown.options)?;
     expected.look(&shown.intent, &settled, &shown.accepted);
     Ok(compare(&expected, now, made).is_ok())
+}
+
+/// The same steps in the same order, whatever versions they were computed from.
+fn same_steps(before: &[&Change], after: &[Change]) -> bool {
+    before.len() == after.len() && before.iter().zip(after).all(|(a, b)| a.same_as(b))
 }
 
 fn without<'a>(set: &'a ChangeSet, made: Option<&Key>) -> Vec<&'a Change> {
@@ -60,7 +62,6 @@ fn stale(shown: &[&Change], now: &ChangeSet, made: bool) -> Error {
         codes::STALE,
         format!("the cluster moved after the changes were shown; {written}"),
     );
-    let order = |keys: Vec<&Key>| keys.into_iter().cloned().collect::<Vec<Key>>();
     let find = |key: &Key| shown.iter().find(|step| step.key == *key);
     let mut same = true;
     for step in &now.steps {
@@ -78,11 +79,8 @@ fn stale(shown: &[&Change], now: &ChangeSet, made: bool) -> Error {
         error = error.cause(format!("no longer needed: {} {}", step.op.verb(), step.key));
         same = false;
     }
-    let orders = (
-        order(shown.iter().map(|step| &step.key).collect()),
-        order(now.steps.iter().map(|step| &step.key).collect()),
-    );
-    if same && orders.0 != orders.1 {
+    let keys = shown.iter().map(|step| &step.key);
+    if same && !keys.eq(now.steps.iter().map(|step| &step.key)) {
         error = error.cause("the steps are the same, and their safe order is another one now");
     }
     error.fix("run it again to see and approve what would be done now")

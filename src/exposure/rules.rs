@@ -322,7 +322,8 @@ fn icmp(value: &Value) -> Option<Icmp> {
     })
 }
 
-fn port_range(port: &Value) -> Option<(u16, u16)> {
+/// The numbers of a port as policies write it: `80`, `"80"` or `"8000:9000"`; `None` for a name.
+pub fn port_range(port: &Value) -> Option<(u16, u16)> {
     let number = |text: &str| text.parse::<u16>().ok();
     match port {
         Value::Number(n) => n.as_u64().and_then(|n| u16::try_from(n).ok()).map(|n| (n, n)),

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{Finding, Looked, some};
 use crate::changes::{Change, FieldChange};
 use crate::error::codes;
-use crate::exposure::{By, Fate, Flow, Flows, PolicyKind, Senders, Verdict, World, fate_of_connection};
+use crate::exposure::{By, Fate, Flow, Flows, PolicyKind, Senders, Verdict, World, fate_of_connection, port_range};
 use crate::net::{AddressSet, PortSet, Protocol};
 use crate::plan::Policy;
 use crate::resource::{FieldPath, Kind, Origin};
@@ -122,7 +122,7 @@ fn ports(policy: &Policy) -> BTreeMap<Protocol, PortSet> {
             None => vec![Protocol::Tcp, Protocol::Udp],
         };
         let named = rule.pointer("/destination/ports").and_then(Value::as_array);
-        let ranges = named.map(|ports| PortSet::from_ranges(ports.iter().filter_map(super::tie::range)));
+        let ranges = named.map(|ports| PortSet::from_ranges(ports.iter().filter_map(port_range)));
         let ports = ranges.unwrap_or_else(PortSet::all);
         for protocol in protocols {
             let entry = found.entry(protocol).or_insert_with(PortSet::empty);

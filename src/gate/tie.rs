@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{Finding, Looked};
 use crate::changes::{Change, FieldChange};
 use crate::error::codes;
-use crate::exposure::{Movement, Row, World, difference};
+use crate::exposure::{Movement, Row, World, difference, port_range};
 use crate::net::{AddressSet, Cidr, PortSet};
 use crate::resource::{FieldPath, Key, Kind, Origin};
 use crate::selector::Selector;
@@ -164,7 +164,7 @@ fn ports_meet(a: &Value, b: &Value) -> bool {
     let ports = |side: &Value| {
         let list = side["ports"].as_array()?;
         // a name can be any number
-        let ranges: Option<Vec<(u16, u16)>> = list.iter().map(range).collect();
+        let ranges: Option<Vec<(u16, u16)>> = list.iter().map(port_range).collect();
         ranges.map(PortSet::from_ranges)
     };
     match (ports(a), ports(b)) {
@@ -184,17 +184,6 @@ fn nets_meet(a: &Value, b: &Value) -> bool {
         (Some(a), Some(b)) => a.first_common(&b).is_some(),
         _ => true,
     }
-}
-
-/// `80`, `"80"` or `"8000:9000"`; not a name.
-pub fn range(port: &Value) -> Option<(u16, u16)> {
-    if let Some(number) = port.as_u64() {
-        let number = u16::try_from(number).ok()?;
-        return Some((number, number));
-    }
-    let text = port.as_str()?;
-    let (low, high) = text.split_once(':').unwrap_or((text, text));
-    Some((low.parse().ok()?, high.parse().ok()?))
 }
 
 /// A row that moves once the second of the two is asked before the first.

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::unseen::{decides_nothing, holds};
 use crate::aws::{Protocols, Rule};
 use crate::changes::{Change, Op, merge};
+use crate::exposure::port_range;
 use crate::net::{PortSet, Protocol};
 use crate::resource::Kind;
 use crate::selector::Selector;
@@ -318,17 +319,8 @@ fn add_ports(all: &mut Ports, list: &Value, names: &[&str]) {
 /// Ports that are numbers or ranges, all of them; `None` for every port, and for names.
 fn numbers(list: &Value) -> Option<PortSet> {
     let list = list.as_array().filter(|list| !list.is_empty())?;
-    let range = |port: &Value| -> Option<(u16, u16)> {
-        if let Some(number) = port.as_u64() {
-            let number = u16::try_from(number).ok()?;
-            return Some((number, number));
-        }
-        let text = port.as_str()?;
-        let (low, high) = text.split_once(':').unwrap_or((text, text));
-        Some((low.parse().ok()?, high.parse().ok()?))
-    };
     Some(PortSet::from_ranges(
-        list.iter().map(range).collect::<Option<Vec<_>>>()?,
+        list.iter().map(port_range).collect::<Option<Vec<_>>>()?,
     ))
 }
 
