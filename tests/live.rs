@@ -24,6 +24,7 @@ mod support {
     pub mod plans;
     pub mod rest;
     pub mod script;
+    pub mod semantics;
     pub mod tunnel;
     pub mod world;
 }
@@ -49,6 +50,7 @@ mod live {
     mod refusals;
     mod refused;
     mod reports;
+    mod semantics;
     mod server;
     mod serving;
     mod workshop;

@@ -7,18 +7,23 @@ mod golden;
 mod hostile;
 mod laws;
 mod layers;
+mod lease;
 mod limits;
 mod oracle;
 mod plan;
 mod readme;
 mod review;
+mod simulation;
 mod trust;
 
 #[path = "support"]
 mod support {
     pub mod command;
+    pub mod pairs;
     pub mod pipeline;
     pub mod plans;
     pub mod random;
+    pub mod semantics;
+    pub mod simulated;
     pub mod worlds;
 }

@@ -220,6 +220,7 @@ impl Lock {
 
     /// Waits until a write may begin. `false`: never again, the lock is lost.
     pub async fn may_write(&self) -> bool {
+        let asked = Instant::now();
         loop {
             let changed = self.changed.notified();
             {
@@ -229,7 +230,8 @@ impl Lock {
                     _ if held.lost => return false,
                     None => return true,
                     Some(until) if now < until => return true,
-                    Some(until) => held.lost = now > until + GIVE_UP,
+                    // renewals whose answers take longer than a Lease lasts would be waited for forever
+                    Some(until) => held.lost = now > until + GIVE_UP || asked.elapsed() > GIVE_UP,
                 }
             }
             tokio::select! {

@@ -15,7 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::{Denied, OwnLock, Provider, Refusal, Why};
-use crate::changes::{Change, Op};
+use crate::changes::{Change, Op, hex_digest};
 use crate::error::{Error, codes};
 use crate::resource::{Key, Kind};
 use crate::state::{ClusterFacts, Listing, Observed, Reason, Scope, Serving, State, Unreadable};
@@ -406,10 +406,25 @@ impl Provider for Snapshot {
         let _lock = self.locked().map_err(failed)?;
         let held = self.load().map_err(|e| other(e.message))?;
         check(&held.state, change)?;
-        let state = held.state.after(change).settled();
+        let state = held.state.after(&newborn(change)).settled();
         write_atomically(&self.path, &encode(&state, &held.time)).map_err(failed)?;
         Ok(state.present(&change.key).cloned())
     }
+}
+
+/// What is created has a uid that goes with what it holds: an object that was replaced by another one of its name is not
+/// taken for the one that was seen, although a file has no versions that grow for ever.
+fn newborn(change: &Change) -> Change {
+    let mut change = change.clone();
+    if let Op::Create { object } = &mut change.op
+        && !change.key.kind.cloud()
+        && object.pointer("/metadata/uid").is_none()
+    {
+        let digest = hex_digest(object);
+        let hex = digest.trim_start_matches("sha256:").get(..12).unwrap_or_default();
+        object["metadata"]["uid"] = format!("uid-{}-{hex}", change.key.to_string().replace('/', "-")).into();
+    }
+    change
 }
 
 /// The preconditions a server would check.

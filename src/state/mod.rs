@@ -390,8 +390,13 @@ impl State {
             }
             Op::Create { object } => with_defaults(change.key.kind, object.clone()),
             Op::Update { before, patch } => {
-                let mut object = (**self.find(&change.key).unwrap_or(before)).clone();
+                let there = self.find(&change.key);
+                let mut object = (**there.unwrap_or(before)).clone();
                 merge(&mut object, patch);
+                without_empty_maps(&mut object);
+                if there.is_some_and(|there| **there == object) {
+                    return; // a server stores nothing, and the version stays
+                }
                 object
             }
         };
@@ -439,12 +444,19 @@ fn stamp(key: &Key, object: &mut Value, version: &str) {
     object["metadata"]["resourceVersion"] = json!(version);
     let metadata = object["metadata"].as_object_mut().expect("indexed as a map above");
     metadata.entry("uid").or_insert_with(|| json!(uid(key)));
-    metadata.retain(|name, map| {
-        let empty = map.as_object().is_some_and(serde_json::Map::is_empty);
-        !(empty && (name == "labels" || name == "annotations"))
-    });
+    without_empty_maps(object);
     if key.kind == Kind::SecurityGroupRule {
         object["status"]["ruleId"] = object["metadata"]["uid"].clone();
+    }
+}
+
+/// A server keeps no empty maps of labels and annotations.
+fn without_empty_maps(object: &mut Value) {
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.retain(|name, map| {
+            let empty = map.as_object().is_some_and(serde_json::Map::is_empty);
+            !(empty && (name == "labels" || name == "annotations"))
+        });
     }
 }
 

@@ -1,20 +1,23 @@
 //! The stages in a line, without the command around them: what the laws are about.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use hostguard::apply::{self, Holder, Journal, Made, Place, Refused, Report, Run, Wait};
-use hostguard::changes::{Change, ChangeSet};
+use hostguard::apply::{self, Holder, Journal, Lock, Made, Place, Refused, Report, Run, StepReport, Wait};
+use hostguard::changes::{Change, ChangeSet, FieldChange};
 use hostguard::compile;
 use hostguard::diff::{self, Difference, Options};
 use hostguard::error::Error;
+use hostguard::history::{self, Intent, Past, Progress};
 use hostguard::plan::Plan;
 use hostguard::provider::Provider;
-use hostguard::resource::Key;
+use hostguard::resource::{Key, Kind};
 use hostguard::sequence::{Acceptance, Sequence, Step, Terms};
 use hostguard::standing::{self, Approval};
 use hostguard::state::State;
 use jiff::Timestamp;
+use serde_json::Value;
 
 pub fn options() -> Options {
     Options {
@@ -64,55 +67,190 @@ pub fn accepting(state: &State, set: &ChangeSet) -> (Sequence, Vec<Acceptance>) 
     panic!("no order although everything was accepted: {accepted:?}");
 }
 
-fn holder() -> Holder {
-    Holder {
-        identity: "test".into(),
-        who: "test".into(),
-        host: "here".into(),
-        verb: "apply",
-        changes: "none".into(),
-        now: Timestamp::now,
+/// Finds the order of a change set: [`accepting`], or something that remembers what it said.
+pub type Order<'a> = dyn Fn(&State, &ChangeSet) -> (Sequence, Vec<Acceptance>) + Send + Sync + 'a;
+
+/// Compares: [`difference`], or something that remembers what it said.
+pub type Compare<'a> = dyn Fn(&Plan, &State) -> Result<Arc<Difference>, String> + Send + Sync + 'a;
+
+/// [`difference`], as [`Compare`] has it.
+pub fn compare(plan: &Plan, state: &State) -> Result<Arc<Difference>, String> {
+    match difference(plan, state) {
+        Ok(now) => Ok(Arc::new(now)),
+        Err(errors) => Err(format!("{errors:?}")),
     }
 }
 
-/// Applies as the command does: read, compare, approve, run; with something that happens between the reading and the
-/// first write.
+/// How a run is made.
+#[derive(Clone, Copy)]
+pub struct Setting<'a> {
+    pub compare: &'a Compare<'a>,
+    pub order: &'a Order<'a>,
+    pub wait: Wait,
+    /// No two runs have the same.
+    pub identity: &'a str,
+    /// How long somebody else's lock is waited for.
+    pub patience: Duration,
+    /// Whether what was done is taken back once a step fails.
+    pub revert: bool,
+    pub now: fn() -> Timestamp,
+}
+
+/// Applies as the command does: read, compare, approve, lock, look again, run; with something that happens between the
+/// reading and the first write.
 pub fn apply_after(
     runtime: &tokio::runtime::Runtime,
     plan: &Plan,
     provider: &dyn Provider,
     between: impl FnOnce(),
 ) -> Result<Report, String> {
+    let setting = Setting {
+        compare: &compare,
+        order: &accepting,
+        wait: Wait {
+            deadline: Duration::ZERO,
+            interval: Duration::from_millis(1),
+            dataplane: Duration::ZERO,
+        },
+        identity: "test",
+        patience: Duration::ZERO,
+        revert: false,
+        now: Timestamp::now,
+    };
+    runtime.block_on(apply_on(plan, provider, setting, between))
+}
+
+/// The same on whatever runtime this is.
+pub async fn apply_on(
+    plan: &Plan,
+    provider: &dyn Provider,
+    setting: Setting<'_>,
+    between: impl FnOnce(),
+) -> Result<Report, String> {
     let scope = compile::scope(plan, "hostguard");
-    let state = runtime.block_on(provider.read(&scope)).map_err(|e| e.message)?;
-    let now = difference(plan, &state).map_err(|errors| format!("{errors:?}"))?;
-    if !now.conflicts.is_empty() {
-        return Err(format!("{:?}", now.conflicts));
-    }
-    if now.set.steps.is_empty() && !now.record.changes() {
+    let state = provider.read(&scope).await.map_err(|e| e.message)?;
+    let shown = applicable(setting, plan, &state)?;
+    if shown.set.steps.is_empty() && !shown.record.changes() {
         return Ok(Report::default());
     }
-    let (sequence, accepted) = accepting(&state, &now.set);
+    let (sequence, _) = (setting.order)(&state, &shown.set);
     let digest = sequence.digest().to_string();
     let approved = sequence.approve(&digest).expect("just made");
+    let stop = AtomicBool::new(false);
+    between();
+    let place = Place {
+        namespace: "hostguard",
+        plan: plan.name(),
+        patience: setting.patience,
+        stop: &stop,
+    };
+    let holder = Holder {
+        identity: setting.identity.into(),
+        who: "test".into(),
+        host: "here".into(),
+        verb: "apply",
+        changes: digest,
+        now: setting.now,
+    };
+    let sketch = journal(&shown, plan, 0, &[]);
+    let gone = sketch.ends_empty();
+    let begun = apply::begin(provider, &approved, &sketch, &place, &holder, &mut |_| {}).await;
+    let begun = begun.map_err(refused)?;
+    let lock = &begun.lock;
+    let run = under_lock(
+        plan,
+        provider,
+        setting,
+        (&shown, approved.steps()),
+        (lock, begun.made),
+        &stop,
+    );
+    let report = lock.during(provider, run).await;
+    let whole = report
+        .as_ref()
+        .is_ok_and(|report| report.failed() + report.skipped() == 0);
+    begun.lock.release(provider, gone && whole).await;
+    report
+}
+
+fn applicable(setting: Setting<'_>, plan: &Plan, state: &State) -> Result<Arc<Difference>, String> {
+    let now = (setting.compare)(plan, state)?;
+    if let Some(conflict) = now.conflicts.first() {
+        return Err(conflict.message.clone());
+    }
+    match now.set.unreadable.first() {
+        Some((key, why)) => Err(format!("{key}: {why}")),
+        None => Ok(now),
+    }
+}
+
+/// A last look, and the run.
+async fn under_lock(
+    plan: &Plan,
+    provider: &dyn Provider,
+    setting: Setting<'_>,
+    (shown, steps): (&Difference, &[Step]),
+    (lock, made): (&Lock, Option<StepReport>),
+    stop: &AtomicBool,
+) -> Result<Report, String> {
+    let scope = compile::scope(plan, "hostguard");
+    let mut with_runs = scope.clone();
+    with_runs.kinds.insert(Kind::Run);
+    let state = provider.read(&with_runs).await.map_err(|e| e.message)?;
+    let mut now = (*applicable(setting, plan, &state)?).clone();
+    let (sequence, accepted) = (setting.order)(&state, &now.set);
+    let there = made.as_ref().map(|(key, _, _)| key);
+    let shown_steps = steps.iter().filter(|step| Some(&step.change.key) != there);
+    if shown_steps.clone().count() != now.set.steps.len()
+        || !shown_steps
+            .zip(sequence.steps())
+            .all(|(a, b)| a.change.same_as(&b.change))
+        || now.record.changes() != shown.record.changes() && there.is_none()
+    {
+        return Err("stale".into());
+    }
+    now.record.under(lock.fence());
+    let digest = sequence.digest().to_string();
+    let approved = sequence.approve(&digest).expect("just made");
+    let runs: Vec<(Key, Value)> = state
+        .list(Kind::Run)
+        .map_err(|why| why.to_string())?
+        .map(|(key, run)| (key.clone(), run.clone()))
+        .collect();
+    let journal = journal(&now, plan, lock.fence(), &runs);
     let terms = terms(&accepted);
-    // the namespace of the record is there before the lock is
-    let namespaces = now.set.steps.iter().filter(|step| step.key.name == "hostguard");
-    let begun_from = state.after_all(namespaces);
     let approval = Approval {
-        state: &begun_from,
+        state: &state,
         set: &now.set,
         terms: &terms,
     };
-    let wanted = |state: &State| match difference(plan, state) {
-        Ok(now) => Ok(now.set),
-        Err(errors) => Err(format!("{errors:?}")),
-    };
+    let wanted = |state: &State| applicable(setting, plan, state).map(|now| now.set.clone());
     let rest = |seen: &State, left: &[Change]| Sequence::rest(&state, &now.set, &terms, seen, left);
     let recompute = |state: &State, key: &Key| -> Result<Option<Change>, String> {
-        Ok(wanted(state)?.steps.into_iter().find(|step| step.key == *key))
+        let now = applicable(setting, plan, state)?;
+        Ok(now.set.steps.iter().find(|step| step.key == *key).cloned())
     };
     let still = |now: &State, made: &[Made], left: &[&Step]| standing::still(approval, &wanted, now, made, left);
+    let back = |now: &State, made: &[Made]| standing::take_back(&terms, now, made);
+    let run = Run {
+        provider,
+        scope: &scope,
+        lock,
+        made,
+        recompute: &recompute,
+        rest: &rest,
+        still: &still,
+        back: setting.revert.then_some(&back),
+        wait: setting.wait,
+        stop,
+        now: setting.now,
+    };
+    let ended = apply::run(&approved, journal, run, &mut |_| {}).await;
+    ended.map_err(refused)
+}
+
+/// The record, and beside it the account of the run.
+fn journal(now: &Difference, plan: &Plan, fence: u64, runs: &[(Key, Value)]) -> Journal {
     let record = now.record.clone();
     let settled = record.clone();
     let journal = Journal::new(
@@ -122,47 +260,39 @@ pub fn apply_after(
         record.must_be_written_first(),
         move |not_done, taken_back| settled.after_without(not_done, taken_back),
     );
-    let stop = AtomicBool::new(false);
-    let wait = Wait {
-        deadline: Duration::ZERO,
-        interval: Duration::from_millis(1),
-        dataplane: Duration::ZERO,
+    if now.set.steps.is_empty() {
+        return journal;
+    }
+    let number = |key: &Key| key.name.rsplit('-').next().and_then(|text| text.parse::<u64>().ok());
+    let last = runs.iter().filter_map(|(key, _)| number(key)).max();
+    let steps = now.set.steps.iter();
+    let intent = Intent {
+        format: history::FORMAT,
+        plan: plan.name().to_string(),
+        number: last.unwrap_or(0) + 1,
+        verb: "apply".into(),
+        id: now.set.digest(),
+        fence,
+        steps: steps
+            .map(|step| {
+                let wrote = |field: &FieldChange| diff::digest(step.key.kind, &field.path, field.after.as_ref());
+                history::Step::of(step, record.entry_found(&step.key), &wrote)
+            })
+            .collect(),
+        ..Intent::default()
     };
-    between();
-    let place = Place {
-        namespace: "hostguard",
-        plan: plan.name(),
-        patience: Duration::ZERO,
-        stop: &stop,
-    };
-    let work = async {
-        let begun = apply::begin(provider, &approved, &journal, &place, &holder(), &mut |_| {}).await?;
-        let run = Run {
-            provider,
-            scope: &scope,
-            lock: &begun.lock,
-            made: begun.made,
-            recompute: &recompute,
-            rest: &rest,
-            still: &still,
-            back: None,
-            wait,
-            stop: &stop,
-            now: Timestamp::now,
-        };
-        let gone = journal.ends_empty();
-        let report = begun
-            .lock
-            .during(provider, apply::run(&approved, journal, run, &mut |_| {}))
-            .await;
-        begun.lock.release(provider, gone).await;
-        report
-    };
-    match runtime.block_on(work) {
-        Ok(report) => Ok(report),
-        Err(Refused::Record(refusal)) => Err(refusal.message),
-        Err(Refused::Denied(_)) => Err("denied".into()),
-        Err(Refused::Failed(error)) => Err(error.message),
-        Err(other) => Err(format!("{other:?}")),
+    let progress = Progress::new(intent.steps.len());
+    let mut old = runs.to_vec();
+    old.sort_by_key(|(key, _)| number(key));
+    old.truncate((runs.len() + 1).saturating_sub(history::KEPT));
+    journal.of_run(Past { intent, progress }, old)
+}
+
+fn refused(refused: Refused) -> String {
+    match refused {
+        Refused::Record(refusal) => refusal.message,
+        Refused::Denied(_) => "denied".into(),
+        Refused::Failed(error) => error.message,
+        other => format!("{other:?}"),
     }
 }

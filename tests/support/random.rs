@@ -151,6 +151,11 @@ pub fn plan(name: &'static str) -> impl Strategy<Value = Value> {
 
 /// Objects of a cluster that every plan of [`plan`] fits, by kind.
 pub fn cluster() -> impl Strategy<Value = Vec<Value>> {
+    cluster_of(4)
+}
+
+/// The same with at most so many nodes.
+pub fn cluster_of(most: usize) -> impl Strategy<Value = Vec<Value>> {
     let node = |name: &'static str, at: usize| {
         (
             any::<bool>(),
@@ -174,7 +179,7 @@ pub fn cluster() -> impl Strategy<Value = Vec<Value>> {
                 })
             })
     };
-    let nodes = (1usize..=4).prop_flat_map(move |count| {
+    let nodes = (1usize..=most).prop_flat_map(move |count| {
         NODES
             .iter()
             .take(count)

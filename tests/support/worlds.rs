@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use hostguard::apply::{Outcome, Report};
 use hostguard::changes::Change;
 use hostguard::error::Error;
+use hostguard::inventory::Inventory;
 use hostguard::plan::Plan;
 use hostguard::provider::snapshot::{Snapshot, encode};
 use hostguard::provider::{Denied, OwnLock, Provider, Refusal, Why};
@@ -113,7 +114,7 @@ pub fn read(path: &Path) -> State {
 }
 
 /// The objects without what every write changes: versions and uids, and what hostguard leaves on purpose (its
-/// namespace). Empty maps are dropped: a server keeps a map whose last key was taken out.
+/// namespace, the accounts of its runs, a lock that nobody holds). Empty maps are dropped: a server keeps a map whose last key was taken out.
 pub fn content(state: &State) -> Vec<(String, Value)> {
     fn prune(value: &mut Value) {
         if let Value::Object(map) = value {
@@ -123,7 +124,8 @@ pub fn content(state: &State) -> Vec<(String, Value)> {
     }
     let of_interest = state
         .objects()
-        .filter(|(key, _)| key.to_string() != "Namespace/hostguard");
+        .filter(|(key, _)| key.to_string() != "Namespace/hostguard")
+        .filter(|(key, _)| !matches!(key.kind, Kind::Run | Kind::Lease));
     of_interest
         .map(|(key, object)| {
             let mut object = object.into_owned();
@@ -131,10 +133,23 @@ pub fn content(state: &State) -> Vec<(String, Value)> {
                 metadata.remove("resourceVersion");
                 metadata.remove("uid");
             }
+            if key.kind == Kind::ConfigMap {
+                without_fence(&mut object);
+            }
             prune(&mut object);
             (key.to_string(), object)
         })
         .collect()
+}
+
+/// How many held the lock before is no part of what a record says.
+fn without_fence(record: &mut Value) {
+    let Some(Ok(mut inventory)) = Inventory::read(record) else {
+        return;
+    };
+    inventory.fence = 0;
+    let namespace = record["metadata"]["namespace"].as_str().unwrap_or_default();
+    record["data"] = inventory.object(namespace)["data"].clone();
 }
 
 /// What two states differ in, as a line diff; empty when they hold the same.
