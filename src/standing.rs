@@ -1,4 +1,4 @@
-//! Whether the steps that are left still stand, once some were made and somebody else may have changed something.
+//! Whether what was shown still stands before the first write, and what is left of it once some steps were made.
 //!
 //! Pure: what is there now comes in, and a word on it goes out. What moved and changes neither the steps, nor their safe
 //! order, nor where they lead, is only mentioned.
@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 
 use crate::apply::{Made, Stood};
-use crate::changes::{Change, ChangeSet};
-use crate::exposure::{self, Movement, World};
+use crate::changes::{Change, ChangeSet, Op};
+use crate::exposure::{self, Clients, Movement, Row, Subject, Verdict, World};
+use crate::net::AddressSet;
 use crate::resource::{Key, Kind};
 use crate::sequence::{Sequence, Step, Terms};
 use crate::state::{Moved, State};
@@ -22,6 +23,64 @@ pub struct Approval<'a> {
     pub state: &'a State,
     pub set: &'a ChangeSet,
     pub terms: &'a Terms<'a>,
+}
+
+/// What was shown, as far as it was approved.
+pub struct Picture<'a> {
+    /// In their order.
+    pub steps: Vec<&'a Change>,
+    pub reach: Vec<Reached<'a>>,
+}
+
+/// A row of exposure as far as it was approved: nodes and verdicts, not what explains them.
+pub type Reached<'a> = (
+    Movement,
+    Subject,
+    Option<bool>,
+    Vec<&'a String>,
+    Option<Verdict>,
+    Option<Verdict>,
+);
+
+/// The verdicts that were shown, without what only explains them: a pod that moves to another node is no change of
+/// what was approved.
+pub fn reach<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Vec<Reached<'a>> {
+    let verdict = |side: &Option<exposure::Answer>| side.as_ref().map(|answer| answer.verdict);
+    let reached = |row: &'a Row| {
+        let mut subject = row.subject.clone();
+        if row.clients.is_some() {
+            // Pods come and go; who they are is no part of it.
+            subject.sources = AddressSet::empty();
+        }
+        (
+            row.movement,
+            subject,
+            row.clients.as_ref().map(Clients::all),
+            row.nodes.keys().collect(),
+            verdict(&row.before),
+            verdict(&row.after),
+        )
+    };
+    rows.into_iter().map(reached).collect()
+}
+
+/// What of a picture is another one now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shifted {
+    Steps,
+    Reach,
+}
+
+impl Picture<'_> {
+    /// Before the first write: the same steps in the same order, whatever versions they were computed from, and the same
+    /// verdicts.
+    pub fn shifted(&self, now: &Picture) -> Option<Shifted> {
+        let mut steps = self.steps.iter().zip(&now.steps);
+        if self.steps.len() != now.steps.len() || !steps.all(|(a, b)| a.same_as(b)) {
+            return Some(Shifted::Steps);
+        }
+        (self.reach != now.reach).then_some(Shifted::Reach)
+    }
 }
 
 /// What the plan wants of a state: its steps, or why it does not fit.
@@ -56,36 +115,59 @@ pub fn lines(moved: &[Moved]) -> Vec<String> {
     by_kind.into_iter().flat_map(of_kind).collect()
 }
 
-/// What is neither as it was, nor as our steps left it, nor as controllers make it of that.
+/// What was neither as it was nor as controllers make of that when we wrote it, or is neither as our steps left it nor
+/// as controllers make of that.
 fn moved_by_others(before: &State, now: &State, made: &[Made]) -> Vec<Moved> {
+    let mut met = before.clone();
     let mut written = before.after_all(made.iter().map(|made| &made.change));
-    for made in made {
+    for Made { change, stored } in made {
+        if let Op::Update { before, .. } | Op::Delete { before } = &change.op {
+            met.put(&change.key, Some((**before).clone()));
+        }
         // what the server added is no movement
-        if let Some(object) = &made.stored {
-            written.put(&made.change.key, Some(object.clone()));
+        if let Some(object) = stored {
+            written.put(&change.key, Some(object.clone()));
         }
     }
-    let from_settled = written.settled().moved(now);
-    let from_written = written.moved(now);
-    // an object that is as written, or as settled, is where it should be
+    let mut moved = moved_from(before, &met);
+    for late in moved_from(&written, now) {
+        if !moved.iter().any(|early| early.about() == late.about()) {
+            moved.push(late);
+        }
+    }
+    moved
+}
+
+/// What moved of a state and of what controllers make of it: an object that is as one of them is where it should be.
+fn moved_from(before: &State, now: &State) -> Vec<Moved> {
+    let moved = before.moved(now);
+    if moved.is_empty() {
+        return moved;
+    }
+    let from_settled = before.settled().moved(now);
     let both = |moved: &Moved| from_settled.iter().any(|other| other.about() == moved.about());
-    from_written.into_iter().filter(both).collect()
+    moved.into_iter().filter(both).collect()
 }
 
 fn stands(approval: Approval, wanted: &Wanted, now: &State, made: &[Made], left: &[&Step]) -> Result<(), String> {
     same_steps(approval, &wanted(now)?, made, left)?;
     let rest = || left.iter().map(|step| &step.change);
     let all = made.iter().map(|made| &made.change).chain(rest());
-    let (approved, end) = (
-        World::of_state(&approval.state.after_all(all).settled()),
-        World::of_state(&now.after_all(rest()).settled()),
-    );
-    let rows = exposure::difference(&approved, &end).into_iter();
-    let mut rows = rows.chain(exposure::difference_inside(&approved, &end).unwrap_or_default());
-    if rows.any(|row| row.movement != Movement::Stays) {
-        return Err("who can reach what would be another in the end".to_string());
+    let approved = (approval.state.clone(), approval.state.after_all(all));
+    let undone: Vec<Change> = made.iter().rev().map(|made| made.change.inverse()).collect();
+    let today = (now.after_all(&undone), now.after_all(rest()));
+    if reach(&rows(approved)) != reach(&rows(today)) {
+        return Err("what it does to who can reach what would be another thing now".to_string());
     }
     same_order(approval, now, left)
+}
+
+/// What the steps do to who can reach what, with everything that controllers make of them.
+fn rows((before, after): (State, State)) -> Vec<Row> {
+    let [before, after] = [before, after].map(|state| World::of_state(&state.settled()));
+    let mut rows = exposure::difference(&before, &after);
+    rows.extend(exposure::difference_inside(&before, &after).unwrap_or_default());
+    rows
 }
 
 /// Whether the plan wants of what is there exactly what is left.
@@ -149,7 +231,6 @@ pub fn take_back(terms: &Terms, now: &State, made: &[Made]) -> Result<Vec<Step>,
 }
 
 fn undone(now: &State, made: &Made) -> Result<Change, String> {
-    use crate::changes::Op;
     let key = &made.change.key;
     let mut back = made.change.inverse();
     match (&mut back.op, now.present(key)) {

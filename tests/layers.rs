@@ -42,7 +42,7 @@ const LAYERS: &[(&str, &str)] = &[
         "apply",
         "resource state changes inventory history sequence provider error",
     ),
-    ("standing", "apply changes exposure resource sequence state"),
+    ("standing", "apply changes exposure net resource sequence state"),
     (
         "render",
         "source net escape error changes history plan resource state exposure expect sequence gate apply",

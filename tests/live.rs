@@ -33,6 +33,7 @@ mod support {
 mod live {
     mod admission;
     mod aws;
+    mod canaries;
     mod cloud;
     mod connections;
     mod controller;

@@ -1,5 +1,6 @@
 //! Everything that needs no server.
 
+mod adversary;
 mod answers;
 mod corpora;
 mod files;

@@ -36,7 +36,8 @@ pub enum Outcome {
 /// One step: its key, its verb, and what became of it.
 pub type StepReport = (Key, &'static str, Outcome);
 
-/// A change that was made, and the object as it was stored; `None`: gone, or not known.
+/// A change as it was made, against the object that was there then, and the object as it was stored; `None`: gone, or not
+/// known.
 #[derive(Clone, Debug)]
 pub struct Made {
     pub change: Change,
@@ -51,8 +52,11 @@ pub struct Report {
     pub taken_back: Vec<StepReport>,
     /// Why not all of what was done was taken back, where it should have been.
     pub not_taken_back: Option<String>,
-    /// What somebody else changed meanwhile of what the steps or their proof rest on: it stopped the run.
+    /// What somebody else changed meanwhile of what the steps or their proof rest on: it stopped the run, or was seen
+    /// after the last step.
     pub moved: Vec<String>,
+    /// What was there after the last step, where all were made.
+    pub seen: Option<State>,
     /// The lock was lost on the way: nothing was written after that, the record included.
     pub lost: bool,
     /// Something that controllers had not done when the deadline came; what was seen last.

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::{join, join_all};
 use jiff::Timestamp;
-use serde_json::Value;
 
 use super::{
     Back, Event, Journal, Lock, Made, Outcome, Recompute, Refused, Report, Rest, StepReport, Still, Stood, Wait, back,
@@ -16,7 +15,7 @@ use crate::history;
 use crate::provider::{Provider, Refusal, Why};
 use crate::resource::{Key, Kind};
 use crate::sequence::{Approved, Step};
-use crate::state::Scope;
+use crate::state::{Scope, State};
 
 /// How often a step is tried when its object keeps moving.
 const TRIES: usize = 5;
@@ -131,6 +130,9 @@ pub async fn run(
     if (arming || !report.unsettled.is_empty()) && ended(&run, &report).is_none() {
         report.unsettled = settle(&run, false, events).await;
     }
+    if report.failed() + report.skipped() == 0 && ended(&run, &report).is_none() {
+        last_look(&made, &run, &mut report, events).await;
+    }
     report.interrupted = stopped(&run);
     if !report.lost {
         let not_done = keys(&report.steps, |outcome| *outcome != Outcome::Done);
@@ -185,12 +187,31 @@ async fn look_again(
     }
     let (_, seen) = join(journal.tell((run.provider, run.lock)), run.provider.read(run.scope)).await;
     match seen {
-        Ok(state) => match (run.still)(&state, made, left) {
-            Stood::Same => {}
-            Stood::Beside(what) => events(Event::Moved(&what)),
-            Stood::Moved(what) => report.moved = what,
-        },
+        Ok(state) => judge(&state, made, left, run, report, events),
         Err(error) => report.moved = vec![format!("what is there could not be read: {}", error.message)],
+    }
+}
+
+/// Looks whether the steps led where they were to lead. That it cannot be read is no movement: whoever asks next says so.
+async fn last_look(made: &[Made], run: &Run<'_>, report: &mut Report, events: &mut (dyn FnMut(Event) + Send)) {
+    if let Ok(state) = run.provider.read(run.scope).await {
+        judge(&state, made, &[], run, report, events);
+        report.seen = Some(state);
+    }
+}
+
+fn judge(
+    state: &State,
+    made: &[Made],
+    left: &[&Step],
+    run: &Run<'_>,
+    report: &mut Report,
+    events: &mut (dyn FnMut(Event) + Send),
+) {
+    match (run.still)(state, made, left) {
+        Stood::Same => {}
+        Stood::Beside(what) => events(Event::Moved(&what)),
+        Stood::Moved(what) => report.moved = what,
     }
 }
 
@@ -280,9 +301,8 @@ async fn make(
             events(Event::Again(&change.key));
         }
         let outcome = match end {
-            Ok(stored) => {
-                let change = change.clone();
-                made.push(Made { change, stored });
+            Ok(done) => {
+                made.push(done);
                 Outcome::Done
             }
             Err(Unmade::Refused(refusal)) => Outcome::Failed(refusal),
@@ -322,7 +342,7 @@ enum Unmade {
 /// Writes one change. When the object moved or the answer was lost, reads again: nothing left to do is done; a change
 /// that is still the same is tried again after a refusal; another one is stale. What may have been written is never
 /// sent a second time. With how often it was tried again.
-async fn perform(change: &Change, run: &Run<'_>) -> (usize, Result<Option<Value>, Unmade>) {
+async fn perform(change: &Change, run: &Run<'_>) -> (usize, Result<Made, Unmade>) {
     let mut current = change.clone();
     for attempt in 1.. {
         let again = attempt - 1;
@@ -330,7 +350,10 @@ async fn perform(change: &Change, run: &Run<'_>) -> (usize, Result<Option<Value>
             return (again, Err(Unmade::LockLost));
         }
         let refusal = match run.provider.perform(&current).await {
-            Ok(stored) => return (again, Ok(stored)),
+            Ok(stored) => {
+                let change = current;
+                return (again, Ok(Made { change, stored }));
+            }
             Err(refusal) => refusal,
         };
         let refused = matches!(refusal.why, Why::Changed | Why::Gone);
@@ -343,7 +366,10 @@ async fn perform(change: &Change, run: &Run<'_>) -> (usize, Result<Option<Value>
             Err(error) => Err(error.message),
         };
         match now {
-            Ok(None) => return (again, Ok(None)),
+            Ok(None) => {
+                let (change, stored) = (change.clone(), None);
+                return (again, Ok(Made { change, stored }));
+            }
             Ok(Some(_)) if doubtful => {
                 let message = format!(
                     "{}; read afterwards, it was not made, and it was not sent again",

@@ -125,7 +125,7 @@ async fn finish(
     }
     let mut errors = outcome_errors(verb, report);
     if errors.is_empty() {
-        errors.extend(verify(shown).await?);
+        errors.extend(verify(shown, report).await?);
     }
     if errors.is_empty() {
         Ok(0)
@@ -167,15 +167,7 @@ fn outcome_errors(verb: &str, report: &Report) -> Vec<Error> {
         );
     }
     if !report.moved.is_empty() {
-        let kind = if report.done() > 0 { Kind::Partial } else { Kind::Stale };
-        let message = format!(
-            "somebody changed what the rest stands on after {} of {} steps",
-            report.done(),
-            report.steps.len()
-        );
-        let mut error = Error::new(kind, codes::MOVED, message);
-        error.causes.extend(report.moved.iter().cloned());
-        errors.push(error.fix(format!("{verb} again to see and approve what would be done now")));
+        errors.push(moved(verb, report));
     }
     if report.failed() > 0 {
         let kind = match report.done() {
@@ -222,6 +214,31 @@ fn outcome_errors(verb: &str, report: &Report) -> Vec<Error> {
     errors
 }
 
+/// Somebody else was at it, too.
+fn moved(verb: &str, report: &Report) -> Error {
+    let steps = report.steps.len();
+    let (kind, message) = match report.done() {
+        done if done == steps => (
+            Kind::Unverified,
+            "every step was made, and somebody changed meanwhile where they lead".to_string(),
+        ),
+        0 => (
+            Kind::Stale,
+            format!("somebody changed what the rest stands on after 0 of {steps} steps"),
+        ),
+        done => (
+            Kind::Partial,
+            format!("somebody changed what the rest stands on after {done} of {steps} steps"),
+        ),
+    };
+    let mut error = Error::new(kind, codes::MOVED, message);
+    error.causes.extend(report.moved.iter().cloned());
+    error.fix(match kind {
+        Kind::Unverified => "run `hostguard plan` to see who can reach what now".to_string(),
+        _ => format!("{verb} again to see and approve what would be done now"),
+    })
+}
+
 /// What became of taking back what was done.
 fn taken_back(report: &Report) -> Vec<String> {
     let done = report
@@ -242,10 +259,14 @@ fn taken_back(report: &Report) -> Vec<String> {
     lines
 }
 
-/// Reads once more: nothing may be left to do.
-async fn verify(shown: &Shown) -> Result<Vec<Error>, Failure> {
+/// In what was there after the last step, nothing may be left to do.
+async fn verify(shown: &Shown, report: &Report) -> Result<Vec<Error>, Failure> {
     let unverified = |what: &str| Error::new(Kind::Unverified, codes::UNVERIFIED, what);
-    let state = match shown.provider.read(&shown.scope).await {
+    let state = match report.seen.clone() {
+        Some(state) => Ok(state),
+        None => shown.provider.read(&shown.scope).await,
+    };
+    let state = match state {
         Ok(state) => state,
         Err(error) => {
             let mut unread = unverified("every step was made, and the state could not be read afterwards");

@@ -12,15 +12,16 @@ use crate::compile::{self, Compiled};
 use crate::diff::{self, Difference};
 use crate::error::{Error, codes};
 use crate::expect::Resolved;
-use crate::exposure::{self, Assumption, By, Direction, Movement, Reading, Subject, Verdict, World};
+use crate::exposure::{self, Assumption, By, Direction, Reading, World};
 use crate::gate::Finding;
 use crate::history::Past;
-use crate::net::{AddressSet, Cidr};
+use crate::net::Cidr;
 use crate::plan::{InputValue, Plan};
 use crate::render::{Answer, Names};
-use crate::resource::Kind;
+use crate::resource::{Key, Kind};
 use crate::sequence::{Acceptance, Breach, Sequence, Terms, not_looked_at};
 use crate::source::Source;
+use crate::standing::{Picture, reach};
 use crate::state::{Observed, State};
 
 /// What is to be made so: a plan as loaded, or the nothing that destroy wants.
@@ -142,16 +143,6 @@ impl Intent {
     }
 }
 
-/// A row of exposure as far as it was approved: nodes and verdicts, not what explains them.
-type Reached<'a> = (
-    Movement,
-    Subject,
-    Option<bool>,
-    Vec<&'a String>,
-    Option<Verdict>,
-    Option<Verdict>,
-);
-
 /// What the steps, and then controllers, make of a state.
 pub(super) fn predicted(state: &State, difference: &Difference) -> State {
     state.after_all(&difference.set.steps).settled()
@@ -258,27 +249,13 @@ impl Prepared {
         }
     }
 
-    /// The verdicts that were shown, without what only explains them: a pod that moves to another node is no change of
-    /// what was approved.
-    pub fn reach(&self) -> Vec<Reached<'_>> {
-        let verdict = |side: &Option<exposure::Answer>| side.as_ref().map(|answer| answer.verdict);
-        let rows = self.exposure.iter().chain(self.inside.iter().flatten());
-        rows.map(|row| {
-            let mut subject = row.subject.clone();
-            if row.clients.is_some() {
-                // Pods come and go; who they are is no part of it.
-                subject.sources = AddressSet::empty();
-            }
-            (
-                row.movement,
-                subject,
-                row.clients.as_ref().map(exposure::Clients::all),
-                row.nodes.keys().collect(),
-                verdict(&row.before),
-                verdict(&row.after),
-            )
-        })
-        .collect()
+    /// What of this is approved. `made`: a step that is none any more, since it was made.
+    pub fn picture(&self, made: Option<&Key>) -> Picture<'_> {
+        let steps = self.difference.set.steps.iter();
+        Picture {
+            steps: steps.filter(|step| Some(&step.key) != made).collect(),
+            reach: reach(self.exposure.iter().chain(self.inside.iter().flatten())),
+        }
     }
 
     pub fn answer<'a>(&'a self, verb: &'static str, intent: &'a Intent, state: &'a State) -> Answer<'a> {

@@ -6,21 +6,21 @@ use super::prepare::Prepared;
 use crate::changes::{Change, ChangeSet};
 use crate::error::{Error, Kind, codes};
 use crate::resource::Key;
+use crate::standing::Shifted;
 
 /// What is new, other or gone since it was shown. `made`: the namespace of the record was made meanwhile, by us.
 pub(super) fn compare(shown: &Prepared, now: &Prepared, made: Option<&Key>) -> Result<(), Failure> {
-    let before = without(&shown.difference.set, made);
-    let after = &now.difference.set;
-    let why = if !same_steps(&before, &after.steps) || !now.difference.conflicts.is_empty() {
-        None
-    } else if now.reach() != shown.reach() {
-        Some("the steps are the same, and who can reach what is not")
-    } else if now.refused != shown.refused {
-        Some("the steps are the same, and another part of the plan is wrong now")
-    } else {
-        return Ok(());
+    let (before, after) = (shown.picture(made), now.picture(None));
+    let why = match before.shifted(&after) {
+        Some(Shifted::Steps) => None,
+        _ if !now.difference.conflicts.is_empty() => None,
+        Some(Shifted::Reach) => Some("the steps are the same, and who can reach what is not"),
+        None if now.refused != shown.refused => {
+            Some("the steps are the same, and another part of the plan is wrong now")
+        }
+        None => return Ok(()),
     };
-    let mut error = stale(&before, after, made.is_some());
+    let mut error = stale(&before.steps, &now.difference.set, made.is_some());
     for conflict in &now.difference.conflicts {
         error = error.cause(conflict.message.clone());
     }
@@ -33,22 +33,13 @@ pub(super) fn compare(shown: &Prepared, now: &Prepared, made: Option<&Key>) -> R
 /// Whether all that moved is what controllers had still to do when it was shown: the same steps lead to the same end.
 pub(super) fn caught_up(shown: &Shown, now: &Prepared, made: Option<&Key>) -> Result<bool, Failure> {
     let settled = shown.state.settled();
-    let before = without(&shown.prepared.difference.set, made);
-    if !same_steps(&before, &now.difference.set.steps) || shown.state.moved(&settled).is_empty() {
+    let before = shown.prepared.picture(made);
+    if before.shifted(&now.picture(None)) == Some(Shifted::Steps) || shown.state.moved(&settled).is_empty() {
         return Ok(false);
     }
     let mut expected = shown.intent.prepare(&settled, &shown.options)?;
     expected.look(&shown.intent, &settled, &shown.accepted);
     Ok(compare(&expected, now, made).is_ok())
-}
-
-/// The same steps in the same order, whatever versions they were computed from.
-fn same_steps(before: &[&Change], after: &[Change]) -> bool {
-    before.len() == after.len() && before.iter().zip(after).all(|(a, b)| a.same_as(b))
-}
-
-fn without<'a>(set: &'a ChangeSet, made: Option<&Key>) -> Vec<&'a Change> {
-    set.steps.iter().filter(|step| Some(&step.key) != made).collect()
 }
 
 fn stale(shown: &[&Change], now: &ChangeSet, made: bool) -> Error {

@@ -20,8 +20,8 @@ use crate::support::script::{Fault, on};
 use crate::support::tunnel::Tunnel;
 
 /// The files of a test, and the server they lead to.
-struct Ways {
-    folder: tempfile::TempDir,
+pub struct Ways {
+    pub folder: tempfile::TempDir,
     url: String,
     authority: String,
 }
@@ -31,7 +31,7 @@ fn encoded(text: &str) -> String {
 }
 
 impl Ways {
-    fn to(server: &ControlPlane) -> Ways {
+    pub fn to(server: &ControlPlane) -> Ways {
         let config: kube::config::Kubeconfig =
             kube::config::Kubeconfig::read_from(server.kubeconfig(Identity::Admin)).expect("a kubeconfig");
         let cluster = config.clusters[0].cluster.clone().expect("a cluster");
@@ -43,18 +43,18 @@ impl Ways {
         }
     }
 
-    fn port(&self) -> u16 {
+    pub fn port(&self) -> u16 {
         self.url.rsplit_once(':').expect("a port").1.parse().expect("a port")
     }
 
-    fn file(&self, name: &str, text: &str) -> PathBuf {
+    pub fn file(&self, name: &str, text: &str) -> PathBuf {
         let path = self.folder.path().join(name);
         fs::write(&path, text).expect("a temporary folder can be written");
         path
     }
 
     /// A kubeconfig of one context, with more in its cluster section.
-    fn kubeconfig(&self, name: &str, user: &Value, more: &Value) -> PathBuf {
+    pub fn kubeconfig(&self, name: &str, user: &Value, more: &Value) -> PathBuf {
         let mut cluster = json!({"server": self.url, "certificate-authority-data": encoded(&self.authority)});
         for (key, value) in more.as_object().into_iter().flatten() {
             cluster[key] = value.clone();

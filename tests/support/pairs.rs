@@ -12,16 +12,16 @@ use std::time::Duration;
 use hostguard::apply::{Report, Wait};
 use hostguard::changes::{Change, ChangeSet, Op};
 use hostguard::diff::Difference;
+use hostguard::exposure::{self, Movement, Row, World};
 use hostguard::inventory::{Inventory, PLAN_LABEL};
 use hostguard::plan::Plan;
 use hostguard::resource::{FieldPath, Kind};
-use hostguard::sequence::{Acceptance, Sequence};
 use hostguard::state::State;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngSeed, TestError, TestRunner};
 use serde_json::Value;
 
-use super::pipeline::{Setting, accepting, apply_on, compare};
+use super::pipeline::{Look, Setting, apply_on, compare, look};
 use super::plans::parse;
 use super::random;
 use super::simulated::{self, By, Controllers, Moment, Script, Simulated, TOUCHED};
@@ -93,11 +93,12 @@ impl Schedules {
     }
 }
 
-/// What was found out of a state before: comparing and ordering are pure.
+/// What was found out of a state before: comparing and looking are pure.
 #[derive(Default)]
 struct Known {
     differences: Mutex<BTreeMap<u64, Result<Arc<Difference>, String>>>,
-    orders: Mutex<BTreeMap<u64, (Sequence, Vec<Acceptance>)>>,
+    looks: Mutex<BTreeMap<u64, Arc<Look>>>,
+    ends: Mutex<BTreeMap<u64, Result<(), String>>>,
 }
 
 /// What stands for a state, with everything in it or without hostguard's books.
@@ -119,12 +120,12 @@ impl Known {
         known.entry(print).or_insert_with(|| compare(plan, state)).clone()
     }
 
-    fn order(&self, state: &State, set: &ChangeSet) -> (Sequence, Vec<Acceptance>) {
+    fn look(&self, state: &State, set: &ChangeSet) -> Arc<Look> {
         let mut hasher = DefaultHasher::new();
         set.digest().hash(&mut hasher);
         let print = print_of(state, false, hasher);
-        let mut known = self.orders.lock().expect("nobody panics holding it");
-        known.entry(print).or_insert_with(|| accepting(state, set)).clone()
+        let mut known = self.looks.lock().expect("nobody panics holding it");
+        known.entry(print).or_insert_with(|| look(state, set)).clone()
     }
 }
 
@@ -170,11 +171,11 @@ impl Pair {
     /// One run, until it ends or is killed.
     pub async fn apply(&self, cluster: &Arc<Simulated>, plan: &Plan, name: &str, script: &Script) -> Came {
         let process = cluster.process(name, script.clone());
-        let order = |state: &State, set: &ChangeSet| self.known.order(state, set);
+        let look = |state: &State, set: &ChangeSet| self.known.look(state, set);
         let compare = |plan: &Plan, state: &State| self.known.difference(plan, state);
         let setting = Setting {
             compare: &compare,
-            order: &order,
+            look: &look,
             wait: WAIT,
             identity: name,
             patience: Duration::from_secs(30),
@@ -190,6 +191,47 @@ impl Pair {
                 Err(_) => Came::Hung,
             },
         }
+    }
+
+    /// What the plan makes of a state.
+    pub fn difference(&self, state: &State) -> Result<Arc<Difference>, String> {
+        self.known.difference(&self.plan, state)
+    }
+
+    /// What is approved of that.
+    pub fn look(&self, state: &State, set: &ChangeSet) -> Arc<Look> {
+        self.known.look(state, set)
+    }
+
+    /// Whether somebody else's changes, made at the start, would leave what the plan does to packets as it was approved,
+    /// given where it came to.
+    pub fn does_as_approved<'a>(
+        &self,
+        others: impl IntoIterator<Item = &'a Change>,
+        end: &State,
+    ) -> Result<(), String> {
+        let start = self.start.after_all(others).settled();
+        let print = print_of(&start, false, DefaultHasher::new());
+        let mut hasher = DefaultHasher::new();
+        print.hash(&mut hasher);
+        let print = print_of(end, false, hasher);
+        let mut known = self.known.ends.lock().expect("nobody panics holding it");
+        let judged = known.entry(print).or_insert_with(|| {
+            let set = &self.difference(&self.start).expect("it is applied").set;
+            let approved = self.start.after_all(&set.steps).settled();
+            let [was, is] = [moves(&self.start, &approved), moves(&start, end)];
+            let missed = was
+                .iter()
+                .filter(|row| !is.contains(row))
+                .map(|row| format!("- {row}\n"));
+            let new = is
+                .iter()
+                .filter(|row| !was.contains(row))
+                .map(|row| format!("+ {row}\n"));
+            let text: String = missed.chain(new).collect();
+            if text.is_empty() { Ok(()) } else { Err(text) }
+        });
+        judged.clone()
     }
 
     /// Applies until there is nothing left to do.
@@ -210,6 +252,25 @@ impl Pair {
             "{name}: not done after {ENOUGH} undisturbed runs; the last one: {last}"
         ))
     }
+}
+
+/// Which packets are answered in another way, and how.
+fn moves(one: &State, other: &State) -> Vec<String> {
+    let (one, other) = (World::of_state(one), World::of_state(other));
+    let outside = exposure::difference(&one, &other);
+    let inside = exposure::difference_inside(&one, &other).expect("few sorts of clients");
+    let rows = outside
+        .iter()
+        .chain(&inside)
+        .filter(|row| row.movement != Movement::Stays);
+    let text = |row: &Row| {
+        let [before, after] = [&row.before, &row.after].map(|side| side.as_ref().map(|answer| answer.verdict));
+        let nodes: Vec<&String> = row.nodes.keys().collect();
+        format!("{:?} {nodes:?} {before:?} {after:?}", row.subject)
+    };
+    let mut moves: Vec<String> = rows.map(text).collect();
+    moves.sort();
+    moves
 }
 
 #[derive(Debug)]

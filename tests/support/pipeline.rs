@@ -9,12 +9,13 @@ use hostguard::changes::{Change, ChangeSet, FieldChange};
 use hostguard::compile;
 use hostguard::diff::{self, Difference, Options};
 use hostguard::error::Error;
+use hostguard::exposure::{self, Row, World};
 use hostguard::history::{self, Intent, Past, Progress};
 use hostguard::plan::Plan;
 use hostguard::provider::Provider;
 use hostguard::resource::{Key, Kind};
 use hostguard::sequence::{Acceptance, Sequence, Step, Terms};
-use hostguard::standing::{self, Approval};
+use hostguard::standing::{self, Approval, Picture};
 use hostguard::state::State;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -67,8 +68,44 @@ pub fn accepting(state: &State, set: &ChangeSet) -> (Sequence, Vec<Acceptance>) 
     panic!("no order although everything was accepted: {accepted:?}");
 }
 
-/// Finds the order of a change set: [`accepting`], or something that remembers what it said.
-pub type Order<'a> = dyn Fn(&State, &ChangeSet) -> (Sequence, Vec<Acceptance>) + Send + Sync + 'a;
+/// What is approved of a change set.
+pub struct Look {
+    pub sequence: Sequence,
+    pub accepted: Vec<Acceptance>,
+    /// Who can reach what, before and after.
+    pub rows: Vec<Row>,
+}
+
+impl Look {
+    /// Before the first write. `made`: the namespace of the record, where that had to be made for the lock.
+    pub fn shifted(&self, now: &Look, made: Option<&Key>) -> bool {
+        self.accepted != now.accepted || self.picture(made).shifted(&now.picture(None)).is_some()
+    }
+
+    fn picture(&self, made: Option<&Key>) -> Picture<'_> {
+        let steps = self.sequence.steps().iter().map(|step| &step.change);
+        Picture {
+            steps: steps.filter(|step| Some(&step.key) != made).collect(),
+            reach: standing::reach(&self.rows),
+        }
+    }
+}
+
+/// The order, and where it leads.
+pub fn look(state: &State, set: &ChangeSet) -> Arc<Look> {
+    let (sequence, accepted) = accepting(state, set);
+    let ends = [state, &state.after_all(&set.steps).settled()].map(World::of_state);
+    let mut rows = exposure::difference(&ends[0], &ends[1]);
+    rows.extend(exposure::difference_inside(&ends[0], &ends[1]).expect("few sorts of clients"));
+    Arc::new(Look {
+        sequence,
+        accepted,
+        rows,
+    })
+}
+
+/// Looks at a change set: [`look`], or something that remembers what it said.
+pub type Looking<'a> = dyn Fn(&State, &ChangeSet) -> Arc<Look> + Send + Sync + 'a;
 
 /// Compares: [`difference`], or something that remembers what it said.
 pub type Compare<'a> = dyn Fn(&Plan, &State) -> Result<Arc<Difference>, String> + Send + Sync + 'a;
@@ -85,7 +122,7 @@ pub fn compare(plan: &Plan, state: &State) -> Result<Arc<Difference>, String> {
 #[derive(Clone, Copy)]
 pub struct Setting<'a> {
     pub compare: &'a Compare<'a>,
-    pub order: &'a Order<'a>,
+    pub look: &'a Looking<'a>,
     pub wait: Wait,
     /// No two runs have the same.
     pub identity: &'a str,
@@ -106,7 +143,7 @@ pub fn apply_after(
 ) -> Result<Report, String> {
     let setting = Setting {
         compare: &compare,
-        order: &accepting,
+        look: &look,
         wait: Wait {
             deadline: Duration::ZERO,
             interval: Duration::from_millis(1),
@@ -133,9 +170,9 @@ pub async fn apply_on(
     if shown.set.steps.is_empty() && !shown.record.changes() {
         return Ok(Report::default());
     }
-    let (sequence, _) = (setting.order)(&state, &shown.set);
-    let digest = sequence.digest().to_string();
-    let approved = sequence.approve(&digest).expect("just made");
+    let seen = (setting.look)(&state, &shown.set);
+    let digest = seen.sequence.digest().to_string();
+    let approved = seen.sequence.clone().approve(&digest).expect("just made");
     let stop = AtomicBool::new(false);
     between();
     let place = Place {
@@ -157,14 +194,7 @@ pub async fn apply_on(
     let begun = apply::begin(provider, &approved, &sketch, &place, &holder, &mut |_| {}).await;
     let begun = begun.map_err(refused)?;
     let lock = &begun.lock;
-    let run = under_lock(
-        plan,
-        provider,
-        setting,
-        (&shown, approved.steps()),
-        (lock, begun.made),
-        &stop,
-    );
+    let run = under_lock(plan, provider, setting, (&shown, &seen), (lock, begun.made), &stop);
     let report = lock.during(provider, run).await;
     let whole = report
         .as_ref()
@@ -189,7 +219,7 @@ async fn under_lock(
     plan: &Plan,
     provider: &dyn Provider,
     setting: Setting<'_>,
-    (shown, steps): (&Difference, &[Step]),
+    (shown, seen): (&Difference, &Look),
     (lock, made): (&Lock, Option<StepReport>),
     stop: &AtomicBool,
 ) -> Result<Report, String> {
@@ -198,27 +228,21 @@ async fn under_lock(
     with_runs.kinds.insert(Kind::Run);
     let state = provider.read(&with_runs).await.map_err(|e| e.message)?;
     let mut now = (*applicable(setting, plan, &state)?).clone();
-    let (sequence, accepted) = (setting.order)(&state, &now.set);
+    let looked = (setting.look)(&state, &now.set);
     let there = made.as_ref().map(|(key, _, _)| key);
-    let shown_steps = steps.iter().filter(|step| Some(&step.change.key) != there);
-    if shown_steps.clone().count() != now.set.steps.len()
-        || !shown_steps
-            .zip(sequence.steps())
-            .all(|(a, b)| a.change.same_as(&b.change))
-        || now.record.changes() != shown.record.changes() && there.is_none()
-    {
+    if seen.shifted(&looked, there) || now.record.changes() != shown.record.changes() && there.is_none() {
         return Err("stale".into());
     }
     now.record.under(lock.fence());
-    let digest = sequence.digest().to_string();
-    let approved = sequence.approve(&digest).expect("just made");
+    let digest = looked.sequence.digest().to_string();
+    let approved = looked.sequence.clone().approve(&digest).expect("just made");
     let runs: Vec<(Key, Value)> = state
         .list(Kind::Run)
         .map_err(|why| why.to_string())?
         .map(|(key, run)| (key.clone(), run.clone()))
         .collect();
     let journal = journal(&now, plan, lock.fence(), &runs);
-    let terms = terms(&accepted);
+    let terms = terms(&looked.accepted);
     let approval = Approval {
         state: &state,
         set: &now.set,

@@ -67,6 +67,10 @@ pub enum Edit {
     Remove { at: usize },
     /// An object that such plans want is made by somebody else.
     Plant { at: usize },
+    /// Something beside the plan that decides about packets: policies, network sets, Services, nodes, failsafes.
+    Beside { at: usize },
+    /// Something of which nothing depends: a heartbeat, a label that nobody selects.
+    Idle { at: usize },
 }
 
 /// What happens at one call of a process.
@@ -242,6 +246,11 @@ impl Simulated {
     /// Every call, in the order in which they were sent.
     pub fn calls(&self) -> Vec<Call> {
         self.world().calls.clone()
+    }
+
+    /// Somebody else does something, while no call is under way.
+    pub fn edit(&self, edit: Edit) {
+        self.world().edit(edit);
     }
 
     /// Nothing is under way any more: late writes land, and controllers are done.
@@ -566,6 +575,8 @@ fn edited(state: &State, edit: Edit, number: usize) -> Option<Change> {
             let (key, before) = pick(objects(&[made[0], made[1], made[2], Kind::Service]), at)?;
             Some(change(&key, Op::Delete { before: before.into() }))
         }
+        Edit::Beside { at } => pick_change(beside(state, number), at),
+        Edit::Idle { at } => pick_change(idle(state, number), at),
         Edit::Plant { at } => {
             let missing = planted()
                 .into_iter()
@@ -575,6 +586,152 @@ fn edited(state: &State, edit: Edit, number: usize) -> Option<Change> {
             Some(change(&key, Op::Create { object }))
         }
     }
+}
+
+fn pick_change(mut of: Vec<Change>, at: usize) -> Option<Change> {
+    (!of.is_empty()).then(|| of.swap_remove(at % of.len()))
+}
+
+fn patched(state: &State, key: &Key, patch: Value) -> Option<Change> {
+    let before = state.present(key)?.clone().into();
+    Some(change(key, Op::Update { before, patch }))
+}
+
+/// Made where it is not there, removed where it is.
+fn flipped(state: &State, kind: Kind, namespace: &str, name: &str, body: Value) -> Change {
+    let key = Key {
+        kind,
+        namespace: namespace.into(),
+        name: name.into(),
+    };
+    let op = match state.present(&key) {
+        Some(before) => Op::Delete {
+            before: before.clone().into(),
+        },
+        None => {
+            let mut object = body;
+            let api = kind.api();
+            let version = [api.group, api.version].join("/");
+            object["apiVersion"] = json!(version.trim_start_matches('/'));
+            object["kind"] = json!(kind.name());
+            object["metadata"]["name"] = json!(name);
+            if !namespace.is_empty() {
+                object["metadata"]["namespace"] = json!(namespace);
+            }
+            Op::Create { object }
+        }
+    };
+    change(&key, op)
+}
+
+/// What somebody else may do to whom can be reached, without touching what a plan of `random.rs` wants.
+fn beside(state: &State, number: usize) -> Vec<Change> {
+    let port = 30_000 + number % 10;
+    let policy = |tier: &str, selector: &str, action: &str| {
+        json!({"spec": {"tier": tier, "order": 1 + number % 3, "selector": selector, "types": ["Ingress"],
+            "ingress": [{"action": action, "protocol": "TCP", "destination": {"ports": [port]}}]}})
+    };
+    let set = |labels: Value, net: &str| json!({"metadata": {"labels": labels}, "spec": {"nets": [net]}});
+    let policies = Kind::GlobalNetworkPolicy;
+    let mut all = vec![
+        flipped(
+            state,
+            policies,
+            "",
+            "default.theirs",
+            policy("default", "all()", "Deny"),
+        ),
+        flipped(
+            state,
+            policies,
+            "",
+            "default.open",
+            policy("default", "has(host-end-point)", "Allow"),
+        ),
+        flipped(
+            state,
+            policies,
+            "",
+            "default.other",
+            policy("default", "host-end-point == 'other'", "Deny"),
+        ),
+        flipped(
+            state,
+            Kind::GlobalNetworkSet,
+            "",
+            "theirs",
+            set(json!({"role": "friend"}), "10.7.0.0/16"),
+        ),
+        flipped(
+            state,
+            Kind::GlobalNetworkSet,
+            "",
+            "partners",
+            set(json!({"role": "partner"}), "10.6.0.0/16"),
+        ),
+        flipped(
+            state,
+            Kind::Service,
+            "shop",
+            "theirs",
+            json!({"spec": {"type": "NodePort", "clusterIP": "10.96.0.77", "selector": {"app": "theirs"},
+                "ports": [{"port": 80, "protocol": "TCP", "targetPort": 8080, "nodePort": 30_010 + number % 2}]}}),
+        ),
+        flipped(
+            state,
+            Kind::Node,
+            "",
+            "n9",
+            json!({"metadata": {"labels": {"kubernetes.io/hostname": "n9", "host-end-point": "test"}},
+                "status": {"addresses": [{"type": "InternalIP", "address": "10.0.1.99"}],
+                    "conditions": [{"type": "Ready", "status": "True"}]}}),
+        ),
+    ];
+    let felix = Key::cluster(Kind::FelixConfiguration, "default");
+    let failsafes = json!({"spec": {"failsafeInboundHostPorts": [{"protocol": "TCP", "port": port}]}});
+    all.extend(patched(state, &felix, failsafes));
+    let tier = Key::cluster(Kind::Tier, "default");
+    all.extend(patched(state, &tier, json!({"spec": {"defaultAction": "Pass"}})));
+    for name in ["n1", "n2"] {
+        let node = Key::cluster(Kind::Node, name);
+        for value in ["test", "other"] {
+            let labels = json!({"metadata": {"labels": {"host-end-point": value}}});
+            all.extend(patched(state, &node, labels));
+        }
+        all.extend(patched(
+            state,
+            &node,
+            json!({"metadata": {"labels": {"host-end-point": null}}}),
+        ));
+    }
+    all
+}
+
+/// What happens all day and means nothing.
+fn idle(state: &State, number: usize) -> Vec<Change> {
+    let mark = json!({"metadata": {"annotations": {TOUCHED: number.to_string()}}});
+    let mut all = Vec::new();
+    for name in ["n1", "n2"] {
+        let node = Key::cluster(Kind::Node, name);
+        let beat = json!({"status": {"conditions": [{"type": "Ready", "status": "True",
+            "lastHeartbeatTime": format!("2026-01-01T00:{:02}:{:02}Z", number / 60 % 60, number % 60)}]}});
+        all.extend(patched(state, &node, beat));
+        all.extend(patched(
+            state,
+            &node,
+            json!({"metadata": {"labels": {"rack": number.to_string()}}}),
+        ));
+        all.extend(patched(state, &node, mark.clone()));
+    }
+    let configurations = [Kind::FelixConfiguration, Kind::KubeControllersConfiguration, Kind::Tier];
+    for kind in configurations {
+        all.extend(patched(state, &Key::cluster(kind, "default"), mark.clone()));
+    }
+    let web = Key::namespaced(Kind::Deployment, "shop", "web");
+    all.extend(patched(state, &web, mark));
+    let unused = json!({"metadata": {"labels": {"used": "never"}}, "spec": {"nets": ["10.5.0.0/16"]}});
+    all.push(flipped(state, Kind::GlobalNetworkSet, "", "unused", unused));
+    all
 }
 
 /// Objects by the names that plans of `random.rs` use, as somebody else would make them.
