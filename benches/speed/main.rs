@@ -14,12 +14,14 @@ mod support {
     pub mod kinds;
     pub mod kubectl;
     pub mod pieces;
+    pub mod pipeline;
     pub mod plans;
     pub mod rest;
     pub mod script;
     pub mod world;
 }
 
+mod apply;
 mod engine;
 mod exposure;
 mod kubectl;
@@ -35,9 +37,10 @@ type Part = fn() -> Vec<measure::Row>;
 
 fn main() {
     let asked: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
-    let parts: [(&str, Part); 8] = [
+    let parts: [(&str, Part); 9] = [
         ("start", start::rows),
         ("engine", engine::rows),
+        ("apply", apply::rows),
         ("terraform", terraform::rows),
         ("exposure", exposure::rows),
         ("proof", proof::rows),
