@@ -10,20 +10,21 @@ use hostguard::changes::Change;
 use hostguard::resource::Key;
 use proptest::prelude::*;
 
+use crate::support::edits::Edit;
 use crate::support::pairs::{Came, Pair, Schedules};
 use crate::support::pipeline::Look;
-use crate::support::simulated::{Asked, By, Controllers, Edit, Fault, Script, Simulated};
+use crate::support::simulated::{Asked, By, Controllers, Fault, Script, Simulated};
 use crate::support::worlds::all_done;
 
 const BEFORE_THE_FIRST_WRITE: Schedules = Schedules {
     variable: "HOSTGUARD_ADVERSARY_EDITS",
-    usual: 80_000,
+    usual: 90_000,
     each: 2_000,
 };
 
 const WHILE_IT_RUNS: Schedules = Schedules {
     variable: "HOSTGUARD_ADVERSARY_EDITS",
-    usual: 20_000,
+    usual: 10_000,
     each: 500,
 };
 

@@ -12,10 +12,11 @@ use hostguard::state::State;
 use proptest::prelude::*;
 use serde_json::json;
 
+use crate::support::edits::Edit;
 use crate::support::pairs::{Came, Pair, Schedules, adds_up, nothing_lost, same, unmarked};
 use crate::support::pipeline::runtime;
 use crate::support::semantics;
-use crate::support::simulated::{self, Asked, Controllers, Edit, Fault, Landing, Script, Simulated};
+use crate::support::simulated::{self, Asked, Controllers, Fault, Landing, Script, Simulated};
 use crate::support::worlds::{state, write};
 
 /// Each of the two laws gets half of the schedules of the ordinary run.

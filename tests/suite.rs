@@ -20,6 +20,7 @@ mod trust;
 #[path = "support"]
 mod support {
     pub mod command;
+    pub mod edits;
     pub mod pairs;
     pub mod pipeline;
     pub mod plans;

@@ -61,7 +61,10 @@ fn objects(folder: &Path) -> Value {
     let touched = ["Node/", "Tier/", "GlobalNetworkSet/", "Namespace/kube-system"];
     map.retain(|key, _| touched.iter().any(|kind| key.starts_with(kind)));
     for object in map.values_mut() {
-        object["metadata"]["resourceVersion"] = Value::Null;
+        // what is made again is another object
+        for field in ["resourceVersion", "uid"] {
+            object["metadata"][field] = Value::Null;
+        }
     }
     objects
 }
@@ -297,6 +300,21 @@ fn history_tells_of_every_run_and_revert_takes_one_back() {
     assert_eq!(objects(folder), first);
     plan(folder, 700);
     ends(&run(folder, &["plan", "plan.yaml"]), 0, &["Nothing to do"]);
+
+    // a plan for another cluster takes nothing back here, nor one of which it is not known for which it is
+    for (uid, code) in [
+        ("00000000-0000-0000-0000-000000000000", "HG0518"),
+        ("not-this-one", "HG0205"),
+    ] {
+        let elsewhere = PLAN
+            .replace("ORDER", "700")
+            .replace("{ platform", &format!("{{ uid: {uid}, platform"));
+        fs::write(folder.join("elsewhere.yaml"), elsewhere).expect("a temporary folder");
+        for verb in [&["revert", "3"][..], &["destroy"]] {
+            let ran = run(folder, &[verb, &["elsewhere.yaml", "--yes"]].concat());
+            ends(&ran, 1, &[code]);
+        }
+    }
 
     // a destroy is a run like any other: taken back, the plan is there again, record and all
     ends(&run(folder, &["destroy", "plan.yaml", "--yes"]), 0, &[]);

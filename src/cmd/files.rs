@@ -122,7 +122,9 @@ pub(super) fn nothing_of(file: &str) -> Result<Intent, Failure> {
     match names.as_slice() {
         [name] => {
             let mut plan = Plan::nothing(name);
-            plan.cluster.uid = document.drafts()[0].cluster_uid();
+            // a guard that cannot be read guards nothing
+            let uid = document.drafts()[0].cluster_uid();
+            plan.cluster.uid = uid.map_err(|problems| Failure::Plan(document.source().clone(), problems))?;
             Ok(Intent::Nothing {
                 plan: Box::new(plan),
                 source: Some(document.source().clone()),

@@ -18,24 +18,24 @@ use crate::resource::Kind;
 use crate::state::{Observed, Scope};
 
 pub(super) async fn run(args: &History, console: &mut dyn Console) -> Result<u8, Failure> {
-    let plan = name(&args.plan)?;
-    let provider = world::open(&args.world, &plan).await?;
-    let runs = runs(provider.as_ref(), &args.world.inventory_namespace, &plan).await?;
+    let plan = named(&args.plan)?;
+    let plan = plan.name();
+    let provider = world::open(&args.world, plan).await?;
+    let runs = runs(provider.as_ref(), &args.world.inventory_namespace, plan).await?;
     match args.output.format {
-        Format::Json => console.answer(&render::history::json(&plan, &runs)),
-        _ => console.answer(&render::history::text(&plan, &runs)),
+        Format::Json => console.answer(&render::history::json(plan, &runs)),
+        _ => console.answer(&render::history::text(plan, &runs)),
     }
     Ok(0)
 }
 
 pub(super) async fn revert(args: &Revert, console: &mut dyn Console) -> Result<u8, Failure> {
-    let plan = name(&args.plan)?;
-    let provider = world::open(&args.world, &plan).await?;
-    let mut runs = runs(provider.as_ref(), &args.world.inventory_namespace, &plan).await?;
-    let at = find(&runs, &plan, &args.run)?;
+    let plan = Box::new(named(&args.plan)?);
+    let provider = world::open(&args.world, plan.name()).await?;
+    let mut runs = runs(provider.as_ref(), &args.world.inventory_namespace, plan.name()).await?;
+    let at = find(&runs, plan.name(), &args.run)?;
     let later = runs.split_off(at + 1);
     let run = Box::new(runs.pop().expect("it was found at its place"));
-    let plan = Box::new(Plan::nothing(&plan));
     let options = Options {
         inventory_namespace: args.world.inventory_namespace.clone(),
         ..Options::default()
@@ -56,10 +56,11 @@ pub(super) async fn revert(args: &Revert, console: &mut dyn Console) -> Result<u
     carry_out(shown, "revert", &args.doing, args.output.format, console).await
 }
 
-fn name(named: &Named) -> Result<String, Failure> {
+/// The name of a plan, and where it is given by its file, the cluster it is for.
+fn named(named: &Named) -> Result<Plan, Failure> {
     match (&named.plan, &named.name) {
-        (Some(file), _) => Ok(files::nothing_of(file)?.offline()?.name().to_string()),
-        (None, name) => Ok(name.clone().unwrap_or_default()),
+        (Some(file), _) => files::nothing_of(file)?.offline(),
+        (None, name) => Ok(Plan::nothing(name.as_deref().unwrap_or_default())),
     }
 }
 

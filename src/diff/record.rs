@@ -133,7 +133,8 @@ impl Record {
                 set.steps.insert(0, step);
             }
             Observed::Present(_) if self.settled.entries.is_empty() && self.found.is_some() => {
-                let text = "stays: it holds the records of all plans; delete it when no plan is left".to_string();
+                let text = "stays: it holds the records and the last runs of all plans; delete it when no plan is left"
+                    .to_string();
                 set.notes.push(Note {
                     about: key.to_string(),
                     text,

@@ -18,13 +18,22 @@ impl Draft {
         self.root.get("metadata")?.get("name")?.text()
     }
 
-    /// The uid that guards against the wrong cluster, where one is written.
-    pub fn cluster_uid(&self) -> Option<Spanned<String>> {
-        let uid = self.root.get("spec")?.get("cluster")?.get("uid")?;
-        Some(Spanned {
-            value: uid.text()?.to_string(),
-            span: uid.span,
-        })
+    /// The uid that guards against the wrong cluster, where one is written; or what is wrong with it.
+    pub fn cluster_uid(&self) -> Result<Option<Spanned<String>>, Vec<Diagnostic>> {
+        let cluster = self.root.get("spec").and_then(|spec| spec.get("cluster"));
+        let Some(uid) = cluster.and_then(|cluster| cluster.get("uid")) else {
+            return Ok(None);
+        };
+        let about = |problem: &&Diagnostic| problem.labels.first().is_some_and(|label| label.span == uid.span);
+        let wrong: Vec<Diagnostic> = self.problems.iter().filter(about).cloned().collect();
+        match uid.text() {
+            Some(text) if wrong.is_empty() => Ok(Some(Spanned {
+                value: text.to_string(),
+                span: uid.span,
+            })),
+            _ if wrong.is_empty() => Err(self.problems.clone()),
+            _ => Err(wrong),
+        }
     }
 
     pub(super) fn decode(document: &Node) -> Draft {

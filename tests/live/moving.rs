@@ -2,14 +2,18 @@
 
 use std::io::{Read, Write};
 use std::process::Stdio;
+use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::workshop::{controller, shop};
 use crate::support::cluster::{command_on, hostguard_on, plan_file, terminal};
+use crate::support::command::finish;
 use crate::support::control_plane::{ControlPlane, Identity};
+use crate::support::fault_proxy::FaultProxy;
 use crate::support::kinds::calico;
-use crate::support::live::live;
+use crate::support::live::{eventually, live};
+use crate::support::script::{Fault, on};
 use crate::support::world::{self, Node};
 
 const EVERY_NODE: &str = "nodes: { guarded: { all: true, labels: { host-end-point: test } } }";
@@ -110,6 +114,72 @@ fn a_version_that_moves_at_the_prompt_is_not_stale() {
     };
     let (code, told) = answer(&server, plan.path(), heartbeat, "yes\n");
     assert_eq!(code, 0, "{told}");
+}
+
+/// The last write is under way when somebody's policy takes its effect away: no later step is left that a look could
+/// stop, so it is said.
+#[test]
+fn what_takes_the_effect_of_the_last_step_away_is_said() {
+    let Some(server) = live!() else { return };
+    shop(&server);
+    world::auto_create(&server, "Enabled");
+    let _controller = controller(&server);
+    let label = json!({"metadata": {"labels": {"host-end-point": "test"}}});
+    server.rest().merge("/api/v1/nodes/ip-10-0-1-5", &label).ok();
+    world::create(&server, "Tier", "security", json!({"order": 500}));
+    let port = json!([{"action": "Allow", "protocol": "TCP", "destination": {"ports": [30002]}}]);
+    let rules = |order: u32, ingress: &Value| {
+        json!({"tier": "security", "order": order, "selector": "host-end-point == 'test'", "preDNAT": true,
+            "applyOnForward": true, "types": ["Ingress"], "ingress": ingress})
+    };
+    eventually("the node has its label", Duration::from_secs(10), || {
+        let endpoint = server.rest().get(&calico("hostendpoints", "ip-10-0-1-5-auto-hep")).body;
+        match endpoint["metadata"]["labels"]["host-end-point"].as_str() {
+            Some("test") => Ok(()),
+            _ => Err(endpoint.to_string()),
+        }
+    });
+    let plan = plan_file(
+        "
+policies:
+  security.deny:
+    spec:
+      order: 10
+      selector: host-end-point == 'test'
+      preDNAT: true
+      applyOnForward: true
+      types: [Ingress]
+      ingress: [{ action: Deny, protocol: TCP, destination: { ports: [30002] } }]
+",
+    );
+    world::namespace(&server, "hostguard");
+    let proxy = FaultProxy::before(&server);
+    proxy.script([on("POST", "*globalnetworkpolicies*").then(Fault::Slow(Duration::from_secs(3)))]);
+    let mut command = command_on(&server, Identity::Admin, &["apply", plan.path(), "--yes"]);
+    let child = command
+        .env("KUBECONFIG", proxy.kubeconfig(Identity::AdminToken))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let policy = calico("globalnetworkpolicies", "security.deny");
+    eventually("the policy is there", Duration::from_secs(60), || {
+        match server.rest().get(&policy).status {
+            200 => Ok(()),
+            status => Err(status.to_string()),
+        }
+    });
+    world::create(&server, "GlobalNetworkPolicy", "security.theirs", rules(1, &port));
+    let ran = finish(child.wait_with_output().expect("it ends"));
+    let told = ran.stdout + &ran.stderr;
+    assert_eq!(ran.code, 7, "{told}");
+    for words in [
+        "HG0716",
+        "every step was made, and somebody changed meanwhile where they lead",
+        "GlobalNetworkPolicy/security.theirs is new",
+    ] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
 }
 
 #[test]

@@ -21,10 +21,11 @@ use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngSeed, TestError, TestRunner};
 use serde_json::Value;
 
+use super::edits::TOUCHED;
 use super::pipeline::{Look, Setting, apply_on, compare, look};
 use super::plans::parse;
 use super::random;
-use super::simulated::{self, By, Controllers, Moment, Script, Simulated, TOUCHED};
+use super::simulated::{self, By, Controllers, Moment, Script, Simulated};
 use super::worlds::{all_done, content, state};
 
 /// A run that was not disturbed, and others after it that have nothing to do.
