@@ -93,6 +93,10 @@ pub fn still(approval: Approval, wanted: &Wanted, now: &State, made: &[Made], le
         return Stood::Same;
     }
     let what = lines(&moved);
+    let unread = |moved: &Moved| matches!(moved, Moved::Read(kind) if now.list(*kind).is_err());
+    if moved.iter().any(unread) {
+        return Stood::Unread(what);
+    }
     match stands(approval, wanted, now, made, left) {
         Ok(()) => Stood::Beside(what),
         Err(why) => Stood::Moved(std::iter::once(why).chain(what).collect()),

@@ -139,6 +139,8 @@ pub enum Stood {
     /// Something moved that has no effect on the steps, their proof and their end.
     Beside(Vec<String>),
     Moved(Vec<String>),
+    /// Something could not be read that could be when it was approved.
+    Unread(Vec<String>),
 }
 
 /// Judges that, after steps were made.

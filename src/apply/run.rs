@@ -15,7 +15,7 @@ use crate::history;
 use crate::provider::{Provider, Refusal, Why};
 use crate::resource::{Key, Kind};
 use crate::sequence::{Approved, Step};
-use crate::state::{Scope, State};
+use crate::state::Scope;
 
 /// How often a step is tried when its object keeps moving.
 const TRIES: usize = 5;
@@ -186,33 +186,29 @@ async fn look_again(
         return;
     }
     let (_, seen) = join(journal.tell((run.provider, run.lock)), run.provider.read(run.scope)).await;
-    match seen {
-        Ok(state) => judge(&state, made, left, run, report, events),
-        Err(error) => report.moved = vec![format!("what is there could not be read: {}", error.message)],
+    let stood = match seen {
+        Ok(state) => (run.still)(&state, made, left),
+        Err(error) => Stood::Unread(vec![format!("what is there could not be read: {}", error.message)]),
+    };
+    match stood {
+        Stood::Same => {}
+        Stood::Beside(what) => events(Event::Moved(&what)),
+        Stood::Moved(what) | Stood::Unread(what) => report.moved = what,
     }
 }
 
 /// Looks whether the steps led where they were to lead. That it cannot be read is no movement: whoever asks next says so.
 async fn last_look(made: &[Made], run: &Run<'_>, report: &mut Report, events: &mut (dyn FnMut(Event) + Send)) {
-    if let Ok(state) = run.provider.read(run.scope).await {
-        judge(&state, made, &[], run, report, events);
-        report.seen = Some(state);
-    }
-}
-
-fn judge(
-    state: &State,
-    made: &[Made],
-    left: &[&Step],
-    run: &Run<'_>,
-    report: &mut Report,
-    events: &mut (dyn FnMut(Event) + Send),
-) {
-    match (run.still)(state, made, left) {
+    let Ok(state) = run.provider.read(run.scope).await else {
+        return;
+    };
+    match (run.still)(&state, made, &[]) {
         Stood::Same => {}
         Stood::Beside(what) => events(Event::Moved(&what)),
         Stood::Moved(what) => report.moved = what,
+        Stood::Unread(_) => return,
     }
+    report.seen = Some(state);
 }
 
 /// Keeps of the steps that are left those that are safe without the one that was not made, judged on what is there now.

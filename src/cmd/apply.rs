@@ -124,7 +124,7 @@ async fn finish(
         Format::Json => finish_json(shown, verb, Some(report), format, console),
     }
     let mut errors = outcome_errors(verb, report);
-    if errors.is_empty() {
+    if errors.is_empty() || report.seen.is_some() {
         errors.extend(verify(shown, report).await?);
     }
     if errors.is_empty() {

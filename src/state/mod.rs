@@ -404,10 +404,13 @@ impl State {
         self.insert(change.key.clone(), object);
     }
 
-    /// The state as it is once an object is stored so; `None`: it is gone.
+    /// The state as it is read once an object is stored so; `None`: it is gone.
     pub fn put(&mut self, key: &Key, object: Option<Value>) {
         match object {
-            Some(object) => self.insert(key.clone(), object),
+            Some(mut object) => {
+                redact::trim(key.kind, &mut object);
+                self.insert(key.clone(), object);
+            }
             None => self.remove(key),
         }
     }

@@ -39,8 +39,16 @@ impl fmt::Display for Moved {
     }
 }
 
-/// What every write changes, and nobody depends on.
-const UNIMPORTANT: [&str; 3] = ["resourceVersion", "generation", "managedFields"];
+/// What every write changes or every new object gets, and nobody depends on.
+const UNIMPORTANT: [&str; 5] = [
+    "resourceVersion",
+    "generation",
+    "managedFields",
+    "creationTimestamp",
+    "uid",
+];
+/// Items of a list have none.
+const OF_THE_LIST: [&str; 3] = ["metadata", "apiVersion", "kind"];
 
 impl State {
     /// What differs between this state and a later one, in the order of keys. Versions and managers do not count, nor do
@@ -106,7 +114,7 @@ pub(super) fn same(a: &Value, b: &Value) -> bool {
         metadata.retain(|name, value| !UNIMPORTANT.contains(&name.as_str()) && !empty(value));
         metadata
     };
-    rest(a, &["metadata"]).eq(rest(b, &["metadata"])) && metadata(a) == metadata(b)
+    rest(a, &OF_THE_LIST).eq(rest(b, &OF_THE_LIST)) && metadata(a) == metadata(b)
 }
 
 /// A server may keep an empty map or leave it out.
