@@ -52,6 +52,9 @@ pub struct World {
     /// `cluster`, or a snapshot file that plays the cluster.
     #[arg(long, value_name = "cluster|FILE", default_value = "cluster")]
     pub live: String,
+    /// Refuse a snapshot file that was taken longer ago: 24h, 30m. A cluster is never old.
+    #[arg(long, value_name = "TIME", value_parser = lifetime)]
+    pub max_age: Option<jiff::SignedDuration>,
     /// The kubeconfig file; default: $KUBECONFIG, then ~/.kube/config, then the pod's own account.
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,

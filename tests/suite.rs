@@ -12,6 +12,7 @@ mod oracle;
 mod plan;
 mod readme;
 mod review;
+mod snapshots;
 mod trust;
 
 #[path = "support"]

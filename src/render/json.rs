@@ -10,6 +10,7 @@ use crate::expect::{Answered, Counterexample, Fails, Kept, Unkept};
 use crate::gate::Finding;
 use crate::plan::{InputValue, Provenance};
 use crate::source::Source;
+use crate::state::Played;
 
 /// The published schema of [`json`]'s answer.
 pub const ANSWER_SCHEMA: &str = include_str!("answer.schema.json");
@@ -55,6 +56,7 @@ pub fn json_value(answer: &Answer) -> Value {
         "cluster": {
             "name": answer.facts.name,
             "uid": answer.cluster_uid,
+            "snapshot": answer.facts.snapshot.as_ref().map(played),
             "serving": answer.facts.serving.as_str(),
             "release": answer.release,
             "platform": answer.platform.map(|platform| platform.facts().name),
@@ -87,6 +89,11 @@ pub(super) fn pretty(value: &Value) -> String {
     let mut text = serde_json::to_string_pretty(value).expect("a value is printable");
     text.push('\n');
     text
+}
+
+/// The snapshot in the cluster's place.
+pub(super) fn played(played: &Played) -> Value {
+    json!({"file": played.file, "time": played.time, "digest": played.sealed})
 }
 
 fn provenance(provenance: &Provenance) -> String {

@@ -75,7 +75,7 @@ fn header(out: &mut String, answer: &Answer) {
         escape(&facts.name)
     );
     if let Some(file) = &facts.snapshot {
-        let _ = writeln!(out, "  played by a snapshot: {}", escape(file));
+        let _ = writeln!(out, "  played by a snapshot: {}", escape(&file.to_string()));
     }
     let serving = match facts.serving {
         Serving::Aggregated => "Calico v3 by its API server",

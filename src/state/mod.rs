@@ -156,14 +156,32 @@ impl Serving {
     }
 }
 
+/// A snapshot file in the cluster's place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Played {
+    /// As the user named it.
+    pub file: String,
+    /// When it was taken, as the file has it: RFC 3339, UTC, unless somebody wrote it by hand.
+    pub time: String,
+    /// It has a digest, which fits: nobody edited it since.
+    pub sealed: bool,
+}
+
+impl std::fmt::Display for Played {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} of {}", self.file, self.time)?;
+        f.write_str(if self.sealed { ", digest fits" } else { "" })
+    }
+}
+
 /// What is known of the cluster as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterFacts {
     /// For people: the kubeconfig context's cluster, or the snapshot's.
     pub name: String,
     pub serving: Serving,
-    /// The snapshot file that plays the cluster, and its time; `None` for a cluster.
-    pub snapshot: Option<String>,
+    /// The snapshot file that plays the cluster; `None` for a cluster.
+    pub snapshot: Option<Played>,
     /// The properties of FelixConfiguration's spec in the served schema; `None` when it could not be read.
     pub felix_fields: Option<BTreeSet<String>>,
 }
