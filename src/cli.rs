@@ -25,6 +25,8 @@ pub enum Verb {
     Plan(Plan),
     /// Show the changes, ask, make them in order, wait for Calico, and read back.
     Apply(Apply),
+    /// Show what the change of a plan does, apart from what differs anyway. Writes nothing, anywhere.
+    Diff(DiffArgs),
     /// Render a saved change set; asks no cluster.
     Show(ShowArgs),
     /// Take back what a plan did: delete what it created, restore the values it found.
@@ -91,7 +93,7 @@ pub struct Inputs {
 pub enum Format {
     Text,
     Json,
-    /// A comment for a pull request; of `plan` and `exposure`.
+    /// A comment for a pull request; of `plan`, `diff` and `exposure`.
     Markdown,
     /// Findings for code scanning (SARIF 2.1.0); of `plan` and `check`.
     Sarif,
@@ -130,6 +132,27 @@ pub struct Plan {
     /// How long the saved change set may be applied: 24h, 30m.
     #[arg(long, value_name = "TIME", requires = "out", value_parser = lifetime)]
     pub expires: Option<jiff::SignedDuration>,
+}
+
+/// Both plans are compared with the same state. An empty file, such as /dev/null, is no plan: shown is what a new plan
+/// adds, or what `destroy` takes back of one that is gone.
+#[derive(Debug, ClapArgs)]
+pub struct DiffArgs {
+    /// The plan as it was; `-` is standard input, an empty file no plan.
+    #[arg(value_name = "BASE")]
+    pub base: String,
+    /// The plan as it is to be. Whether it may be applied is for `plan` to say.
+    #[arg(value_name = "HEAD")]
+    pub head: String,
+    #[command(flatten)]
+    pub inputs: Inputs,
+    #[command(flatten)]
+    pub world: World,
+    #[command(flatten)]
+    pub output: Output,
+    /// Exit with 2 when there is a difference.
+    #[arg(long)]
+    pub detailed_exitcode: bool,
 }
 
 fn lifetime(text: &str) -> Result<jiff::SignedDuration, String> {
@@ -351,6 +374,8 @@ pub enum SchemaOf {
     Check,
     /// The answer of `history -o json`.
     History,
+    /// The answer of `diff -o json`.
+    Diff,
     /// What `plan --out` saves.
     ChangeSet,
 }

@@ -64,6 +64,7 @@ fn a_snapshot_that_is_older_than_allowed_is_refused_by_every_verb() {
         "plan plan.yaml",
         "exposure",
         "why 198.51.100.7 node/ip-10-0-1-5:30080/tcp",
+        "diff plan.yaml plan.yaml",
         "destroy plan.yaml --dry-run",
         "history plan.yaml",
         "snapshot",

@@ -2,6 +2,7 @@
 
 mod answers;
 mod corpora;
+mod diff;
 mod files;
 mod golden;
 mod hostile;

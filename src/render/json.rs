@@ -106,7 +106,7 @@ fn provenance(provenance: &Provenance) -> String {
     }
 }
 
-fn gate(finding: &Finding, place: &dyn Fn(crate::source::Span) -> Option<String>) -> Value {
+pub(super) fn gate(finding: &Finding, place: &dyn Fn(crate::source::Span) -> Option<String>) -> Value {
     let waiver = finding.waived.as_ref().map(|waived| {
         json!({
             "reason": waived.reason,
@@ -129,7 +129,7 @@ fn gate(finding: &Finding, place: &dyn Fn(crate::source::Span) -> Option<String>
     })
 }
 
-fn expectation(outcome: &Answered, place: &dyn Fn(crate::source::Span) -> Option<String>) -> Value {
+pub(super) fn expectation(outcome: &Answered, place: &dyn Fn(crate::source::Span) -> Option<String>) -> Value {
     let counterexample = match &outcome.fails {
         Some(Fails::Packet(found)) => Some(self::counterexample(found)),
         Some(Fails::NoAddress | Fails::Nobody(_)) | None => None,
@@ -145,7 +145,7 @@ fn expectation(outcome: &Answered, place: &dyn Fn(crate::source::Span) -> Option
     })
 }
 
-fn kept(line: &Kept, place: &dyn Fn(crate::source::Span) -> Option<String>) -> Value {
+pub(super) fn kept(line: &Kept, place: &dyn Fn(crate::source::Span) -> Option<String>) -> Value {
     let counterexample = match &line.fails {
         Some(Unkept::Moves(found)) => Some(self::counterexample(&found.packet)),
         Some(Unkept::Nobody(_)) | None => None,
@@ -201,7 +201,7 @@ fn step(nth: usize, step: &Change, answer: &Answer) -> Value {
     })
 }
 
-fn error_value(error: &Error, place: &dyn Fn(crate::source::Span) -> Option<String>) -> Value {
+pub(super) fn error_value(error: &Error, place: &dyn Fn(crate::source::Span) -> Option<String>) -> Value {
     json!({
         "code": error.code.as_str(),
         "message": error.message,

@@ -204,7 +204,7 @@ fn named(from: &str, answer: &Answer) -> String {
 }
 
 /// A heading and indented, wrapped lines; nothing when there are none.
-fn section(out: &mut String, heading: &str, lines: &[String]) {
+pub(super) fn section(out: &mut String, heading: &str, lines: &[String]) {
     if lines.is_empty() {
         return;
     }
@@ -234,7 +234,7 @@ pub fn wrap(line: &str, width: usize) -> Vec<String> {
     lines
 }
 
-fn mark(op: &Op) -> char {
+pub(super) fn mark(op: &Op) -> char {
     match op {
         Op::Create { .. } => '+',
         Op::Update { .. } => '~',

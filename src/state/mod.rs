@@ -45,6 +45,16 @@ pub struct Scope {
 }
 
 impl Scope {
+    /// What two answers need that are made of one reading.
+    pub fn with(mut self, other: Scope) -> Scope {
+        self.kinds.extend(other.kinds);
+        self.cloud = match (self.cloud, other.cloud) {
+            (Some(one), Some(other)) => Some(one.with(other)),
+            (one, other) => one.or(other),
+        };
+        self
+    }
+
     /// The scope of later reads: a cloud that was read once is read on, also when no record names objects of it any
     /// more. Without it everything would look open.
     pub fn after(mut self, read: &State) -> Scope {
