@@ -51,5 +51,6 @@ mod live {
     mod reports;
     mod server;
     mod serving;
+    mod watched;
     mod workshop;
 }
