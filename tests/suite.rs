@@ -1,6 +1,7 @@
 //! Everything that needs no server.
 
 mod answers;
+mod automation;
 mod corpora;
 mod diff;
 mod files;
