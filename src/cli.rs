@@ -6,7 +6,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 /// Protects Kubernetes hosts with Calico: shows what a plan changes, then does exactly that.
 ///
-/// Exit codes: 0 done; 2 changes (plan --detailed-exitcode); 1 error; 3 an expectation, a guard or a gate failed, or
+/// Exit codes: 0 done; 2 changes (--detailed-exitcode); 1 error; 3 an expectation, a guard or a gate failed, or
 /// another owner is in the way; 4 the world moved after it was shown; 5 applied in part; 6 somebody else applies it;
 /// 7 applied, and the
 /// result is not what was planned; 8 refused because unsafe; 64 usage; 130 interrupted.
@@ -26,6 +26,9 @@ pub enum Verb {
     /// Show the changes, ask, make them in order, wait for Calico, and read back.
     Apply(Apply),
     /// Show what the change of a plan does, apart from what differs anyway. Writes nothing, anywhere.
+    ///
+    /// Both plans are compared with the same state. An empty file, such as /dev/null, is no plan: shown is what a new plan
+    /// adds, or what `destroy` takes back of one that is gone.
     Diff(DiffArgs),
     /// Render a saved change set; asks no cluster.
     Show(ShowArgs),
@@ -134,8 +137,7 @@ pub struct Plan {
     pub expires: Option<jiff::SignedDuration>,
 }
 
-/// Both plans are compared with the same state. An empty file, such as /dev/null, is no plan: shown is what a new plan
-/// adds, or what `destroy` takes back of one that is gone.
+/// Two plans against one world.
 #[derive(Debug, ClapArgs)]
 pub struct DiffArgs {
     /// The plan as it was; `-` is standard input, an empty file no plan.

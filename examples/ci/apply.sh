@@ -15,7 +15,7 @@ hostguard=${HOSTGUARD:-hostguard}
 number=$(request_of "$commit")
 approved=${APPROVED:-}
 if [ -z "$approved" ] && [ -n "$number" ]; then
-    approved=$(our_comment "$number" "$plan" | jq -r '.body | capture("^<!-- [^\n]* id=(?<id>sha256:[0-9a-f]+) ").id // empty')
+    approved=$(our_comment "$number" "$plan" | jq -r '.body | split("\n")[0] | capture(" id=(?<id>sha256:[0-9a-f]+) ").id')
 fi
 
 # say STATE FILE: the comment, with the approved id as before.

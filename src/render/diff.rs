@@ -97,11 +97,16 @@ impl<'a> Diff<'a> {
     /// Whether head leads to anything else than base, or says anything else of it.
     pub fn differs(&self) -> bool {
         let rows = self.exposure.iter().chain(self.inside.unwrap_or_default());
-        !self.between.altered.is_empty()
-            || rows.into_iter().any(|row| row.movement != Movement::Stays)
-            || !self.notes().is_empty()
-            || !(self.gates().is_empty() && self.lowered().is_empty() && self.refused().is_empty())
-            || !(self.expectations().is_empty() && self.kept().is_empty())
+        let found = [
+            self.gates().is_empty(),
+            self.lowered().is_empty(),
+            self.refused().is_empty(),
+            self.expectations().is_empty(),
+            self.kept().is_empty(),
+            self.notes().is_empty(),
+            self.between.altered.is_empty(),
+        ];
+        found.contains(&false) || rows.into_iter().any(|row| row.movement != Movement::Stays)
     }
 
     pub(super) fn counts(&self) -> Counts {

@@ -331,7 +331,7 @@ fn decide(kind: Kind, own: &str, question: &Question, held: &mut Held) -> Answer
                 return refusal;
             }
             let mut all = held.comments.values_mut().flatten();
-            match all.find(|comment| comment["id"].to_string() == *id) {
+            match all.find(|comment| comment["id"].as_u64() == id.parse().ok()) {
                 Some(comment) if comment[author(kind)][name(kind)] == who => {
                     comment["body"] = body["body"].clone();
                     answer(200, comment.clone())
@@ -404,7 +404,7 @@ fn issue(kind: Kind, who: &str, body: &Value, held: &mut Held) -> Answer {
 
 fn edit_issue(kind: Kind, number: &str, body: &Value, held: &mut Held) -> Answer {
     let [key, text, _, closed] = words(kind);
-    let Some(issue) = held.issues.iter_mut().find(|issue| issue[key].to_string() == number) else {
+    let Some(issue) = held.issues.iter_mut().find(|issue| issue[key].as_u64() == number.parse().ok()) else {
         return answer(404, json!({"message": "Not Found"}));
     };
     if !body[text].is_null() {
