@@ -404,7 +404,11 @@ fn issue(kind: Kind, who: &str, body: &Value, held: &mut Held) -> Answer {
 
 fn edit_issue(kind: Kind, number: &str, body: &Value, held: &mut Held) -> Answer {
     let [key, text, _, closed] = words(kind);
-    let Some(issue) = held.issues.iter_mut().find(|issue| issue[key].as_u64() == number.parse().ok()) else {
+    let Some(issue) = held
+        .issues
+        .iter_mut()
+        .find(|issue| issue[key].as_u64() == number.parse().ok())
+    else {
         return answer(404, json!({"message": "Not Found"}));
     };
     if !body[text].is_null() {
