@@ -132,6 +132,24 @@ fn a_snapshot_gives_the_same_answer_as_the_cluster() {
         offline.stdout.lines().any(|line| played(&line)),
         "it says that a file plays the cluster"
     );
+    let diff = [
+        "diff",
+        "/dev/null",
+        "plans/eks-nodeport.yaml",
+        "--set",
+        "trusted=203.0.113.7/32",
+    ];
+    let mark = server.audit().mark();
+    let online = hostguard_on(&server, Identity::AdminToken, &diff);
+    assert_eq!(online.code, 0, "{}", online.stderr);
+    let sent = server.audit().since(mark);
+    assert!(
+        sent.iter().all(|asked| ["get", "list"].contains(&asked.verb.as_str())),
+        "{sent:#?}"
+    );
+    let offline = hostguard_on(&server, Identity::Admin, &[&diff[..], &["--live", file]].concat());
+    let answer: Vec<&str> = offline.stdout.lines().filter(|line| !played(line)).collect();
+    assert_eq!(online.stdout.lines().collect::<Vec<_>>(), answer, "of two plans too");
 }
 
 /// Secrets are not asked for, and what objects carry beside what answers need stays behind.
