@@ -54,7 +54,8 @@ else
 fi
 [ -s "$out/base.yaml" ] || [ -s "$out/head.yaml" ] || die "$plan is neither at BASE nor at HEAD"
 # What the request changes, apart from drift. It fails where the base cannot be planned, which is not the request's fault.
-guarded diff "base/$plan" "head/$plan" "${options[@]}" -o markdown >"$out/diff.md" 2>>"$out/story" || true
+diffed=0
+guarded diff "base/$plan" "head/$plan" "${options[@]}" -o markdown >"$out/diff.md" 2>>"$out/story" || diffed=$?
 cat "$out/story" >&2
 
 # Only what can be applied has an id to approve.
@@ -65,7 +66,9 @@ if [ "$code" -eq 0 ] && [ -s "$out/set.json" ]; then id=$(jq -r .id "$out/set.js
     cat "$out/plan.md"
 } >"$out/comment.md"
 foot=$(printf '\nPlan of `%s`, compared with `%s`.\n' "$(git rev-parse --short=12 "$head")" "$(git rev-parse --short=12 "$base")")
-if [ "$(cat "$out/comment.md" "$out/diff.md" | wc -m)" -le 65000 ]; then
+if [ "$diffed" -ne 0 ]; then
+    printf '\nWhat this request changes, apart from what differs anyway, could not be told: the job says why.\n' >>"$out/comment.md"
+elif [ "$(cat "$out/comment.md" "$out/diff.md" | wc -m)" -le 65000 ]; then
     printf '\n---\n\nWhat this request changes, apart from what differs anyway:\n\n' >>"$out/comment.md"
     cat "$out/diff.md" >>"$out/comment.md"
 else

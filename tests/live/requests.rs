@@ -337,13 +337,14 @@ fn a_review_says_what_the_request_does_and_runs_nothing_of_it() {
         )
     );
     for says in [
-        "**hostguard plan** `shop`",
+        set["id"].as_str().expect("an id"),
         "**hostguard diff** `shop`",
         "-> [203.0.113.0/24, 198.51.100.0/24]",
         &base[..12],
         &head[..12],
     ] {
-        let flowing = comment.split_whitespace().collect::<Vec<_>>().join(" ");
+        let said = comment.split_once('\n').expect("more than the marker").1;
+        let flowing = said.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(flowing.contains(says), "{says}: {comment}");
     }
     assert!(!repository.read("out/set.json").contains("hunter2"));
@@ -382,8 +383,28 @@ fn a_review_says_what_the_request_does_and_runs_nothing_of_it() {
     let (ran, comment) = review(&broken, &[]);
     ran.ends(1, &["error[HG"]);
     assert!(
-        comment.contains("**hostguard failed**") && comment.contains(" id=none "),
+        comment.contains("HG0001") && comment.contains(" id=none ") && comment.contains("could not be told"),
         "{comment}"
+    );
+    // more than a comment has room for
+    let many: String = (0..600)
+        .map(|i| format!("    set-{i}: {{ labels: {{ role: partner }}, nets: [203.0.113.0/24] }}\n"))
+        .collect();
+    repository.write(
+        PLAN,
+        &plan(500, "203.0.113.0/24")
+            .replace("  networkSets:", &format!("  networkSets:\n{many}"))
+            .replace("\n {", "\n    partners: {"),
+    );
+    let many = repository.commit("many");
+    let (ran, comment) = review(&many, &[]);
+    ran.ends(0, &[]);
+    let length = comment.chars().count();
+    assert!((50_000..65_536).contains(&length), "{length}");
+    assert!(
+        comment.contains("has no room here; the job has it as diff.md"),
+        "{}",
+        &comment[comment.len() - 400..]
     );
     // an old snapshot
     snapshot(&repository, Timestamp::now() - jiff::SignedDuration::from_hours(30));
@@ -429,7 +450,7 @@ fn open_merge_requests_are_reviewed_from_the_protected_branch() {
         forge.said(3)
     );
     assert_eq!(forge.said(4), []);
-    assert!(forge.said(5)[0].1.contains("**hostguard failed**"));
+    assert!(forge.said(5)[0].1.contains("HG0"));
     forge.asked();
     run().ends(0, &[]);
     assert!(forge.asked().iter().all(|asked| asked.method == "GET"), "nothing new");

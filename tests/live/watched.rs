@@ -228,7 +228,7 @@ fn strangers() -> Vec<(&'static str, String, &'static str)> {
         "{HEAD}  inputs:\n    home: {{ type: string, default: \"/etc/passwd\", description: \"$(touch made)\" }}\n    trusted: {{ type: cidr, default: 203.0.113.7/32 }}\n  nodes:\n    guarded: {{ names: [ip-10-0-1-5], labels: {{ file: \"secret\" }} }}\n  tiers: {{ guarding: {{ order: 700 }} }}\n  networkSets: {{ partners: {{ labels: {{ role: partner }}, nets: [\"${{trusted}}\"] }} }}\n  gates:\n    levels: {{ HG0533: note }}\n    rules:\n{rules}"
     );
     vec![
-        ("words with meanings elsewhere", valid, "**hostguard plan** `stranger`"),
+        ("words with meanings elsewhere", valid, "stranger"),
         (
             "a tag that runs code",
             body("  tiers: !!python/object/apply:os.system [\"touch made\"]\n"),
@@ -279,7 +279,7 @@ fn strangers() -> Vec<(&'static str, String, &'static str)> {
                 "# yaml-language-server: $schema=http://127.0.0.1:9/x\n{}",
                 body("  tiers: { guarding: { order: 1 } }\n")
             ),
-            "**hostguard plan**",
+            "stranger",
         ),
         ("no text", "\u{0}\u{1}".into(), "HG0003"),
     ]
