@@ -387,14 +387,12 @@ fn a_review_says_what_the_request_does_and_runs_nothing_of_it() {
         "{comment}"
     );
     // more than a comment has room for
-    let many: String = (0..600)
-        .map(|i| format!("    set-{i}: {{ labels: {{ role: partner }}, nets: [203.0.113.0/24] }}\n"))
-        .collect();
+    let set = |i: usize| format!("set-{i}: {{ labels: {{ role: partner }}, nets: [203.0.113.0/24] }}, ");
+    let many: String = (0..600).map(set).collect();
+    let sets = format!("networkSets: {{ {many}partners");
     repository.write(
         PLAN,
-        &plan(500, "203.0.113.0/24")
-            .replace("  networkSets:", &format!("  networkSets:\n{many}"))
-            .replace("\n {", "\n    partners: {"),
+        &plan(500, "203.0.113.0/24").replace("networkSets: { partners", &sets),
     );
     let many = repository.commit("many");
     let (ran, comment) = review(&many, &[]);
