@@ -6,7 +6,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 /// Protects Kubernetes hosts with Calico: shows what a plan changes, then does exactly that.
 ///
-/// Exit codes: 0 done; 2 changes (plan --detailed-exitcode); 1 error; 3 an expectation, a guard or a gate failed, or
+/// Exit codes: 0 done; 2 changes (--detailed-exitcode); 1 error; 3 an expectation, a guard or a gate failed, or
 /// another owner is in the way; 4 the world moved after it was shown; 5 applied in part; 6 somebody else applies it;
 /// 7 applied, and the
 /// result is not what was planned; 8 refused because unsafe; 64 usage; 130 interrupted.
@@ -25,6 +25,11 @@ pub enum Verb {
     Plan(Plan),
     /// Show the changes, ask, make them in order, wait for Calico, and read back.
     Apply(Apply),
+    /// Show what the change of a plan does, apart from what differs anyway. Writes nothing, anywhere.
+    ///
+    /// Both plans are compared with the same state. An empty file, such as /dev/null, is no plan: shown is what a new plan
+    /// adds, or what `destroy` takes back of one that is gone.
+    Diff(DiffArgs),
     /// Render a saved change set; asks no cluster.
     Show(ShowArgs),
     /// Take back what a plan did: delete what it created, restore the values it found.
@@ -52,6 +57,9 @@ pub struct World {
     /// `cluster`, or a snapshot file that plays the cluster.
     #[arg(long, value_name = "cluster|FILE", default_value = "cluster")]
     pub live: String,
+    /// Refuse a snapshot file that was taken longer ago: 24h, 30m. A cluster is never old.
+    #[arg(long, value_name = "TIME", value_parser = lifetime)]
+    pub max_age: Option<jiff::SignedDuration>,
     /// The kubeconfig file; default: $KUBECONFIG, then ~/.kube/config, then the pod's own account.
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
@@ -88,7 +96,7 @@ pub struct Inputs {
 pub enum Format {
     Text,
     Json,
-    /// A comment for a pull request; of `plan` and `exposure`.
+    /// A comment for a pull request; of `plan`, `diff` and `exposure`.
     Markdown,
     /// Findings for code scanning (SARIF 2.1.0); of `plan` and `check`.
     Sarif,
@@ -127,6 +135,26 @@ pub struct Plan {
     /// How long the saved change set may be applied: 24h, 30m.
     #[arg(long, value_name = "TIME", requires = "out", value_parser = lifetime)]
     pub expires: Option<jiff::SignedDuration>,
+}
+
+/// Two plans against one world.
+#[derive(Debug, ClapArgs)]
+pub struct DiffArgs {
+    /// The plan as it was; `-` is standard input, an empty file no plan.
+    #[arg(value_name = "BASE")]
+    pub base: String,
+    /// The plan as it is to be. Whether it may be applied is for `plan` to say.
+    #[arg(value_name = "HEAD")]
+    pub head: String,
+    #[command(flatten)]
+    pub inputs: Inputs,
+    #[command(flatten)]
+    pub world: World,
+    #[command(flatten)]
+    pub output: Output,
+    /// Exit with 2 when there is a difference.
+    #[arg(long)]
+    pub detailed_exitcode: bool,
 }
 
 fn lifetime(text: &str) -> Result<jiff::SignedDuration, String> {
@@ -348,6 +376,8 @@ pub enum SchemaOf {
     Check,
     /// The answer of `history -o json`.
     History,
+    /// The answer of `diff -o json`.
+    Diff,
     /// What `plan --out` saves.
     ChangeSet,
 }

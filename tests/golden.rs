@@ -25,6 +25,7 @@ pub fn cases() -> Vec<PathBuf> {
             .collect()
     };
     let mut cases = folders(root().join("examples"));
+    cases.retain(|case| !case.ends_with("ci")); // scripts and workflows: see tests/automation.rs
     cases.extend(folders(root().join("tests/golden")).into_iter().flat_map(folders));
     cases.sort();
     cases

@@ -255,6 +255,25 @@ proptest! {
         }
         let answer = said("plan", "-omarkdown")?;
         prop_assert_eq!(markdown(&answer), Vec::<String>::new(), "{}", answer);
+        // against a plan that says none of it
+        let other = "{apiVersion: hostguard.dev/v1alpha1, kind: HostProtection, metadata: {name: other}, spec: {cluster: \
+            {platform: generic}, tiers: {guarding: {order: 500}}}}";
+        std::fs::write(folder.path().join("other.yaml"), other).expect("can be written");
+        for files in [["other.yaml", "plan.yaml"], ["plan.yaml", "other.yaml"]] {
+            let said = |form: &str| {
+                let mut command = hostguard(folder.path());
+                command.arg("diff").args(files).args(["--live", "cluster.json", form]);
+                let ran = finish(command.output().expect("it starts"));
+                prop_assert!([0, 1].contains(&ran.code), "{} {}", ran.code, ran.stderr);
+                Ok(ran.stdout)
+            };
+            let answer = said("-omarkdown")?;
+            prop_assert_eq!(markdown(&answer), Vec::<String>::new(), "{}", answer);
+            let answer = said("-otext")?;
+            prop_assert_eq!(plain(&answer), Vec::<String>::new(), "{}", answer);
+            let answer = said("-ojson")?;
+            prop_assert!(serde_json::from_str::<Value>(&answer).is_ok(), "{}", answer);
+        }
     }
 }
 

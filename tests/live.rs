@@ -14,6 +14,7 @@ mod support {
     pub mod control_plane;
     pub mod fault_proxy;
     pub mod faulty;
+    pub mod forge;
     pub mod host_endpoint_controller;
     pub mod kinds;
     pub mod kubectl;
@@ -51,8 +52,10 @@ mod live {
     mod refusals;
     mod refused;
     mod reports;
+    mod requests;
     mod semantics;
     mod server;
     mod serving;
+    mod watched;
     mod workshop;
 }

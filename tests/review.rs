@@ -58,7 +58,7 @@ fn looking(case: &Path) -> Vec<Vec<String>> {
         .take_while(|words| !words.iter().any(|word| word == "apply" || word == "destroy"));
     let words = words
         .filter(|words| words[0] == "hostguard" && !words.iter().any(|word| word == "<" || word.starts_with("-o")));
-    let looks = |words: &Vec<String>| ["plan", "check", "exposure", "why"].contains(&words[1].as_str());
+    let looks = |words: &Vec<String>| ["plan", "check", "exposure", "why", "diff"].contains(&words[1].as_str());
     words.filter(looks).map(|words| words[1..].to_vec()).collect()
 }
 
@@ -71,7 +71,7 @@ fn run(folder: &Path, words: &[String], form: &str) -> Ran {
 #[test]
 fn every_golden_case_fits_the_published_schemas() {
     let any = tempfile::tempdir().expect("a temporary folder");
-    let kinds = ["answer", "exposure", "why", "check"];
+    let kinds = ["answer", "exposure", "why", "check", "diff"];
     let schemas: BTreeMap<&str, jsonschema::Validator> = kinds
         .into_iter()
         .map(|kind| (kind, schema_of(any.path(), kind)))

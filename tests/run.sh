@@ -51,14 +51,30 @@ lint() {
 # Without a server, on purpose: this is what `cargo test` does on a clean clone.
 test_() { env -u HOSTGUARD_CPSERVER -u HOSTGUARD_LIVE -u HOSTGUARD_AWS cargo test --locked; }
 
+# debian COMMAND WHY: a tool of the live tier, from Debian's package of that name where this machine lets us.
+debian() {
+    if command -v "$1" >/dev/null; then return; fi
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        apt-get update -qq && apt-get install -y -qq --no-install-recommends "$1" >&2
+    fi
+    if ! command -v "$1" >/dev/null; then
+        echo "the live tier needs $1, which $2: apt-get install $1" >&2
+        return 1
+    fi
+}
+
 server() {
+    debian strace "watches what planning a stranger's plan does"
+    debian jq "the scripts of examples/ci use"
+    debian curl "the scripts of examples/ci use"
+    debian git "the scripts of examples/ci use"
     HOSTGUARD_CPSERVER=$(tests/control-plane/build.sh)/cpserver
     HOSTGUARD_AWS=$(tests/aws/build.sh)
 }
 
 # Four threads: the server is used by one test at a time and stays up while the next one waits.
 live_tests() {
-    [ -n "${HOSTGUARD_CPSERVER:-}" ] && [ -n "${HOSTGUARD_AWS:-}" ] || server
+    if [ -z "${HOSTGUARD_CPSERVER:-}" ] || [ -z "${HOSTGUARD_AWS:-}" ]; then server; fi
     HOSTGUARD_LIVE=1 HOSTGUARD_LIVE_CRDS=$1 HOSTGUARD_CPSERVER=$HOSTGUARD_CPSERVER HOSTGUARD_AWS=$HOSTGUARD_AWS \
         cargo test --locked --test live -- --test-threads=4
 }

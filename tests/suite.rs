@@ -2,7 +2,9 @@
 
 mod adversary;
 mod answers;
+mod automation;
 mod corpora;
+mod diff;
 mod files;
 mod golden;
 mod hostile;
@@ -15,6 +17,7 @@ mod plan;
 mod readme;
 mod review;
 mod simulation;
+mod snapshots;
 mod trust;
 
 #[path = "support"]

@@ -49,6 +49,41 @@ pub(super) fn load(file: &str, inputs: &Inputs) -> Result<Loaded, Failure> {
     })
 }
 
+/// Two plans whose inputs come from the same options, for each file that is not empty. A name that only one of them
+/// declares is not given to the other.
+pub(super) fn load_two(base: &str, head: &str, inputs: &Inputs) -> Result<[Option<Loaded>; 2], Failure> {
+    let given = given(inputs)?;
+    let document = |file: &str| {
+        let bytes = bytes(file)?;
+        let empty = bytes.trim_ascii().is_empty();
+        Ok::<_, Failure>((!empty).then(|| Document::read(shown_name(file), &bytes)))
+    };
+    let (base, head) = (document(base)?, document(head)?);
+    let load = |document: Option<&Document>, other: Option<&Document>| {
+        let document = document?;
+        let (own, others) = (
+            document.input_names(),
+            other.map(Document::input_names).unwrap_or_default(),
+        );
+        Some(given.only(|name| own.contains(name) || !others.contains(name)))
+    };
+    let of_base = load(base.as_ref(), head.as_ref());
+    let of_head = load(head.as_ref(), base.as_ref());
+    let loaded = |document: Option<Document>, given: Option<Given>| {
+        let (document, given) = (document?, given?);
+        Some(Loaded {
+            source: document.source().clone(),
+            document,
+            given,
+        })
+    };
+    Ok([loaded(base, of_base), loaded(head, of_head)])
+}
+
+fn shown_name(file: &str) -> &str {
+    if file == "-" { "standard input" } else { file }
+}
+
 /// A plan as it was saved: its text and the values given then.
 pub(super) fn saved(name: &str, text: &str, given: Given) -> Loaded {
     let document = Document::read(name, text.as_bytes());
@@ -60,8 +95,7 @@ pub(super) fn saved(name: &str, text: &str, given: Given) -> Loaded {
 }
 
 fn read(file: &str) -> Result<Document, Failure> {
-    let name = if file == "-" { "standard input" } else { file };
-    Ok(Document::read(name, &bytes(file)?))
+    Ok(Document::read(shown_name(file), &bytes(file)?))
 }
 
 pub(super) fn bytes(file: &str) -> Result<Vec<u8>, Failure> {

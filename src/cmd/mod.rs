@@ -5,6 +5,7 @@ mod apply;
 mod carry;
 mod check;
 mod destroy;
+mod diff;
 mod explain;
 mod exposure;
 mod files;
@@ -72,6 +73,7 @@ pub async fn run(cli: Cli, console: &mut dyn Console) -> u8 {
         Verb::Check(args) => check::run(&args, console),
         Verb::Plan(args) => plan::run(&args, console).await,
         Verb::Apply(args) => apply::run(&args, console).await,
+        Verb::Diff(args) => diff::run(&args, console).await,
         Verb::Show(args) => show::run(&args, console),
         Verb::Destroy(args) => destroy::run(&args, console).await,
         Verb::History(args) => history::run(&args, console).await,
@@ -94,6 +96,7 @@ fn no_such_form(verb: &Verb, (format, _): Form) -> Option<Failure> {
         Verb::Apply(_) => ("apply", &[Format::Text, Format::Json]),
         Verb::Destroy(_) => ("destroy", &[Format::Text, Format::Json]),
         Verb::Why(_) => ("why", &[Format::Text, Format::Json]),
+        Verb::Diff(_) => ("diff", &[Format::Text, Format::Json, Format::Markdown]),
         Verb::Exposure(_) => ("exposure", &[Format::Text, Format::Json, Format::Markdown]),
         Verb::Check(_) => ("check", &[Format::Text, Format::Json, Format::Sarif, Format::Junit]),
         Verb::History(_) => ("history", &[Format::Text, Format::Json]),
@@ -123,6 +126,7 @@ fn form_of(verb: &Verb) -> Form {
     match verb {
         Verb::Plan(args) => (args.proposal.output.format, render::ANSWER_VERSION),
         Verb::Apply(args) => (args.proposal.output.format, render::ANSWER_VERSION),
+        Verb::Diff(args) => (args.output.format, render::diff::DIFF_VERSION),
         Verb::Show(args) => (args.output.format, render::ANSWER_VERSION),
         Verb::Destroy(args) => (args.output.format, render::ANSWER_VERSION),
         Verb::History(args) => (args.output.format, render::history::HISTORY_VERSION),

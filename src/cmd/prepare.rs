@@ -173,18 +173,23 @@ pub(super) fn places(intent: &Intent, plan: &Plan, state: &State, by: &By) -> Op
     Some(intent.source()?.locate(span?))
 }
 
+/// Adds what a plan's inputs stand for.
+pub(super) fn name_inputs(names: &mut Names, plan: &Plan, lookups: &BTreeMap<String, String>) {
+    for (name, input) in &plan.inputs {
+        let value = match &input.value {
+            InputValue::Known(value) => Some(value),
+            InputValue::Lookup(_) => lookups.get(name),
+        };
+        let parts = value.into_iter().flat_map(|value| value.split(", "));
+        names.input(name, parts.filter_map(|part| Cidr::parse_lenient(part).ok()).collect());
+    }
+}
+
 /// What stands for networks: inputs of a plan, and network sets that there are.
 pub(super) fn names(plan: Option<(&Plan, &BTreeMap<String, String>)>, state: &State) -> Names {
     let mut names = Names::default();
     if let Some((plan, lookups)) = plan {
-        for (name, input) in &plan.inputs {
-            let value = match &input.value {
-                InputValue::Known(value) => Some(value),
-                InputValue::Lookup(_) => lookups.get(name),
-            };
-            let parts = value.into_iter().flat_map(|value| value.split(", "));
-            names.input(name, parts.filter_map(|part| Cidr::parse_lenient(part).ok()).collect());
-        }
+        name_inputs(&mut names, plan, lookups);
     }
     for (key, set) in state.list(Kind::GlobalNetworkSet).into_iter().flatten() {
         let nets = set

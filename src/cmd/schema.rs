@@ -3,6 +3,7 @@
 use super::{Console, Failure};
 use crate::cli::{Schema, SchemaOf};
 use crate::plan;
+use crate::render::diff::DIFF_SCHEMA;
 use crate::render::history::HISTORY_SCHEMA;
 use crate::render::{ANSWER_SCHEMA, CHANGE_SET_SCHEMA, CHECK_SCHEMA, EXPOSURE_SCHEMA, WHY_SCHEMA};
 
@@ -16,6 +17,7 @@ pub(super) fn run(args: &Schema, console: &mut dyn Console) -> Result<u8, Failur
         SchemaOf::Exposure => console.answer(EXPOSURE_SCHEMA),
         SchemaOf::Why => console.answer(WHY_SCHEMA),
         SchemaOf::Check => console.answer(CHECK_SCHEMA),
+        SchemaOf::Diff => console.answer(DIFF_SCHEMA),
         SchemaOf::History => console.answer(HISTORY_SCHEMA),
         SchemaOf::ChangeSet => console.answer(CHANGE_SET_SCHEMA),
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::{Console, Failure, world};
 use crate::cli::Snapshot;
 use crate::error::{Error, codes};
-use crate::provider::snapshot::{encode, write_atomically};
+use crate::provider::snapshot::{encode, seal, write_atomically};
 use crate::resource::Kind;
 use crate::state::Scope;
 
@@ -24,9 +24,12 @@ pub(super) async fn run(args: &Snapshot, console: &mut dyn Console) -> Result<u8
         },
     );
     let state = provider.read(&scope).await?.redacted();
-    let now = jiff::Timestamp::now();
-    let seconds = jiff::Timestamp::from_second(now.as_second()).unwrap_or(now);
-    let bytes = encode(&state, &seconds.to_string());
+    // A copy of a snapshot is as old as the snapshot.
+    let time = match &state.facts.snapshot {
+        Some(played) => played.time.clone(),
+        None => format!("{:.0}", jiff::Timestamp::now()),
+    };
+    let bytes = seal(encode(&state, &time));
     if args.out == "-" {
         console.answer(&String::from_utf8_lossy(&bytes));
     } else {

@@ -3,6 +3,7 @@
 //! Local and pure. Compares only what the plan claims, in the canonical form of its kind, and says for every field
 //! what the record must remember. Knows nothing of servers: a conflict here is two claims, not an HTTP status.
 
+mod between;
 pub mod canon;
 mod owners;
 mod record;
@@ -19,6 +20,7 @@ use crate::inventory::{Entry, PLAN_LABEL, Recorded};
 use crate::resource::{FieldPath, Key, Kind, Origin, Resource, Target, Want, fields_of};
 use crate::state::{Observed, State};
 
+pub use between::{Altered, Between, End, between};
 pub use record::Record;
 
 /// What the caller decides.

@@ -339,6 +339,11 @@ codes! {
     USAGE "HG0808" "the command line is not understood"
         "An option, verb or value is not known or does not fit with the others. `hostguard help` lists them."
 
+    SNAPSHOT_OLD "HG0820" "the snapshot is too old"
+        "With --max-age a snapshot is taken for the cluster only while it is younger than that. This one is older, was taken later than this machine's clock says, or does not say when it was taken. Take a new one with `hostguard snapshot --out FILE` where the cluster can be read; the age is not a matter of the plan."
+    SNAPSHOT_EDITED "HG0821" "the snapshot is not as it was taken"
+        "A snapshot carries a digest over all its other lines: SHA-256, as `grep -v '^  \"digest\": ' FILE | sha256sum` prints it. It does not fit, so somebody edited the file, a formatter or a change of line ends did, or it is cut. The digest tells of slips and is no signature: who may write the file can write another one. A snapshot without a digest is one that people edit, such as those of the examples, and is read as it is."
+
     // 09: what is not there yet
     LATER "HG0901" "comes in a later version"
         "This part of the language is read and its references are checked, but this version of hostguard cannot do it yet. It is refused and never ignored: ignoring it would promise a protection that is not there. Remove it until then."

@@ -61,7 +61,7 @@ impl Document {
     pub fn check(&self, given: &Given, lookups: &Lookups) -> Result<Vec<Plan>, Vec<Diagnostic>> {
         let mut problems = self.problems.clone();
         // A value may be meant for any of the plans.
-        let declared: BTreeSet<&str> = self.drafts.iter().flat_map(Draft::input_names).collect();
+        let declared = self.input_names();
         if let Some(first) = self.drafts.first() {
             problems.extend(unknown_given(given, &declared, first.inputs_span()));
         }
@@ -99,6 +99,11 @@ impl Document {
             (Ok(_), Some(several)) => Err(vec![several]),
             (Err(problems), several) => Err(tidy(problems.into_iter().chain(several).collect())),
         }
+    }
+
+    /// The inputs that any of its plans declares.
+    pub fn input_names(&self) -> BTreeSet<&str> {
+        self.drafts.iter().flat_map(Draft::input_names).collect()
     }
 
     /// The documents that are meant as plans, in the order of the file.

@@ -26,6 +26,18 @@ pub struct Given {
     pub stand_ins: bool,
 }
 
+impl Given {
+    /// The values whose names pass; the environment is asked by name only.
+    pub fn only(&self, wanted: impl Fn(&str) -> bool) -> Given {
+        let mut given = self.clone();
+        given.set.retain(|name, _| wanted(name));
+        for (_, values) in &mut given.files {
+            values.retain(|name, _| wanted(name));
+        }
+        given
+    }
+}
+
 /// A value from a file of inputs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GivenValue {

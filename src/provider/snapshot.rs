@@ -13,12 +13,13 @@ use async_trait::async_trait;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use super::{Denied, OwnLock, Provider, Refusal, Why};
 use crate::changes::{Change, Op, hex_digest};
 use crate::error::{Error, codes};
 use crate::resource::{Key, Kind};
-use crate::state::{ClusterFacts, Listing, Observed, Reason, Scope, Serving, State, Unreadable};
+use crate::state::{ClusterFacts, Listing, Observed, Played, Reason, Scope, Serving, State, Unreadable};
 
 /// The format this binary writes, and the newest it reads.
 pub const FORMAT: u32 = 1;
@@ -48,6 +49,8 @@ pub struct Snapshot {
 struct Held {
     state: State,
     time: String,
+    /// It had a digest, which fits.
+    sealed: bool,
 }
 
 /// The file, as JSON has it. Keys are sorted, so equal states are equal bytes.
@@ -56,6 +59,9 @@ struct Held {
 struct File<Objects> {
     /// Always first for people: this is a hostguard snapshot of that format.
     hostguard_snapshot: u32,
+    /// Over the file without this line; see [`seal`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    digest: Option<String>,
     /// When it was taken, RFC 3339 UTC.
     time: String,
     cluster: Facts,
@@ -147,6 +153,14 @@ impl Snapshot {
         Ok(snapshot)
     }
 
+    /// When it was taken, as the file has it.
+    pub fn time(&self) -> Result<String, Error> {
+        match &*self.opened.lock().expect("no panic while held") {
+            Some(held) => Ok(held.time.clone()),
+            None => Ok(self.load()?.time),
+        }
+    }
+
     fn load(&self) -> Result<Held, Error> {
         let bytes = std::fs::read(&self.path).map_err(|e| unreadable(&self.shown, &e.to_string()))?;
         let mut held = decode(&bytes).map_err(|why| why.error(&self.shown.display().to_string()))?;
@@ -216,7 +230,8 @@ fn unreadable(path: &Path, why: &str) -> Error {
     .fix("make one with `hostguard snapshot --out FILE`")
 }
 
-/// The bytes of a snapshot: pretty JSON with sorted keys and a newline at the end.
+/// The bytes of a snapshot: pretty JSON with sorted keys and a newline at the end. Without a digest, for a place where
+/// something else vouches for them.
 pub fn encode(state: &State, time: &str) -> Vec<u8> {
     let kinds = state.coverage().iter().map(|(kind, why)| {
         let coverage = match why {
@@ -233,6 +248,7 @@ pub fn encode(state: &State, time: &str) -> Vec<u8> {
     });
     let file = File {
         hostguard_snapshot: FORMAT,
+        digest: None,
         time: time.to_string(),
         cluster: Facts {
             name: state.facts.name.clone(),
@@ -248,6 +264,42 @@ pub fn encode(state: &State, time: &str) -> Vec<u8> {
     let mut bytes = serde_json::to_vec_pretty(&file).expect("a snapshot is plain data");
     bytes.push(b'\n');
     bytes
+}
+
+/// The same bytes with their digest in a line of its own, so that any tool can ask whether it fits: SHA-256 over all
+/// other lines. It tells of slips (a hand edit, a cut file, a formatter); who means to forge can work it out again.
+pub fn seal(bytes: Vec<u8>) -> Vec<u8> {
+    let head = bytes
+        .split_inclusive(|byte| *byte == b'\n')
+        .take(2)
+        .map(<[u8]>::len)
+        .sum();
+    let line = digest_line(&sha256(&[&bytes]));
+    [&bytes[..head], line.as_bytes(), &bytes[head..]].concat()
+}
+
+fn digest_line(digest: &str) -> String {
+    format!("  \"digest\": \"{digest}\",\n")
+}
+
+fn sha256(parts: &[&[u8]]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part);
+    }
+    let digits = hash
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect::<String>();
+    format!("sha256:{digits}")
+}
+
+/// Whether these are the bytes that were sealed with this digest.
+fn fits(bytes: &[u8], digest: &str) -> bool {
+    let line = digest_line(digest);
+    let at = bytes.windows(line.len()).position(|part| part == line.as_bytes());
+    at.is_some_and(|at| sha256(&[&bytes[..at], &bytes[at + line.len()..]]) == digest)
 }
 
 /// Writes a file whole or not at all. A link is followed; what is there and is no regular file (a device, a pipe) is
@@ -284,6 +336,8 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 
 enum Unusable {
     Newer(u32),
+    /// Its content does not fit its digest.
+    Edited,
     Broken(String),
 }
 
@@ -295,6 +349,12 @@ impl Unusable {
                 format!("snapshot {path} has format {found}, this hostguard reads up to {FORMAT}"),
             )
             .fix("use the newer hostguard that wrote it"),
+            Unusable::Edited => Error::failed(
+                codes::SNAPSHOT_EDITED,
+                format!("snapshot {path} does not fit its digest: it was edited or cut after it was taken"),
+            )
+            .consequence("what was read from it would be shown as what is in the cluster")
+            .fix("take a new one with `hostguard snapshot --out FILE`, and keep formatters and line ends away from it"),
             Unusable::Broken(detail) => {
                 Error::failed(codes::SNAPSHOT_BROKEN, format!("{path} is not a hostguard snapshot"))
                     .cause(detail)
@@ -311,6 +371,7 @@ pub fn decode_state(bytes: &[u8]) -> Result<State, String> {
         Err(Unusable::Newer(found)) => Err(format!(
             "a snapshot of format {found}, this hostguard reads up to {FORMAT}"
         )),
+        Err(Unusable::Edited) => Err("a snapshot that was edited".to_string()),
         Err(Unusable::Broken(why)) => Err(why),
     }
 }
@@ -334,6 +395,9 @@ fn decode(bytes: &[u8]) -> Result<Held, Unusable> {
             return Err(newer(head.hostguard_snapshot).unwrap_or(broken(error)));
         }
     };
+    if file.digest.as_deref().is_some_and(|digest| !fits(bytes, digest)) {
+        return Err(Unusable::Edited);
+    }
     let serving = Serving::ALL.into_iter().find(|s| s.as_str() == file.cluster.serving);
     let serving =
         serving.ok_or_else(|| Unusable::Broken(format!("serving `{}` is not known", file.cluster.serving)))?;
@@ -369,7 +433,11 @@ fn decode(bytes: &[u8]) -> Result<Held, Unusable> {
         Some(kind) => Err(Unusable::Broken(format!(
             "there are objects of kind {kind}, which was not listed"
         ))),
-        None => Ok(Held { state, time: file.time }),
+        None => Ok(Held {
+            state,
+            time: file.time,
+            sealed: file.digest.is_some(),
+        }),
     }
 }
 
@@ -382,8 +450,16 @@ impl Provider for Snapshot {
     /// Everything the file holds: more than the scope is no harm, less is "not read".
     async fn read(&self, _: &Scope) -> Result<State, Error> {
         let opened = self.opened.lock().expect("no panic while held").take();
-        let Held { mut state, time } = opened.map_or_else(|| self.load(), Ok)?;
-        state.facts.snapshot = Some(format!("{} of {time}", self.shown.display()));
+        let Held {
+            mut state,
+            time,
+            sealed,
+        } = opened.map_or_else(|| self.load(), Ok)?;
+        state.facts.snapshot = Some(Played {
+            file: self.shown.display().to_string(),
+            time,
+            sealed,
+        });
         Ok(state)
     }
 
@@ -407,7 +483,10 @@ impl Provider for Snapshot {
         let held = self.load().map_err(|e| other(e.message))?;
         check(&held.state, change)?;
         let state = held.state.after(&newborn(change)).settled();
-        write_atomically(&self.path, &encode(&state, &held.time)).map_err(failed)?;
+        let bytes = encode(&state, &held.time);
+        // A file that people edit stays one.
+        let bytes = if held.sealed { seal(bytes) } else { bytes };
+        write_atomically(&self.path, &bytes).map_err(failed)?;
         Ok(state.present(&change.key).cloned())
     }
 }
@@ -487,6 +566,37 @@ mod tests {
     }
 
     #[test]
+    fn the_digest_is_over_every_other_line_and_any_edit_breaks_it() {
+        let sealed = seal(encode(&state(), "2026-01-01T00:00:00Z"));
+        let text = String::from_utf8(sealed.clone()).unwrap();
+        let (lines, digest): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| !line.contains("\"digest\""));
+        let rest = lines.iter().map(|line| format!("{line}\n")).collect::<String>();
+        assert_eq!(
+            digest,
+            [digest_line(&sha256(&[rest.as_bytes()])).trim_end_matches('\n')]
+        );
+        let Ok(held) = decode(&sealed) else {
+            panic!("own bytes decode")
+        };
+        assert!(held.sealed && held.state == state());
+        let edits: [String; 5] = [
+            text.replace("\"n1\"", "\"n1\" "),
+            text.replace("01T00", "02T00"),
+            text.replace('\n', "\r\n"),
+            text.replace("sha256:", "sha256:0"),
+            serde_json::from_str::<Value>(&text).unwrap().to_string(),
+        ];
+        for edited in edits {
+            assert_ne!(edited, text);
+            assert!(matches!(decode(edited.as_bytes()), Err(Unusable::Edited)), "{edited}");
+        }
+        // cut anywhere, it is no snapshot any more
+        for cut in 0..sealed.len() - 1 {
+            assert!(decode(&sealed[..cut]).is_err());
+        }
+    }
+
+    #[test]
     fn what_is_not_in_the_file_is_unreadable() {
         let Ok(held) = decode(&encode(&state(), "t")) else {
             panic!("own bytes decode")
@@ -503,6 +613,7 @@ mod tests {
             match decode(file.to_string().as_bytes()) {
                 Err(Unusable::Broken(why)) => why,
                 Err(Unusable::Newer(format)) => format!("newer {format}"),
+                Err(Unusable::Edited) => "edited".into(),
                 Ok(_) => "accepted".into(),
             }
         };

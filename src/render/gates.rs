@@ -15,7 +15,7 @@ pub fn lines(answer: &Answer) -> Vec<String> {
 }
 
 /// `warning [HG0533] nodes.guarded: n2 lacks …`, `waived until 2026-12-31 [HG1001] tcp/80 …; team-shop: public shop front`
-fn line(finding: &Finding) -> String {
+pub(super) fn line(finding: &Finding) -> String {
     let (code, message) = (finding.code, escape(&finding.message));
     match &finding.waived {
         None => format!("{} [{code}] {message}", finding.level.as_str()),

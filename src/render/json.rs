@@ -10,6 +10,7 @@ use crate::expect::{Answered, Counterexample, Fails, Kept, Unkept};
 use crate::gate::Finding;
 use crate::plan::{InputValue, Provenance};
 use crate::source::Source;
+use crate::state::Played;
 
 /// The published schema of [`json`]'s answer.
 pub const ANSWER_SCHEMA: &str = include_str!("answer.schema.json");
@@ -55,6 +56,7 @@ pub fn json_value(answer: &Answer) -> Value {
         "cluster": {
             "name": answer.facts.name,
             "uid": answer.cluster_uid,
+            "snapshot": answer.facts.snapshot.as_ref().map(played),
             "serving": answer.facts.serving.as_str(),
             "release": answer.release,
             "platform": answer.platform.map(|platform| platform.facts().name),
@@ -89,6 +91,11 @@ pub(super) fn pretty(value: &Value) -> String {
     text
 }
 
+/// The snapshot in the cluster's place.
+pub(super) fn played(played: &Played) -> Value {
+    json!({"file": played.file, "time": played.time, "digest": played.sealed})
+}
+
 fn provenance(provenance: &Provenance) -> String {
     match provenance {
         Provenance::Set => "set".into(),
@@ -99,7 +106,7 @@ fn provenance(provenance: &Provenance) -> String {
     }
 }
 
-fn gate(finding: &Finding, place: &dyn Fn(crate::source::Span) -> Option<String>) -> Value {
+pub(super) fn gate(finding: &Finding, place: &dyn Fn(crate::source::Span) -> Option<String>) -> Value {
     let waiver = finding.waived.as_ref().map(|waived| {
         json!({
             "reason": waived.reason,
@@ -122,7 +129,7 @@ fn gate(finding: &Finding, place: &dyn Fn(crate::source::Span) -> Option<String>
     })
 }
 
-fn expectation(outcome: &Answered, place: &dyn Fn(crate::source::Span) -> Option<String>) -> Value {
+pub(super) fn expectation(outcome: &Answered, place: &dyn Fn(crate::source::Span) -> Option<String>) -> Value {
     let counterexample = match &outcome.fails {
         Some(Fails::Packet(found)) => Some(self::counterexample(found)),
         Some(Fails::NoAddress | Fails::Nobody(_)) | None => None,
@@ -138,7 +145,7 @@ fn expectation(outcome: &Answered, place: &dyn Fn(crate::source::Span) -> Option
     })
 }
 
-fn kept(line: &Kept, place: &dyn Fn(crate::source::Span) -> Option<String>) -> Value {
+pub(super) fn kept(line: &Kept, place: &dyn Fn(crate::source::Span) -> Option<String>) -> Value {
     let counterexample = match &line.fails {
         Some(Unkept::Moves(found)) => Some(self::counterexample(&found.packet)),
         Some(Unkept::Nobody(_)) | None => None,
@@ -194,7 +201,7 @@ fn step(nth: usize, step: &Change, answer: &Answer) -> Value {
     })
 }
 
-fn error_value(error: &Error, place: &dyn Fn(crate::source::Span) -> Option<String>) -> Value {
+pub(super) fn error_value(error: &Error, place: &dyn Fn(crate::source::Span) -> Option<String>) -> Value {
     json!({
         "code": error.code.as_str(),
         "message": error.message,

@@ -15,15 +15,15 @@ use crate::escape::escape;
 use crate::exposure::{Assumption, Movement, Reach, Row, Verdict};
 
 /// GitHub takes 65,536 characters.
-const MOST: usize = 60_000;
-const ROWS: usize = 20;
+pub(super) const MOST: usize = 60_000;
+pub(super) const ROWS: usize = 20;
 /// Of each list below the table.
 const ITEMS: usize = 10;
 /// Bytes of one text from outside; the texts before the steps come to less than two thirds of the whole.
 const TEXT: usize = 240;
 
 /// Text from outside, inert.
-fn code(text: &str) -> String {
+pub(super) fn code(text: &str) -> String {
     let mut inert = String::new();
     for c in escape(text).chars() {
         let next = match c {
@@ -103,7 +103,7 @@ pub fn plan(answer: &Answer) -> String {
 }
 
 /// What is wrong, why, and what to do, a line each.
-fn refusal(error: &Error) -> Vec<String> {
+pub(super) fn refusal(error: &Error) -> Vec<String> {
     let first = format!("{}: {}", error.code, error.message);
     let causes = error.causes.iter().map(|cause| format!("caused by: {cause}"));
     let fix = error.fix.iter().map(|fix| format!("fix: {fix}"));
@@ -140,7 +140,7 @@ fn rows(out: &mut String, answer: &Answer) {
 }
 
 /// Rows that differ in whom they are about only are one; each is where its first part was.
-fn merged<K: Ord + Clone>(rows: impl Iterator<Item = (K, String)>) -> Vec<(K, String)> {
+pub(super) fn merged<K: Ord + Clone>(rows: impl Iterator<Item = (K, String)>) -> Vec<(K, String)> {
     let (mut order, mut of): (Vec<K>, BTreeMap<K, Vec<String>>) = (Vec::new(), BTreeMap::new());
     for (key, who) in rows {
         if !of.contains_key(&key) {
@@ -156,14 +156,14 @@ fn merged<K: Ord + Clone>(rows: impl Iterator<Item = (K, String)>) -> Vec<(K, St
 }
 
 /// The rest of a list, counted; ends the block.
-fn more(out: &mut String, all: usize, shown: usize, of: &str) {
+pub(super) fn more(out: &mut String, all: usize, shown: usize, of: &str) {
     if all > shown {
         let _ = writeln!(out, "\n{} more {of} have no room here; `-o json` has all.", all - shown);
     }
     out.push('\n');
 }
 
-fn list<T: AsRef<str>>(out: &mut String, heading: &str, lines: &[T]) {
+pub(super) fn list<T: AsRef<str>>(out: &mut String, heading: &str, lines: &[T]) {
     if lines.is_empty() {
         return;
     }

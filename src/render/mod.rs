@@ -1,5 +1,7 @@
 //! Answers, for people and for machines. Can cause nothing: takes every stage's output and returns text.
 
+pub mod diff;
+mod diff_markdown;
 pub mod exposure;
 mod fields;
 mod gates;

@@ -75,7 +75,7 @@ fn header(out: &mut String, answer: &Answer) {
         escape(&facts.name)
     );
     if let Some(file) = &facts.snapshot {
-        let _ = writeln!(out, "  played by a snapshot: {}", escape(file));
+        let _ = writeln!(out, "  played by a snapshot: {}", escape(&file.to_string()));
     }
     let serving = match facts.serving {
         Serving::Aggregated => "Calico v3 by its API server",
@@ -204,7 +204,7 @@ fn named(from: &str, answer: &Answer) -> String {
 }
 
 /// A heading and indented, wrapped lines; nothing when there are none.
-fn section(out: &mut String, heading: &str, lines: &[String]) {
+pub(super) fn section(out: &mut String, heading: &str, lines: &[String]) {
     if lines.is_empty() {
         return;
     }
@@ -234,7 +234,7 @@ pub fn wrap(line: &str, width: usize) -> Vec<String> {
     lines
 }
 
-fn mark(op: &Op) -> char {
+pub(super) fn mark(op: &Op) -> char {
     match op {
         Op::Create { .. } => '+',
         Op::Update { .. } => '~',

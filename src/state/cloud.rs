@@ -27,6 +27,20 @@ pub struct CloudScope {
 }
 
 impl CloudScope {
+    /// Both; where they choose otherwise, the other one's choice counts.
+    pub(super) fn with(mut self, other: CloudScope) -> CloudScope {
+        self.instances.extend(other.instances);
+        self.lookups.extend(other.lookups);
+        self.prefix_lists.extend(other.prefix_lists);
+        self.groups.extend(other.groups);
+        CloudScope {
+            region: other.region.or(self.region),
+            eks_cluster: other.eks_cluster.or(self.eks_cluster),
+            recorded_by: self.recorded_by.and(other.recorded_by),
+            ..self
+        }
+    }
+
     /// Whether anything of the cloud must be read, now that the cluster was.
     pub fn wanted(&self, cluster: &State) -> bool {
         match &self.recorded_by {

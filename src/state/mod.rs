@@ -45,6 +45,16 @@ pub struct Scope {
 }
 
 impl Scope {
+    /// What two answers need that are made of one reading.
+    pub fn with(mut self, other: Scope) -> Scope {
+        self.kinds.extend(other.kinds);
+        self.cloud = match (self.cloud, other.cloud) {
+            (Some(one), Some(other)) => Some(one.with(other)),
+            (one, other) => one.or(other),
+        };
+        self
+    }
+
     /// The scope of later reads: a cloud that was read once is read on, also when no record names objects of it any
     /// more. Without it everything would look open.
     pub fn after(mut self, read: &State) -> Scope {
@@ -156,14 +166,32 @@ impl Serving {
     }
 }
 
+/// A snapshot file in the cluster's place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Played {
+    /// As the user named it.
+    pub file: String,
+    /// When it was taken, as the file has it: RFC 3339, UTC, unless somebody wrote it by hand.
+    pub time: String,
+    /// It has a digest, which fits: nobody edited it since.
+    pub sealed: bool,
+}
+
+impl std::fmt::Display for Played {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} of {}", self.file, self.time)?;
+        f.write_str(if self.sealed { ", digest fits" } else { "" })
+    }
+}
+
 /// What is known of the cluster as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterFacts {
     /// For people: the kubeconfig context's cluster, or the snapshot's.
     pub name: String,
     pub serving: Serving,
-    /// The snapshot file that plays the cluster, and its time; `None` for a cluster.
-    pub snapshot: Option<String>,
+    /// The snapshot file that plays the cluster; `None` for a cluster.
+    pub snapshot: Option<Played>,
     /// The properties of FelixConfiguration's spec in the served schema; `None` when it could not be read.
     pub felix_fields: Option<BTreeSet<String>>,
 }

@@ -32,12 +32,27 @@ impl State {
 }
 
 fn redact(object: &mut Value) {
-    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut)
-        && let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut)
-    {
-        annotations.retain(|name, _| is_calicos(name));
+    let Some(metadata) = object.get_mut("metadata") else {
+        return;
+    };
+    keep_calicos(metadata, "annotations", is_calicos);
+    // who wrote an annotation is told by its name
+    let managers = metadata.get_mut("managedFields").and_then(Value::as_array_mut);
+    for manager in managers.into_iter().flatten() {
+        if let Some(fields) = manager.pointer_mut("/fieldsV1/f:metadata") {
+            let named = |name: &str| name.strip_prefix("f:").is_some_and(is_calicos);
+            keep_calicos(fields, "f:annotations", named);
+        }
+    }
+}
+
+/// Of a map in the object only what passes; an empty map goes.
+fn keep_calicos(object: &mut Value, map: &str, passes: impl Fn(&str) -> bool) {
+    let Some(object) = object.as_object_mut() else { return };
+    if let Some(annotations) = object.get_mut(map).and_then(Value::as_object_mut) {
+        annotations.retain(|name, _| passes(name));
         if annotations.is_empty() {
-            metadata.remove("annotations");
+            object.remove(map);
         }
     }
 }

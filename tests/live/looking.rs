@@ -132,4 +132,74 @@ fn a_snapshot_gives_the_same_answer_as_the_cluster() {
         offline.stdout.lines().any(|line| played(&line)),
         "it says that a file plays the cluster"
     );
+    let diff = [
+        "diff",
+        "/dev/null",
+        "plans/eks-nodeport.yaml",
+        "--set",
+        "trusted=203.0.113.7/32",
+    ];
+    let mark = server.audit().mark();
+    let online = hostguard_on(&server, Identity::AdminToken, &diff);
+    assert_eq!(online.code, 0, "{}", online.stderr);
+    let sent = server.audit().since(mark);
+    assert!(
+        sent.iter().all(|asked| ["get", "list"].contains(&asked.verb.as_str())),
+        "{sent:#?}"
+    );
+    let offline = hostguard_on(&server, Identity::Admin, &[&diff[..], &["--live", file]].concat());
+    let answer: Vec<&str> = offline.stdout.lines().filter(|line| !played(line)).collect();
+    assert_eq!(online.stdout.lines().collect::<Vec<_>>(), answer, "of two plans too");
+}
+
+/// Secrets are not asked for, and what objects carry beside what answers need stays behind.
+#[test]
+fn a_snapshot_holds_no_secret_of_the_cluster() {
+    let Some(server) = live!() else { return };
+    shop(&server);
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "hipstershop"},
+        "stringData": {"password": "hunter2"},
+    });
+    server
+        .rest()
+        .post("/api/v1/namespaces/hipstershop/secrets", &secret)
+        .ok();
+    let config = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": "hipstershop"},
+        "data": {"password": "hunter2"},
+    });
+    server
+        .rest()
+        .post("/api/v1/namespaces/hipstershop/configmaps", &config)
+        .ok();
+    let noted = json!({"metadata": {"annotations": {
+        "kubectl.kubernetes.io/last-applied-configuration": "hunter2", "example.com/token": "hunter2",
+    }}});
+    let deployment = "/apis/apps/v1/namespaces/hipstershop/deployments/frontend";
+    for path in [
+        "/api/v1/nodes/ip-10-0-1-5",
+        "/api/v1/namespaces/hipstershop",
+        deployment,
+    ] {
+        server.rest().merge(path, &noted).ok();
+    }
+    let variables = json!({"spec": {"template": {"spec": {"containers": [
+        {"name": "server", "image": "frontend", "env": [{"name": "TOKEN", "value": "hunter2"}]},
+    ]}}}});
+    server.rest().merge(deployment, &variables).ok();
+    let mark = server.audit().mark();
+    let ran = hostguard_on(&server, Identity::AdminToken, &["snapshot"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(ran.stdout.contains("\"Deployment/hipstershop/frontend\"") && ran.stdout.contains("\"digest\": \"sha256:"));
+    for word in ["hunter2", "last-applied-configuration", "TOKEN"] {
+        assert!(!ran.stdout.contains(word), "{word} is in the snapshot");
+    }
+    assert!(
+        server
+            .audit()
+            .since(mark)
+            .iter()
+            .all(|asked| asked.resource != "secrets")
+    );
 }
