@@ -22,6 +22,7 @@ mod support {
 
 mod engine;
 mod exposure;
+mod forms;
 mod kubectl;
 mod measure;
 mod memory;
@@ -35,12 +36,13 @@ type Part = fn() -> Vec<measure::Row>;
 
 fn main() {
     let asked: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
-    let parts: [(&str, Part); 8] = [
+    let parts: [(&str, Part); 9] = [
         ("start", start::rows),
         ("engine", engine::rows),
         ("terraform", terraform::rows),
         ("exposure", exposure::rows),
         ("proof", proof::rows),
+        ("forms", forms::rows),
         ("memory", memory::rows),
         ("kubectl", kubectl::rows),
         ("size", size::rows),
