@@ -70,9 +70,13 @@ pub fn plan(answer: &Answer) -> String {
         many => format!(", <b class=\"unknown\">{many} not known any more</b>"),
     };
     let counts = answer.set.counts();
+    let refused = match answer.conflicts.is_empty() && answer.refused.is_empty() {
+        true => "",
+        false => "<b class=\"opens\">refused</b>: ",
+    };
     let _ = writeln!(
         out,
-        "<p class=\"answer\">{}, {}{unknown}; {} to create, {} to change, {} to delete; {}</p>",
+        "<p class=\"answer\">{refused}{}, {}{unknown}; {} to create, {} to change, {} to delete; {}</p>",
         number(opens, "opened", "opens"),
         number(closes, "closed", "closes"),
         counts.create,
@@ -86,14 +90,10 @@ pub fn plan(answer: &Answer) -> String {
     }
     let errors = answer.conflicts.iter().chain(answer.refused);
     let refused = errors.map(|error| {
-        let causes = error.causes.iter().map(|cause| format!("; {cause}"));
-        let fix = error.fix.iter().map(|fix| format!("; fix: {fix}"));
-        format!(
-            "{}: {}{}",
-            error.code,
-            error.message,
-            causes.chain(fix).collect::<String>()
-        )
+        let mut lines = vec![format!("{}: {}", error.code, error.message)];
+        lines.extend(error.causes.iter().cloned());
+        lines.extend(error.fix.iter().map(|fix| format!("fix: {fix}")));
+        lines
     });
     list(&mut out, "Refused: nothing of this will be done", refused);
     if answer.set.steps.is_empty() {
@@ -104,8 +104,12 @@ pub fn plan(answer: &Answer) -> String {
     about(&mut out, answer.assumptions, answer.inside.is_none());
     let promised = answer.expectations.iter().map(|line| text::expectation(line, answer));
     let kept = answer.kept.iter().map(|line| text::kept(line, answer));
-    list(&mut out, "Expectations", promised.chain(kept));
-    list(&mut out, "Gates", gates::lines(answer).into_iter());
+    list(&mut out, "Expectations", promised.chain(kept).map(|line| vec![line]));
+    list(
+        &mut out,
+        "Gates",
+        gates::lines(answer).into_iter().map(|line| vec![line]),
+    );
     let drawing = graph::drawing(answer);
     if !drawing.nodes.is_empty() {
         let legend = svg::legend(&drawing)
@@ -186,10 +190,17 @@ fn about(out: &mut String, assumptions: &[Assumption], too_many: bool) {
     }
 }
 
-fn list(out: &mut String, heading: &str, lines: impl Iterator<Item = String>) {
-    let lines: Vec<String> = lines.map(|line| format!("<li>{}</li>\n", markup(&line))).collect();
-    if !lines.is_empty() {
-        let _ = write!(out, "<h2>{}</h2>\n<ul>\n{}</ul>\n", markup(heading), lines.concat());
+/// Items, each a line with smaller ones below it.
+fn list(out: &mut String, heading: &str, items: impl Iterator<Item = Vec<String>>) {
+    let item = |lines: Vec<String>| {
+        let mut lines = lines.iter().map(|line| markup(line));
+        let first = lines.next().unwrap_or_default();
+        let rest: String = lines.map(|line| format!("<small>{line}</small>")).collect();
+        format!("<li>{first}{rest}</li>\n")
+    };
+    let items: String = items.map(item).collect();
+    if !items.is_empty() {
+        let _ = write!(out, "<h2>{}</h2>\n<ul>\n{items}</ul>\n", markup(heading));
     }
 }
 

@@ -58,10 +58,11 @@ impl Fold<'_> {
         if whole < count {
             left_out.push(left(count - whole));
         }
-        match count {
-            0 => String::new(),
-            _ if out.ends_with(&begin) && whole == 0 => String::new(),
-            _ => out + &end,
+        // Half a text can be read, half a graph cannot be drawn.
+        let nothing = whole == 0 && (out.ends_with(&begin) || fence == Some("mermaid"));
+        match count == 0 || nothing {
+            true => String::new(),
+            false => out + &end,
         }
     }
 }
@@ -73,7 +74,7 @@ pub(super) fn folds(out: &mut String, answer: &Answer, rows: &[Line], most: usiz
     let steps = listed(answer).within(room * 2 / 5, &mut left_out);
     let packets = packets(answer, rows).within(room / 5, &mut left_out);
     let notes = notes(answer).within(room / 8, &mut left_out);
-    let drawn = drawn(answer).within(room / 6, &mut left_out);
+    let drawn = drawn(answer, &mut left_out).within(room / 6, &mut left_out);
     let rest = room - steps.len() - packets.len() - notes.len() - drawn.len();
     let fields = fields(answer).within(rest, &mut left_out);
     for part in [steps, fields, packets, drawn, notes] {
@@ -82,7 +83,7 @@ pub(super) fn folds(out: &mut String, answer: &Answer, rows: &[Line], most: usiz
     if !left_out.is_empty() {
         let all = answer.words.is_some_and(|words| words.saved);
         let all = if all { "`hostguard show`" } else { "`-o text`" };
-        let _ = writeln!(out, "No room here for {}; {all} has all.\n", left_out.join(", "));
+        let _ = writeln!(out, "No room here for {}; {all} has the rest.\n", left_out.join(", "));
     }
 }
 
@@ -135,10 +136,14 @@ fn packets<'a>(answer: &'a Answer, rows: &'a [Line]) -> Fold<'a> {
     }
 }
 
-fn drawn<'a>(answer: &'a Answer) -> Fold<'a> {
+/// The graph while it is small.
+fn drawn<'a>(answer: &'a Answer, left_out: &mut Vec<String>) -> Fold<'a> {
     let drawing = graph::drawing(answer);
-    let (nodes, edges) = (drawing.nodes.len(), drawing.edges.len());
-    let fits = (2..=NODES).contains(&nodes) && edges > 0;
+    let nodes = drawing.nodes.len();
+    if nodes > NODES {
+        left_out.push(format!("the graph of {nodes} resources (`hostguard graph`)"));
+    }
+    let fits = (2..=NODES).contains(&nodes) && !drawing.edges.is_empty();
     let lines: Vec<String> = match fits {
         true => graph::mermaid(&drawing).lines().map(str::to_string).collect(),
         false => Vec::new(),
@@ -146,7 +151,7 @@ fn drawn<'a>(answer: &'a Answer) -> Fold<'a> {
     Fold {
         title: "Graph".to_string(),
         fence: Some("mermaid"),
-        left: |_| "the graph".to_string(),
+        left: |_| "the graph (`hostguard graph`)".to_string(),
         count: usize::from(fits),
         parts: Box::new(std::iter::once(lines)),
     }
@@ -165,5 +170,54 @@ fn notes<'a>(answer: &'a Answer) -> Fold<'a> {
         left: |many| numbered(many, "note"),
         count: lines.len(),
         parts: Box::new(lines.into_iter().map(|line| vec![line])),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fold(fence: Option<&'static str>, parts: Vec<Vec<String>>) -> Fold<'static> {
+        Fold {
+            title: "Parts".to_string(),
+            fence,
+            left: |many| numbered(many, "part"),
+            count: parts.len(),
+            parts: Box::new(parts.into_iter()),
+        }
+    }
+
+    #[test]
+    fn a_fold_ends_where_the_room_does_and_what_is_left_is_counted() {
+        let parts = || {
+            (0..9)
+                .map(|nth| vec![format!("part {nth}"), "```".to_string()])
+                .collect()
+        };
+        for room in 0..400 {
+            let mut left = Vec::new();
+            let out = fold(Some("text"), parts()).within(room, &mut left);
+            let shown = out.matches("part ").count();
+            assert!(out.len() <= room, "{room}: {out}");
+            assert_eq!(
+                out.matches("```").count(),
+                if out.is_empty() { 0 } else { 2 },
+                "{room}: {out}"
+            );
+            assert_eq!(
+                left.is_empty(),
+                shown == 9 && out.matches("\'\'\'").count() == 9,
+                "{room}: {left:?} {out}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_graph_is_drawn_whole_or_not() {
+        let graph = || vec![vec!["flowchart TB".to_string(), "  n0[\"a\"]".to_string()]];
+        let mut left = Vec::new();
+        assert_eq!(fold(Some("mermaid"), graph()).within(85, &mut left), "");
+        assert_eq!(left, ["1 part"]);
+        assert!(fold(Some("mermaid"), graph()).within(200, &mut left).contains("n0"));
     }
 }
