@@ -84,7 +84,9 @@ pub fn plan(answer: &Answer) -> String {
         counts.delete,
         gates::counts(answer)
     );
-    let _ = writeln!(out, "<p class=\"faint\">{}</p>", markup(order::claim(answer)));
+    if refused.is_empty() {
+        let _ = writeln!(out, "<p class=\"faint\">{}</p>", markup(order::claim(answer)));
+    }
     if let Some(snapshot) = &answer.facts.snapshot {
         let _ = writeln!(out, "<p class=\"faint\">as in snapshot {}</p>", markup(snapshot));
     }

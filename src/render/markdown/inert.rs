@@ -70,6 +70,6 @@ mod tests {
     #[test]
     fn a_marker_is_one_comment_whatever_the_plan_is_called() {
         assert_eq!(marker("eks-frontend"), "<!-- hostguard:eks-frontend -->\n");
-        assert_eq!(marker("a --> <b>\n"), "<!-- hostguard:a_--__b__ -->\n");
+        assert_eq!(marker("a --> <b>\n"), "<!-- hostguard:a_--___b__ -->\n");
     }
 }

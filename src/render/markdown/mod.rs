@@ -59,9 +59,11 @@ fn headline(answer: &Answer, rows: &[Line], id: &str) -> String {
         0 => String::new(),
         many => format!(", {many} not known any more"),
     };
-    let words = match states::refused(answer) {
-        true => ["would open", "close"],
-        false => ["opens", "closes"],
+    let words = match answer.report {
+        Some(_) if answer.ended.is_empty() => ["opened", "closed"],
+        Some(_) => ["was to open", "close"],
+        None if states::refused(answer) => ["would open", "close"],
+        None => ["opens", "closes"],
     };
     if !answer.set.steps.is_empty() {
         parts.push(format!("**{} {opens}, {} {closes}{unknown}**", words[0], words[1]));
