@@ -22,6 +22,8 @@ const STEPS: usize = 1_000;
 /// Warnings, each with its place in the plan.
 const FINDINGS: usize = 200;
 
+type Form = fn(&Answer) -> String;
+
 /// Every policy closes a port for most.
 fn text() -> String {
     let policy = |at: usize| {
@@ -98,13 +100,13 @@ pub fn rows() -> Vec<Row> {
         read: None,
         words: Some(&words),
     };
-    let forms: [(&str, fn(&Answer) -> String); 3] = [
+    let forms: [(&str, Form); 3] = [
         ("Markdown", render::markdown::plan),
         ("JSON", render::json),
         ("SARIF", render::sarif),
     ];
     let (steps, rows) = (found.set.steps.len(), exposure.len());
-    let row = |(name, form): (&str, fn(&Answer) -> String)| {
+    let row = |(name, form): (&str, Form)| {
         let time = median(21, || assert!(form(&answer).len() > 1_000));
         let what = format!("{name} of {steps} steps, {rows} rows of exposure, {FINDINGS} findings");
         Row::ours(what, seconds(time), "10 ms")
