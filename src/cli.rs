@@ -42,6 +42,8 @@ pub enum Verb {
     Exposure(ExposureArgs),
     /// Walk one packet hop by hop and name what decides at each.
     Why(Why),
+    /// Draw the resources of a plan: what becomes of each, in which order, and why.
+    Graph(Graph),
     /// Write live state to a file that every verb takes as --live.
     Snapshot(Snapshot),
     /// Print a JSON Schema: of the plan language (for editors) or of -o json.
@@ -96,12 +98,25 @@ pub struct Inputs {
 pub enum Format {
     Text,
     Json,
-    /// A comment for a pull request; of `plan`, `diff` and `exposure`.
+    /// A comment for a pull request; of `plan`, `show`, `diff`, `apply` and `exposure`.
     Markdown,
     /// Findings for code scanning (SARIF 2.1.0); of `plan` and `check`.
     Sarif,
     /// Promises and gates as test cases (JUnit XML); of `plan` and `check`.
     Junit,
+    /// One page to look at, with the graph of the resources; of `exposure`.
+    Html,
+}
+
+/// A form of a graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Drawn {
+    /// For Markdown on GitHub and GitLab.
+    Mermaid,
+    /// For graphviz.
+    Dot,
+    /// A picture.
+    Svg,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -240,6 +255,18 @@ pub struct Apply {
     /// Allow exactly this many deletions, when there are more than 5.
     #[arg(long, value_name = "N")]
     pub allow_delete: Option<usize>,
+    /// Apply the change set with this id, as `plan` printed it, or nothing (exit 4).
+    #[arg(long, value_name = "ID", value_parser = id)]
+    pub expect_id: Option<String>,
+}
+
+fn id(text: &str) -> Result<String, String> {
+    let digits = text.strip_prefix("sha256:").unwrap_or(text);
+    if digits.len() == 32 && digits.chars().all(|c| c.is_ascii_hexdigit()) {
+        Ok(format!("sha256:{}", digits.to_ascii_lowercase()))
+    } else {
+        Err("expected the whole id: sha256: and 32 hexadecimal digits".to_string())
+    }
 }
 
 #[derive(Debug, ClapArgs)]
@@ -351,6 +378,20 @@ pub struct Why {
     pub looked: Looked,
     #[command(flatten)]
     pub output: Output,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Graph {
+    /// The plan file; `-` is standard input.
+    #[arg(value_name = "PLAN")]
+    pub plan: String,
+    #[command(flatten)]
+    pub inputs: Inputs,
+    #[command(flatten)]
+    pub world: World,
+    /// The form of the graph.
+    #[arg(short = 'o', long = "output", value_enum, default_value_t = Drawn::Mermaid)]
+    pub output: Drawn,
 }
 
 #[derive(Debug, ClapArgs)]

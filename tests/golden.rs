@@ -113,7 +113,6 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("HG0607", "src/provider/cluster/tests/connecting.rs"),
     ("HG0608", "src/provider/cluster/tests/writing.rs"),
     ("HG0701", "tests/live/moving.rs"),
-    ("HG0703", "tests/live/moving.rs"),
     ("HG0706", "tests/live/looking.rs"),
     ("HG0708", "tests/live/refused.rs"),
     ("HG0710", "tests/trust.rs"),

@@ -45,7 +45,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("standing", "apply changes exposure net resource sequence state"),
     (
         "render",
-        "source net escape error changes diff history plan resource state exposure expect sequence gate apply",
+        "source net escape error changes diff graph history plan resource state exposure expect sequence gate apply",
     ),
     ("cli", ""),
     (

@@ -24,6 +24,7 @@ mod support {
 mod apply;
 mod engine;
 mod exposure;
+mod forms;
 mod kubectl;
 mod measure;
 mod memory;
@@ -44,6 +45,7 @@ fn main() {
         ("terraform", terraform::rows),
         ("exposure", exposure::rows),
         ("proof", proof::rows),
+        ("forms", forms::rows),
         ("memory", memory::rows),
         ("kubectl", kubectl::rows),
         ("size", size::rows),

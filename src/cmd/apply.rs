@@ -16,10 +16,30 @@ const FREE_DELETIONS: usize = 5;
 pub(super) async fn run(args: &Apply, console: &mut dyn Console) -> Result<u8, Failure> {
     let shown = match saved::open(&args.proposal)? {
         Some(saved) => saved::shown(saved, args, console).await?,
-        None => show(&args.proposal, "apply", console).await?,
+        None => show(&args.proposal, ("apply", None), console).await?,
     };
+    if let Some(id) = &args.expect_id {
+        is_approved(&shown, id)?;
+    }
     check_deletions(&shown, args.allow_delete)?;
     carry_out(shown, "apply", &args.doing, args.proposal.output.format, console).await
+}
+
+/// Refuses another change set than the one with this id.
+fn is_approved(shown: &Shown, id: &str) -> Result<(), Failure> {
+    let now = shown.prepared.difference.set.digest();
+    if now == id {
+        return Ok(());
+    }
+    let error = Error::new(
+        Kind::Stale,
+        codes::STALE,
+        "this is not the change set that was approved; nothing was written",
+    );
+    let error = error.cause(format!("approved: {id}")).cause(format!("now: {now}"));
+    Err(Failure::from(error.fix(
+        "see what would be done now with `hostguard plan`, and approve that",
+    )))
 }
 
 /// Many deletions need their number said.
@@ -44,11 +64,11 @@ pub(super) async fn carry_out(
 ) -> Result<u8, Failure> {
     let nothing = shown.prepared.difference.set.steps.is_empty() && !shown.prepared.difference.record.changes();
     if let Some(kind) = worst(shown.blocked.iter().copied()) {
-        finish_json(&shown, verb, None, format, console);
+        finish_document(&shown, verb, (None, &[]), format, console);
         return Err(Failure::Said(kind));
     }
     if nothing {
-        finish_json(&shown, verb, None, format, console);
+        finish_document(&shown, verb, (None, &[]), format, console);
         return Ok(0);
     }
     if let Some(why) = console.broken() {
@@ -120,12 +140,21 @@ async fn finish(
     console: &mut dyn Console,
 ) -> Result<u8, Failure> {
     match format {
-        Format::Text | Format::Markdown | Format::Sarif | Format::Junit => console.answer(&render::report(report)),
-        Format::Json => finish_json(shown, verb, Some(report), format, console),
+        Format::Json => finish_document(shown, verb, (Some(report), &[]), format, console),
+        // a comment says how it ended, which is not known yet
+        Format::Markdown => {}
+        Format::Text | Format::Sarif | Format::Junit | Format::Html => console.answer(&render::report(report)),
     }
     let mut errors = outcome_errors(verb, report);
     if errors.is_empty() || report.seen.is_some() {
-        errors.extend(verify(shown, report).await?);
+        match verify(shown, report).await {
+            Ok(more) => errors.extend(more),
+            Err(Failure::World(_, more)) if format == Format::Markdown => errors.extend(more),
+            Err(failure) => return Err(failure),
+        }
+    }
+    if format == Format::Markdown {
+        finish_document(shown, verb, (Some(report), &errors), format, console);
     }
     if errors.is_empty() {
         Ok(0)
@@ -134,11 +163,20 @@ async fn finish(
     }
 }
 
-fn finish_json(shown: &Shown, verb: &'static str, report: Option<&Report>, format: Format, console: &mut dyn Console) {
-    if format == Format::Json {
-        let mut answer = shown.prepared.answer(verb, &shown.intent, &shown.state);
-        answer.report = report;
-        console.answer(&render::json(&answer));
+/// The one document of a run, where the form has one: what was planned, and what became of it.
+fn finish_document(
+    shown: &Shown,
+    verb: &'static str,
+    (report, ended): (Option<&Report>, &[Error]),
+    format: Format,
+    console: &mut dyn Console,
+) {
+    let mut answer = shown.prepared.answer(verb, &shown.intent, &shown.state);
+    (answer.report, answer.ended) = (report, ended);
+    match format {
+        Format::Json => console.answer(&render::json(&answer)),
+        Format::Markdown => console.answer(&render::markdown::plan(&answer)),
+        Format::Text | Format::Sarif | Format::Junit | Format::Html => {}
     }
 }
 

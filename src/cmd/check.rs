@@ -42,7 +42,7 @@ pub(super) fn run(args: &Check, console: &mut dyn Console) -> Result<u8, Failure
     }
     let checked: Vec<Checked<'_>> = files.iter().map(File::checked).collect();
     match args.output.format {
-        Format::Text | Format::Markdown => {}
+        Format::Text | Format::Markdown | Format::Html => {}
         Format::Json => console.answer(&render::checked_json(&checked)),
         Format::Junit => console.answer(&render::checked_junit(&checked)),
         Format::Sarif => console.answer(&render::checked_sarif(&checked)),

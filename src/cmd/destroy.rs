@@ -30,6 +30,7 @@ pub(super) async fn run(args: &Destroy, console: &mut dyn Console) -> Result<u8,
         scope,
         options,
         accepted: accepted(&args.risk),
+        words: None,
     };
     let shown = show_intent("destroy", asked, &args.output, console).await?;
     if args.dry_run {

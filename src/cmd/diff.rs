@@ -120,7 +120,7 @@ fn show(state: &State, base: &Side, head: &Side, format: Format, console: &mut d
     console.answer(&match format {
         Format::Json => render::json(&diff),
         Format::Markdown => render::markdown(&diff),
-        Format::Text | Format::Sarif | Format::Junit => render::text(&diff),
+        Format::Text | Format::Sarif | Format::Junit | Format::Html => render::text(&diff),
     });
     diff.differs()
 }

@@ -1,7 +1,7 @@
 //! `hostguard exposure` and `hostguard why`: who can reach what, live or predicted, and the walk of one packet.
 
 use super::packet::packet;
-use super::prepare::{Intent, names, places, predicted};
+use super::prepare::{Intent, Prepared, names, places, predicted};
 use super::{Console, Failure, files, world};
 use crate::cli::{ExposureArgs, Format, Looked as LookedArgs, Why};
 use crate::compile;
@@ -19,7 +19,14 @@ struct Looking {
     /// The heading of the answer.
     about: String,
     /// The plan that leads there.
-    after: Option<(Intent, Plan)>,
+    after: Option<After>,
+}
+
+/// The way from what is there to what a plan leaves.
+struct After {
+    intent: Intent,
+    before: State,
+    prepared: Prepared,
 }
 
 async fn look(looked: &LookedArgs, after: Option<&String>, console: &mut dyn Console) -> Result<Looking, Failure> {
@@ -48,12 +55,16 @@ async fn look(looked: &LookedArgs, after: Option<&String>, console: &mut dyn Con
     };
     let prepared = intent.prepare(&state, &options)?;
     let about = format!("cluster {} as plan {} leaves it", state.facts.name, offline.name());
-    let state = predicted(&state, &prepared.difference);
+    let end = predicted(&state, &prepared.difference);
     Ok(Looking {
-        names: names(Some((&prepared.plan, &prepared.lookups)), &state),
-        state,
+        names: names(Some((&prepared.plan, &prepared.lookups)), &end),
+        state: end,
         about,
-        after: Some((intent, prepared.plan)),
+        after: Some(After {
+            intent,
+            before: state,
+            prepared,
+        }),
     })
 }
 
@@ -61,13 +72,21 @@ impl Looking {
     fn looked(&self) -> Looked<'_> {
         Looked {
             cluster: &self.state.facts.name,
-            plan: self.after.as_ref().map(|(_, plan)| plan.name()),
+            plan: self.after.as_ref().map(|after| after.prepared.plan.name()),
         }
     }
 }
 
 pub(super) async fn exposure(args: &ExposureArgs, console: &mut dyn Console) -> Result<u8, Failure> {
-    let looking = look(&args.looked, args.looked.after.as_ref(), console).await?;
+    let mut looking = look(&args.looked, args.looked.after.as_ref(), console).await?;
+    if args.output.format == Format::Html
+        && let Some(after) = &mut looking.after
+    {
+        after.prepared.look(&after.intent, &after.before, &[]);
+        let answer = after.prepared.answer("plan", &after.intent, &after.before);
+        console.answer(&render::html::plan(&answer));
+        return Ok(0);
+    }
     let world = World::of_state(&looking.state);
     let exposure = exposure::exposure(&world);
     let inside = exposure::exposure_inside(&world);
@@ -77,6 +96,11 @@ pub(super) async fn exposure(args: &ExposureArgs, console: &mut dyn Console) -> 
             let (looked, assumed) = (looking.looked(), world.assumptions());
             let rows = (exposure.reaches.as_slice(), inside.as_deref());
             render::markdown::exposed(&looked, rows, &looking.names, &assumed)
+        }
+        Format::Html => {
+            let (looked, assumed) = (looking.looked(), world.assumptions());
+            let rows = (exposure.reaches.as_slice(), inside.as_deref());
+            render::html::exposed(&looked, rows, &looking.names, &assumed)
         }
         Format::Json => {
             let (looked, assumed) = (looking.looked(), world.assumptions());
@@ -104,11 +128,11 @@ pub(super) async fn why(args: &Why, console: &mut dyn Console) -> Result<u8, Fai
     let packet = packet(&args.from, &args.to, &looking.state)?;
     let walked = walk(&World::of_state(&looking.state), &packet);
     let place = |by: &By| {
-        let (intent, plan) = looking.after.as_ref()?;
-        places(intent, plan, &looking.state, by)
+        let after = looking.after.as_ref()?;
+        places(&after.intent, &after.prepared.plan, &looking.state, by)
     };
     let answer = match args.output.format {
-        Format::Text | Format::Markdown | Format::Sarif | Format::Junit => {
+        Format::Text | Format::Markdown | Format::Sarif | Format::Junit | Format::Html => {
             let port = packet.port.map(|port| format!(":{port}")).unwrap_or_default();
             let ends = format!("{} -> {}{port}", packet.source, packet.destination);
             let head = format!("{} {ends}, {}", packet.protocol, looking.about);

@@ -149,6 +149,29 @@ pub(super) fn show_warnings(intent: &Intent, plan: &Plan, console: &mut dyn Cons
     }
 }
 
+/// What the plan in a file is called, of a saved change set too; the file's name where that cannot be told. For comments
+/// about a failure, which have to be found again by it.
+pub(super) fn plan_name(file: &str) -> String {
+    let read = || -> Option<String> {
+        let bytes = if file == "-" {
+            return None;
+        } else {
+            std::fs::read(file).ok()?
+        };
+        if let Ok(saved) = serde_json::from_slice::<serde_json::Value>(&bytes)
+            && let Some(name) = saved.pointer("/plan/name").and_then(serde_json::Value::as_str)
+        {
+            return Some(name.to_string());
+        }
+        let document = Document::read(file, &bytes);
+        match document.drafts() {
+            [draft] => draft.name().map(str::to_string),
+            _ => None,
+        }
+    };
+    read().unwrap_or_else(|| file.to_string())
+}
+
 /// What destroy wants of a plan file: its name and its cluster, nothing else. Mistakes elsewhere do not matter to it.
 pub(super) fn nothing_of(file: &str) -> Result<Intent, Failure> {
     let document = read(file)?;

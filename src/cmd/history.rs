@@ -47,6 +47,7 @@ pub(super) async fn revert(args: &Revert, console: &mut dyn Console) -> Result<u
         scope,
         options,
         accepted: accepted(&args.risk),
+        words: None,
     };
     let shown = show_intent("revert", asked, &args.output, console).await?;
     if args.dry_run {

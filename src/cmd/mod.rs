@@ -10,6 +10,7 @@ mod explain;
 mod exposure;
 mod files;
 mod gates;
+mod graph;
 mod history;
 mod idle;
 mod order;
@@ -66,8 +67,9 @@ impl From<Error> for Failure {
 /// Runs a verb and says how it ended, as an exit code.
 pub async fn run(cli: Cli, console: &mut dyn Console) -> u8 {
     let form = form_of(&cli.verb);
+    let about = about(&cli.verb);
     if let Some(failure) = no_such_form(&cli.verb, form) {
-        return fail(failure, (Format::Text, form.1), console);
+        return fail(failure, (Format::Text, form.1), &about, console);
     }
     let ended = match cli.verb {
         Verb::Check(args) => check::run(&args, console),
@@ -80,24 +82,39 @@ pub async fn run(cli: Cli, console: &mut dyn Console) -> u8 {
         Verb::Revert(args) => history::revert(&args, console).await,
         Verb::Exposure(args) => exposure::exposure(&args, console).await,
         Verb::Why(args) => exposure::why(&args, console).await,
+        Verb::Graph(args) => graph::run(&args, console).await,
         Verb::Snapshot(args) => snapshot::run(&args, console).await,
         Verb::Schema(args) => schema::run(&args, console),
         Verb::Explain(args) => explain::run(&args, console),
     };
     match ended {
         Ok(code) => code,
-        Err(failure) => fail(failure, form, console),
+        Err(failure) => fail(failure, form, &about, console),
     }
 }
 
-/// What is done, and the walk of a packet, are not said as comments or findings.
+/// The forms of what is shown before anybody says yes.
+const DRY: &[Format] = &[
+    Format::Text,
+    Format::Json,
+    Format::Markdown,
+    Format::Sarif,
+    Format::Junit,
+];
+
+/// What is taken back, and the walk of a packet, are not said as comments; what is done is no finding.
 fn no_such_form(verb: &Verb, (format, _): Form) -> Option<Failure> {
     let (verb, has): (_, &[Format]) = match verb {
-        Verb::Apply(_) => ("apply", &[Format::Text, Format::Json]),
+        Verb::Plan(_) => ("plan", DRY),
+        Verb::Show(_) => ("show", DRY),
+        Verb::Apply(_) => ("apply", &[Format::Text, Format::Json, Format::Markdown]),
         Verb::Destroy(_) => ("destroy", &[Format::Text, Format::Json]),
         Verb::Why(_) => ("why", &[Format::Text, Format::Json]),
         Verb::Diff(_) => ("diff", &[Format::Text, Format::Json, Format::Markdown]),
-        Verb::Exposure(_) => ("exposure", &[Format::Text, Format::Json, Format::Markdown]),
+        Verb::Exposure(_) => (
+            "exposure",
+            &[Format::Text, Format::Json, Format::Markdown, Format::Html],
+        ),
         Verb::Check(_) => ("check", &[Format::Text, Format::Json, Format::Sarif, Format::Junit]),
         Verb::History(_) => ("history", &[Format::Text, Format::Json]),
         Verb::Revert(_) => ("revert", &[Format::Text, Format::Json]),
@@ -109,6 +126,7 @@ fn no_such_form(verb: &Verb, (format, _): Form) -> Option<Failure> {
         Format::Markdown => ("markdown", "Markdown"),
         Format::Sarif => ("sarif", "SARIF"),
         Format::Junit => ("junit", "JUnit XML"),
+        Format::Html => ("html", "HTML"),
     };
     if has.contains(&format) {
         return None;
@@ -134,22 +152,39 @@ fn form_of(verb: &Verb) -> Form {
         Verb::Exposure(args) => (args.output.format, render::EXPOSURE_VERSION),
         Verb::Why(args) => (args.output.format, render::WHY_VERSION),
         Verb::Check(args) => (args.output.format, render::CHECK_VERSION),
-        Verb::Snapshot(_) | Verb::Schema(_) | Verb::Explain(_) => (Format::Text, render::ANSWER_VERSION),
+        Verb::Graph(_) | Verb::Snapshot(_) | Verb::Schema(_) | Verb::Explain(_) => {
+            (Format::Text, render::ANSWER_VERSION)
+        }
+    }
+}
+
+/// The file that a comment is about.
+fn about(verb: &Verb) -> String {
+    match verb {
+        Verb::Plan(args) => args.proposal.plan.clone(),
+        Verb::Apply(args) => args.proposal.plan.clone(),
+        Verb::Show(args) => args.file.display().to_string(),
+        Verb::Exposure(args) => args.looked.after.clone().unwrap_or_else(|| "exposure".to_string()),
+        _ => String::new(),
     }
 }
 
 /// Prints a failure once, and as an answer too where answers are JSON and none was given. The kind of the first in
 /// rank is the exit code.
-fn fail(failure: Failure, (format, schema): Form, console: &mut dyn Console) -> u8 {
+fn fail(failure: Failure, (format, schema): Form, about: &str, console: &mut dyn Console) -> u8 {
     match failure {
         Failure::Plan(source, diagnostics) => {
             console.story(show_diagnostics(&source, &diagnostics, Style::default()).trim_end());
             match format {
                 Format::Json => console.answer(&render::diagnostics_json(&diagnostics, &source, schema)),
-                Format::Markdown => console.answer(&render::markdown::diagnostics_markdown(&diagnostics)),
+                Format::Markdown => {
+                    let place = |problem: &Diagnostic| source.locate(problem.span());
+                    let plan = files::plan_name(about);
+                    console.answer(&render::markdown::diagnostics_markdown(&plan, &diagnostics, &place));
+                }
                 Format::Sarif => console.answer(&render::checked_sarif(&[wrong(&source, &diagnostics)])),
                 Format::Junit => console.answer(&render::checked_junit(&[wrong(&source, &diagnostics)])),
-                Format::Text => {}
+                Format::Text | Format::Html => {}
             }
             Kind::Failed.exit_code()
         }
@@ -159,10 +194,12 @@ fn fail(failure: Failure, (format, schema): Form, console: &mut dyn Console) -> 
             }
             match format {
                 Format::Json => console.answer(&render::error_json(&errors, source.as_ref(), schema)),
-                Format::Markdown => console.answer(&render::markdown::error_markdown(&errors)),
+                Format::Markdown => {
+                    console.answer(&render::markdown::error_markdown(&files::plan_name(about), &errors))
+                }
                 Format::Sarif => console.answer(&render::error_sarif(&errors, source.as_ref())),
                 Format::Junit => console.answer(&render::error_junit(&errors, source.as_ref())),
-                Format::Text => {}
+                Format::Text | Format::Html => {}
             }
             worst(errors.iter().map(|error| error.kind))
                 .unwrap_or(Kind::Failed)

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::prepare::{Intent, Prepared};
 use super::{Console, Failure, files, saved, world};
 use crate::cli::{Format, Output, Plan, Proposal, Risk};
@@ -11,12 +13,13 @@ use crate::diff::Options;
 use crate::error::{Kind, Style, show_error};
 use crate::escape::escape;
 use crate::provider::Provider;
-use crate::render;
+use crate::render::{self, Words};
 use crate::sequence::Acceptance;
 use crate::state::{Scope, State};
 
 pub(super) async fn run(args: &Plan, console: &mut dyn Console) -> Result<u8, Failure> {
-    let shown = show(&args.proposal, "plan", console).await?;
+    let saved = args.out.as_deref().map(|file| file.display().to_string());
+    let shown = show(&args.proposal, ("plan", saved), console).await?;
     if let Some(file) = &args.out {
         saved::write(file, &shown, args, console)?;
     }
@@ -64,6 +67,53 @@ pub(super) struct Asked {
     pub scope: Scope,
     pub options: Options,
     pub accepted: Vec<Acceptance>,
+    /// The words to ask again with.
+    pub words: Option<Words>,
+}
+
+/// How to ask for the same again: by the file it is saved in, or by the same words. Not where it came from: what is
+/// reviewed on a snapshot is applied to the cluster.
+fn words(args: &Proposal, saved: Option<String>) -> Option<Words> {
+    if let Some(file) = saved {
+        return Some(Words {
+            file,
+            saved: true,
+            ..Words::default()
+        });
+    }
+    let pairs = |option: &str, values: Vec<String>| -> Vec<String> {
+        values
+            .into_iter()
+            .flat_map(|value| [option.to_string(), value])
+            .collect()
+    };
+    let files = args.inputs.files.iter().map(|file| file.display().to_string());
+    let accepted = args
+        .risk
+        .accepted
+        .iter()
+        .map(|(step, packet)| format!("{step}={packet}"));
+    let mut more = pairs("--force-conflicts", args.force_conflicts.clone());
+    more.extend(pairs("--accept", accepted.collect()));
+    if args.world.inventory_namespace != "hostguard" {
+        more.extend(pairs(
+            "--inventory-namespace",
+            vec![args.world.inventory_namespace.clone()],
+        ));
+    }
+    more.extend(args.world.with_cloud.then(|| "--with-cloud".to_string()));
+    more.extend(pairs("--region", args.world.region.iter().cloned().collect()));
+    let from_file = args.plan != "-";
+    from_file.then(|| Words {
+        file: args.plan.clone(),
+        saved: false,
+        inputs: [
+            pairs("--set", args.inputs.set.clone()),
+            pairs("--inputs", files.collect()),
+        ]
+        .concat(),
+        more,
+    })
 }
 
 pub(super) fn accepted(risk: &Risk) -> Vec<Acceptance> {
@@ -86,8 +136,12 @@ pub(super) fn show_warnings(provider: &dyn Provider, warned: &mut BTreeSet<Strin
     }
 }
 
-/// Reads the plan and the world, and prints the answer.
-pub(super) async fn show(args: &Proposal, verb: &'static str, console: &mut dyn Console) -> Result<Shown, Failure> {
+/// Reads the plan and the world, and prints the answer; with the file that it will be saved in.
+pub(super) async fn show(
+    args: &Proposal,
+    (verb, saved): (&'static str, Option<String>),
+    console: &mut dyn Console,
+) -> Result<Shown, Failure> {
     let intent = Intent::Plan(Box::new(files::load(&args.plan, &args.inputs)?));
     let offline = intent.offline()?;
     files::show_warnings(&intent, &offline, console);
@@ -103,20 +157,27 @@ pub(super) async fn show(args: &Proposal, verb: &'static str, console: &mut dyn 
         scope,
         options,
         accepted: accepted(&args.risk),
+        words: words(args, saved),
     };
     show_intent(verb, asked, &args.output, console).await
 }
 
-/// The answer. What apply and destroy say in JSON comes with the report, as one document.
+/// The answer. What apply and destroy say in JSON or Markdown comes with the report, as one document.
 pub(super) fn print(answer: &render::Answer, format: Format, console: &mut dyn Console) {
     match format {
         Format::Text => console.answer(&render::text(answer)),
-        Format::Markdown => console.answer(&render::markdown::plan(answer)),
         Format::Sarif => console.answer(&render::sarif(answer)),
         Format::Junit => console.answer(&render::junit(answer)),
         Format::Json if answer.verb == "plan" => console.answer(&render::json(answer)),
-        Format::Json => {}
+        Format::Markdown if answer.verb == "plan" => console.answer(&render::markdown::plan(answer)),
+        Format::Json | Format::Markdown | Format::Html => {}
     }
+}
+
+/// When it was read, where nothing else says it: the time in an answer about a snapshot is the snapshot's.
+pub(super) fn read_now(state: &State) -> Option<String> {
+    let live = state.facts.snapshot.is_none();
+    live.then(|| format!("as read at {:.0}", Timestamp::now()))
 }
 
 /// What keeps it from being applied. Conflicts and refusals are part of the answer; what could not be read is said here.
@@ -142,13 +203,16 @@ pub(super) async fn show_intent(
         scope,
         options,
         accepted,
+        words,
     } = asked;
     let state = provider.read(&scope).await?;
+    let read = read_now(&state);
     let scope = scope.after(&state);
     let mut warned = BTreeSet::new();
     show_warnings(provider.as_ref(), &mut warned, console);
     let mut prepared = intent.prepare(&state, &options)?;
     prepared.look(&intent, &state, &accepted);
+    (prepared.read, prepared.words) = (read, words);
     print(&prepared.answer(verb, &intent, &state), output.format, console);
     let blocked = blocked(&prepared, &state, console);
     Ok(Shown {

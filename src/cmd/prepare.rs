@@ -17,7 +17,7 @@ use crate::gate::Finding;
 use crate::history::Past;
 use crate::net::Cidr;
 use crate::plan::{InputValue, Plan};
-use crate::render::{Answer, Names};
+use crate::render::{Answer, Names, Words};
 use crate::resource::{Key, Kind};
 use crate::sequence::{Acceptance, Breach, Sequence, Terms, not_looked_at};
 use crate::source::Source;
@@ -64,6 +64,9 @@ pub(super) struct Prepared {
     pub promised: Promised,
     /// The plan's promises, for this cluster.
     pub resolved: Resolved,
+    /// When what is there was read, in words, and the words that it was asked with: for people who read the answer.
+    pub read: Option<String>,
+    pub words: Option<Words>,
 }
 
 impl Intent {
@@ -138,6 +141,8 @@ impl Intent {
             findings: Vec::new(),
             promised: Promised::default(),
             resolved: Resolved::default(),
+            read: None,
+            words: None,
             names: Names::default(),
         })
     }
@@ -303,6 +308,10 @@ impl Prepared {
             kept: &self.promised.kept,
             record,
             report: None,
+            ended: &[],
+            graph: &self.compiled.graph,
+            read: self.read.as_deref(),
+            words: self.words.as_ref(),
         }
     }
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::carry::mention;
-use super::plan::{Shown, blocked, print, show_warnings};
+use super::plan::{Shown, blocked, print, read_now, show_warnings};
 use super::prepare::{Intent, Prepared};
 use super::{Console, Failure, files, stale, world};
 use crate::changes::{Change, Op, hex_digest};
@@ -22,7 +22,7 @@ use crate::diff::Options;
 use crate::error::{Error, Kind, codes};
 use crate::plan::{Given, variable};
 use crate::provider::snapshot::{decode_state, encode, write_atomically};
-use crate::render;
+use crate::render::{self, Words};
 use crate::sequence::Acceptance;
 use crate::state::State;
 
@@ -325,6 +325,12 @@ pub(super) async fn shown(saved: Saved, args: &Apply, console: &mut dyn Console)
     same_cluster(file, &saved.state, &state)?;
     let mut prepared = saved.intent.prepare(&state, &saved.options)?;
     prepared.look(&saved.intent, &state, &saved.accepted);
+    prepared.read = read_now(&state);
+    prepared.words = Some(Words {
+        file: file.clone(),
+        saved: true,
+        ..Words::default()
+    });
     print(
         &prepared.answer("apply", &saved.intent, &state),
         args.proposal.output.format,

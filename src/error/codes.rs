@@ -276,7 +276,7 @@ codes! {
     NEEDS_YES "HG0702" "nobody can be asked"
         "Standard input is not a terminal, so apply cannot ask. Say --yes to approve what a run of `plan` has shown."
     STALE "HG0703" "the world moved after it was shown"
-        "Between the answer and the first write everything is read again. What would be done now is not what was approved, so nothing was written. The differences are listed; run again to see and approve the new change set."
+        "Between the answer and the first write everything is read again. What would be done now is not what was approved, so nothing was written. The differences are listed; run again to see and approve the new change set. With --expect-id, what would be done is another change set than the one with that id."
     DELETES_MANY "HG0704" "more deletions than are allowed"
         "More than five objects would be deleted. That is how a slip of the hand looks (an emptied section, a renamed plan), so the number has to be said with --allow-delete. destroy counts as said."
     EMPTY_PLAN "HG0705" "the plan wants nothing"

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use super::exposure;
 use super::json::pretty;
 use super::sources::Names;
-use super::text::{mark, section, wrap};
+use super::steps::mark;
+use super::text::{section, wrap};
 use super::{fields, gates, json as answers, json_exposure};
 use crate::changes::Op;
 use crate::diff::{Altered, Between};
@@ -23,7 +24,7 @@ use crate::resource::Key;
 use crate::source::Source;
 use crate::state::ClusterFacts;
 
-pub use super::diff_markdown::markdown;
+pub use super::markdown::diff as markdown;
 
 /// The published schema of [`json`]'s answer.
 pub const DIFF_SCHEMA: &str = include_str!("diff.schema.json");

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::net::IpAddr;
 
+use super::rows::Found;
 use super::sources::{Names, Shares, who};
 use super::text::wrap;
 use crate::escape::escape;
@@ -102,25 +103,9 @@ fn movement(movement: Movement) -> &'static str {
     }
 }
 
-/// The movement in running words.
-pub(super) fn movement_words(movement: Movement) -> &'static str {
-    match movement {
-        Movement::Opens => "**opens**",
-        Movement::BecomesUnknown => "**becomes unknown**",
-        Movement::Closes => "closes",
-        Movement::BecomesKnown => "becomes known",
-        Movement::Stays => "stays",
-    }
-}
-
-/// What was found before and after.
-pub(super) fn moved_sides(row: &Row) -> (String, String) {
-    (answer(row.before.as_ref()), answer(row.after.as_ref()))
-}
-
 /// `open (no host endpoint) -> blocked (GlobalNetworkPolicy/a ingress[0])`
 fn moved(row: &Row) -> String {
-    let (before, after) = moved_sides(row);
+    let (before, after) = (answer(row.before.as_ref()), answer(row.after.as_ref()));
     if before == after {
         after
     } else {
@@ -220,21 +205,8 @@ pub(super) fn place(nodes: &BTreeMap<String, BTreeSet<IpAddr>>) -> String {
     format!("{}{more}", names.join(", "))
 }
 
-pub(super) fn answer(answer: Option<&Answer>) -> String {
-    let Some(answer) = answer else {
-        return "no such node".to_string();
-    };
-    let by = answer
-        .decision
-        .as_ref()
-        .map(|decision| decided(&decision.by))
-        .unwrap_or_default();
-    let word = verdict(answer.verdict);
-    if by.is_empty() {
-        word.to_string()
-    } else {
-        format!("{word} ({by})")
-    }
+fn answer(answer: Option<&Answer>) -> String {
+    Found::of(answer).text()
 }
 
 /// The verdict in a word.

@@ -31,6 +31,38 @@ pub fn lines(field: &FieldChange) -> Vec<String> {
     lines
 }
 
+/// The lines of a value that was there and is not any more.
+pub fn removed(field: &FieldChange) -> Vec<String> {
+    let gone = FieldChange {
+        before: None,
+        after: field.before.clone(),
+        ..field.clone()
+    };
+    lines(&gone)
+}
+
+/// The lines of a value that becomes another one, as a diff: `- ` before, `+ ` after, two spaces around them.
+pub fn changed_lines(field: &FieldChange) -> Vec<String> {
+    let name = escape(&field.path.to_string());
+    let taken = field
+        .taken_from
+        .as_ref()
+        .map(|manager| format!("  (was set by {})", escape(manager)));
+    let taken = taken.unwrap_or_default();
+    let (Some(before), Some(after)) = (&field.before, &field.after) else {
+        return lines(field);
+    };
+    match (short(before), short(after)) {
+        (Some(before), Some(after)) => vec![format!("- {name}: {before}{taken}"), format!("+ {name}: {after}")],
+        _ => {
+            let head = format!("  {name}:{taken}");
+            std::iter::once(head)
+                .chain(changed(&yaml(before), &yaml(after)))
+                .collect()
+        }
+    }
+}
+
 fn value_lines(field: &FieldChange) -> Vec<String> {
     let name = escape(&field.path.to_string());
     let below = |head: String, body: Vec<String>| std::iter::once(head).chain(body).collect();

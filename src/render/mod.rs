@@ -1,20 +1,25 @@
 //! Answers, for people and for machines. Can cause nothing: takes every stage's output and returns text.
 
 pub mod diff;
-mod diff_markdown;
 pub mod exposure;
 mod fields;
 mod gates;
+pub mod graph;
 pub mod history;
+pub mod html;
 mod json;
 mod json_exposure;
 mod junit;
 pub mod markdown;
 mod order;
+mod rows;
 mod sarif;
 mod sources;
+mod steps;
+pub mod svg;
 mod text;
 pub mod walk;
+mod words;
 
 use std::collections::BTreeMap;
 
@@ -22,6 +27,7 @@ use crate::apply::Report;
 use crate::changes::ChangeSet;
 use crate::error::{Code, Diagnostic, Error};
 use crate::gate::Finding;
+use crate::graph::Graph;
 use crate::plan::{Input, Level, Platform};
 use crate::sequence::Sequence;
 use crate::source::{Source, Span};
@@ -37,9 +43,15 @@ pub use order::breaches;
 pub use sarif::{checked_sarif, error_sarif, sarif};
 pub use sources::Names;
 pub use text::{event, report, text, wrap};
+pub use words::Words;
 
 /// The published schema of a saved change set.
 pub const CHANGE_SET_SCHEMA: &str = include_str!("changeset.schema.json");
+
+/// `1 step`, `2 steps`
+fn numbered(many: usize, what: &str) -> String {
+    format!("{many} {what}{}", if many == 1 { "" } else { "s" })
+}
 
 /// A file that was checked.
 pub struct Checked<'a> {
@@ -95,4 +107,12 @@ pub struct Answer<'a> {
     /// The inventory's key, when it has to be written.
     pub record: Option<String>,
     pub report: Option<&'a Report>,
+    /// What went wrong with the steps, or after them.
+    pub ended: &'a [Error],
+    /// Every resource that the plan names, with what it needs.
+    pub graph: &'a Graph,
+    /// When what is there was read, in words; a snapshot says it itself.
+    pub read: Option<&'a str>,
+    /// What it was asked with, where that can be said again.
+    pub words: Option<&'a Words>,
 }

@@ -2,9 +2,10 @@
 
 use std::fmt::Write;
 
-use super::{Answer, exposure, fields, gates, order};
+use super::steps::{mark, steps};
+use super::{Answer, exposure, gates, order};
 use crate::apply::{Event, Outcome, Report};
-use crate::changes::{Change, Finding, Op};
+use crate::changes::Finding;
 use crate::error::{Style, show_error};
 use crate::escape::escape;
 use crate::expect::{Answered, Kept};
@@ -21,7 +22,7 @@ pub fn text(answer: &Answer) -> String {
     expectations(&mut out, answer);
     let kept: Vec<String> = answer.kept.iter().map(|line| kept(line, answer)).collect();
     section(&mut out, order::kept(answer), &kept);
-    steps(&mut out, answer);
+    out.push_str(&steps(answer));
     let unreadable: Vec<String> = answer
         .set
         .unreadable
@@ -110,7 +111,13 @@ fn header(out: &mut String, answer: &Answer) {
 }
 
 fn inputs(out: &mut String, answer: &Answer) {
-    let lines: Vec<String> = answer
+    section(out, "Inputs", &input_lines(answer));
+    section(out, "Node groups", &group_lines(answer));
+}
+
+/// Each input with its value and where it comes from.
+pub(super) fn input_lines(answer: &Answer) -> Vec<String> {
+    answer
         .inputs
         .iter()
         .map(|(name, input)| {
@@ -127,9 +134,12 @@ fn inputs(out: &mut String, answer: &Answer) {
             };
             format!("{name} = {}  ({})", escape(&value), escape(&from))
         })
-        .collect();
-    section(out, "Inputs", &lines);
-    let groups: Vec<String> = answer
+        .collect()
+}
+
+/// Each group with its nodes.
+pub(super) fn group_lines(answer: &Answer) -> Vec<String> {
+    answer
         .groups
         .iter()
         .map(|(name, nodes)| {
@@ -141,8 +151,7 @@ fn inputs(out: &mut String, answer: &Answer) {
             };
             format!("{name}: {}{more}", shown.join(", "))
         })
-        .collect();
-    section(out, "Node groups", &groups);
+        .collect()
 }
 
 /// What the steps do to who can reach what.
@@ -184,17 +193,30 @@ fn expectations(out: &mut String, answer: &Answer) {
 }
 
 pub(super) fn expectation(outcome: &Answered, answer: &Answer) -> String {
-    let word = if outcome.fails.is_some() { "FAILS" } else { "holds" };
+    format!("{}  {}", holds(outcome.fails.is_some()), expected(outcome, answer))
+}
+
+/// Whether what was promised is so.
+pub(super) fn holds(fails: bool) -> &'static str {
+    if fails { "FAILS" } else { "holds" }
+}
+
+/// What is expected.
+pub(super) fn expected(outcome: &Answered, answer: &Answer) -> String {
     let is = if outcome.open { "open" } else { "blocked" };
     let (to, at) = (escape(&outcome.to), escape(&outcome.at));
-    format!("{word}  {} -> {to}, {at}: {is}", named(&outcome.from, answer))
+    format!("{} -> {to}, {at}: {is}", named(&outcome.from, answer))
 }
 
 pub(super) fn kept(line: &Kept, answer: &Answer) -> String {
-    let word = if line.fails.is_some() { "FAILS" } else { "holds" };
+    format!("{}  {}", holds(line.fails.is_some()), never(line, answer))
+}
+
+/// What is never to be.
+pub(super) fn never(line: &Kept, answer: &Answer) -> String {
     let never = if line.never_open { "opens" } else { "closes" };
     let (to, at) = (escape(&line.to), escape(&line.at));
-    format!("{word}  {} -> {to}, {at}: never {never}", named(&line.from, answer))
+    format!("{} -> {to}, {at}: never {never}", named(&line.from, answer))
 }
 
 /// Sources with what stands for them.
@@ -232,68 +254,6 @@ pub fn wrap(line: &str, width: usize) -> Vec<String> {
         }
     }
     lines
-}
-
-pub(super) fn mark(op: &Op) -> char {
-    match op {
-        Op::Create { .. } => '+',
-        Op::Update { .. } => '~',
-        Op::Delete { .. } => '-',
-    }
-}
-
-/// The steps alone; empty where there are none.
-pub(super) fn steps_text(answer: &Answer) -> String {
-    let mut out = String::new();
-    steps(&mut out, answer);
-    out
-}
-
-fn steps(out: &mut String, answer: &Answer) {
-    if answer.set.steps.is_empty() {
-        return;
-    }
-    let _ = writeln!(out, "Steps, in order (+ create, ~ change, - delete)");
-    for (i, step) in answer.set.steps.iter().enumerate() {
-        let placed = order::step(answer, i);
-        if placed.is_some_and(|placed| placed.wait) {
-            let _ = writeln!(out, "      (wait until Calico has caught up)");
-        }
-        let _ = writeln!(out, "{:>3} {} {}", i + 1, mark(&step.op), escape(&step.key.to_string()));
-        if !matches!(step.op, Op::Delete { .. }) {
-            for line in step.fields.iter().flat_map(fields::lines) {
-                let _ = writeln!(out, "        {line}");
-            }
-        }
-        for need in &step.needs {
-            if answer.set.steps.iter().any(|other| other.key == need.key) {
-                for line in wrap(&format!("after {}: {}", need.key, need.reason), 68) {
-                    let _ = writeln!(out, "        # {}", escape(&line));
-                }
-            }
-        }
-        let _ = writeln!(out, "        # {}", escape(&asked_by(step, answer)));
-        for remark in placed.into_iter().flat_map(order::remarks) {
-            for line in wrap(&remark, 68) {
-                let _ = writeln!(out, "        ! {}", escape(&line));
-            }
-        }
-    }
-    out.push('\n');
-}
-
-fn asked_by(step: &Change, answer: &Answer) -> String {
-    match (step.origin.span, answer.source) {
-        (Some(span), Some(source)) => format!("{} at {}", step.origin.section, source.locate(span)),
-        _ if step.origin.section == "inventory" => match step.op {
-            Op::Create { .. } => "for the record of what hostguard changes".to_string(),
-            Op::Update { .. } if answer.verb == "destroy" => "what was found before goes back".to_string(),
-            Op::Delete { .. } if answer.verb == "destroy" => "the plan created it".to_string(),
-            Op::Update { .. } => "the plan no longer claims it: what was found before goes back".to_string(),
-            Op::Delete { .. } => "the plan created it and no longer names it".to_string(),
-        },
-        _ => step.origin.section.clone(),
-    }
 }
 
 fn summary(out: &mut String, answer: &Answer) {

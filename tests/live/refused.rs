@@ -94,6 +94,46 @@ fn a_step_that_is_refused_leaves_the_others_done_and_all_known() {
 }
 
 #[test]
+fn a_comment_says_when_it_was_read_and_what_was_refused() {
+    let Some(server) = live!() else { return };
+    shop(&server);
+    let plan = plan_file(TWO);
+    let comment = |verb: &str| {
+        hostguard_on(
+            &server,
+            Identity::Admin,
+            &[verb, plan.path(), "--yes", "-o", "markdown"],
+        )
+    };
+    let planned = hostguard_on(&server, Identity::Admin, &["plan", plan.path(), "-o", "markdown"]);
+    let said = |text: &str| text.lines().nth(1).unwrap_or_default().to_string();
+    assert!(said(&planned.stdout).contains(" as read at 20"), "{}", planned.stdout);
+    let exactly = format!("hostguard apply {} --expect-id sha256:", plan.path());
+    assert!(planned.stdout.contains(&exactly), "{}", planned.stdout);
+    let set = world::object("GlobalNetworkSet", "probe", json!({"nets": ["10.0.0.0/8"]}));
+    refuse(&server, "projectcalico.org", "globalnetworksets", "CREATE", || {
+        dry(&server, &calico("globalnetworksets", ""), &set)
+    });
+    let ran = comment("apply");
+    assert_eq!(ran.code, 5, "{}{}", ran.stdout, ran.stderr);
+    let partly = "**applied in part** (HG0708): 2 of 3 steps done, 1 failed, 0 skipped";
+    assert!(said(&ran.stdout).contains(partly), "{}", ran.stdout);
+    for says in [
+        "- `create GlobalNetworkSet/partners: failed:",
+        "Go on from here:",
+        "Take it back:",
+    ] {
+        assert!(ran.stdout.contains(says), "{says}\n{}", ran.stdout);
+    }
+    allow(&server);
+    eventually("a second apply ends it", std::time::Duration::from_secs(30), || {
+        let again = comment("apply");
+        let done = again.code == 0 && said(&again.stdout).contains("**applied**: 1 of 1 step done");
+        if done { Ok(()) } else { Err(again.stderr) }
+    });
+}
+
+#[test]
 fn without_a_lock_no_change_is_made() {
     let Some(server) = live!() else { return };
     shop(&server);
