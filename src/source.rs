@@ -37,6 +37,8 @@ pub struct Spanned<T> {
 pub struct Source {
     name: String,
     text: String,
+    /// Where each line begins: answers ask for a thousand places of a large plan.
+    lines: Vec<usize>,
 }
 
 /// A place as people and editors count it: line and column from 1, the column in characters.
@@ -54,9 +56,12 @@ impl fmt::Display for Place {
 
 impl Source {
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
+        let text = text.into();
+        let after = text.match_indices('\n').map(|(at, _)| at + 1);
         Source {
             name: name.into(),
-            text: text.into(),
+            lines: std::iter::once(0).chain(after).collect(),
+            text,
         }
     }
 
@@ -75,11 +80,12 @@ impl Source {
         while !self.text.is_char_boundary(offset) {
             offset -= 1;
         }
-        let before = &self.text[..offset];
-        let start = before.rfind('\n').map_or(0, |i| i + 1);
+        // The first line begins at 0, so there is one that begins before.
+        let line = self.lines.partition_point(|start| *start <= offset);
+        let start = self.lines[line - 1];
         Place {
-            line: before.matches('\n').count() + 1,
-            column: before[start..].chars().count() + 1,
+            line,
+            column: self.text[start..offset].chars().count() + 1,
         }
     }
 
@@ -99,5 +105,10 @@ mod tests {
         assert_eq!(source.locate(Span::new(12, 13)), "p.yaml:2:7");
         assert_eq!(source.place(999), Place { line: 3, column: 1 });
         assert_eq!(source.place(0), Place { line: 1, column: 1 });
+        assert_eq!(source.place(4), Place { line: 1, column: 5 });
+        assert_eq!(source.place(5), Place { line: 2, column: 1 });
+        // within the two bytes of a letter
+        assert_eq!(source.place(7), Place { line: 2, column: 2 });
+        assert_eq!(Source::new("p", "").place(3), Place { line: 1, column: 1 });
     }
 }

@@ -10,12 +10,14 @@ use hostguard::gate::Finding;
 use hostguard::graph::Graph;
 use hostguard::plan::Level;
 use hostguard::render::{self, Answer, Names, Words};
+use hostguard::resource::Kind;
 use hostguard::source::{Source, Span};
 use hostguard::state::State;
 use serde_json::{Map, Value, json};
 
 use crate::engine;
 use crate::measure::{Row, median, seconds};
+use crate::size;
 use crate::support::plans;
 
 const STEPS: usize = 1_000;
@@ -32,16 +34,16 @@ fn text() -> String {
             "destination": {"ports": [30_000 + at]},
         });
         let spec = json!({
-            "order": at, "selector": "all()", "types": ["Ingress"], "preDNAT": true, "applyOnForward": true,
+            "order": at, "selector": "kubernetes.io/os == 'linux'", "types": ["Ingress"], "preDNAT": true, "applyOnForward": true,
             "ingress": [rule],
         });
-        (format!("p{at:04}"), json!({"spec": spec}))
+        (format!("security.p{at:04}"), json!({"spec": spec}))
     };
     let policies: Map<String, Value> = (0..STEPS - 2).map(policy).collect();
     let plan = json!({
         "apiVersion": "hostguard.dev/v1alpha1", "kind": "HostProtection", "metadata": {"name": "forms"},
         "spec": {
-            "cluster": {"platform": "generic"}, "hostEndpoints": {"autoCreate": "Enabled"}, "policies": policies,
+            "cluster": {"platform": "generic"}, "tiers": {"security": {"order": 500}}, "policies": policies,
         },
     });
     serde_json::to_string_pretty(&plan).expect("a plan is plain data")
@@ -61,7 +63,10 @@ fn findings(graph: &Graph) -> Vec<Finding> {
 pub fn rows() -> Vec<Row> {
     let text = text();
     let (plan, source) = (plans::check(&text), Source::new("plan.yaml", text.as_str()));
-    let state: State = engine::state(10);
+    let mut state: State = engine::state(10);
+    state
+        .listed(Kind::HostEndpoint, (0..10).map(size::host_endpoint).collect())
+        .expect("made objects have names");
     let compiled = compile::compile(&plan, &state).expect("the plan fits");
     let found = diff::diff(&compiled, &state, &Options::default());
     let after = state.after_all(&found.set.steps).settled();
