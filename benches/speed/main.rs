@@ -38,7 +38,7 @@ type Part = fn() -> Vec<measure::Row>;
 
 fn main() {
     let asked: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
-    let parts: [(&str, Part); 9] = [
+    let parts: [(&str, Part); 10] = [
         ("start", start::rows),
         ("engine", engine::rows),
         ("apply", apply::rows),
