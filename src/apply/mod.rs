@@ -10,6 +10,7 @@ pub mod lock;
 mod run;
 mod wait;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::changes::Change;
@@ -56,7 +57,7 @@ pub struct Report {
     /// after the last step.
     pub moved: Vec<String>,
     /// What was there after the last step, where all were made.
-    pub seen: Option<State>,
+    pub seen: Option<Arc<State>>,
     /// The lock was lost on the way: nothing was written after that, the record included.
     pub lost: bool,
     /// Something that controllers had not done when the deadline came; what was seen last.

@@ -1,6 +1,7 @@
 //! One step after the other, in the approved order.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::{join, join_all};
@@ -208,7 +209,7 @@ async fn last_look(made: &[Made], run: &Run<'_>, report: &mut Report, events: &m
         Stood::Moved(what) => report.moved = what,
         Stood::Unread(_) => return,
     }
-    report.seen = Some(state);
+    report.seen = Some(Arc::new(state));
 }
 
 /// Keeps of the steps that are left those that are safe without the one that was not made, judged on what is there now.

@@ -1,5 +1,7 @@
 //! `hostguard apply`: shows, asks, re-reads, writes in order, waits, verifies.
 
+use std::sync::Arc;
+
 use super::plan::{Shown, show, show_warnings};
 use super::{Console, Failure, carry, saved, worst};
 use crate::apply::{Outcome, Report};
@@ -302,7 +304,7 @@ async fn verify(shown: &Shown, report: &Report) -> Result<Vec<Error>, Failure> {
     let unverified = |what: &str| Error::new(Kind::Unverified, codes::UNVERIFIED, what);
     let state = match report.seen.clone() {
         Some(state) => Ok(state),
-        None => shown.provider.read(&shown.scope).await,
+        None => shown.provider.read(&shown.scope).await.map(Arc::new),
     };
     let state = match state {
         Ok(state) => state,
