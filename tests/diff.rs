@@ -191,9 +191,9 @@ fn an_empty_file_is_no_plan() {
         json!(["Tier/guarding", "new"]),
     ];
     assert_eq!(keys(&comes), all);
-    // not applied yet, it leaves nothing behind
+    // not applied yet, it leaves nothing behind; the namespace would stay
     let goes = diff(folder, BASE, "");
-    assert_eq!(keys(&goes).len(), 4);
+    assert_eq!(keys(&goes).len(), 3);
     std::fs::write(folder.join("base.yaml"), BASE).expect("a temporary folder");
     let apply = ["apply", "base.yaml", "--live", "cluster.json", "--yes"].map(str::to_string);
     assert_eq!(run(folder, &apply).code, 0);

@@ -84,7 +84,7 @@ comments_of() {
 }
 
 # marker PLAN: how the comment about this plan begins.
-marker() { printf '<!-- hostguard:%s ' "$(printf %s "$1" | tr -c 'A-Za-z0-9._/' '_')"; }
+marker() { printf '<!-- hostguard:%s ' "$(printf %s "$1" | tr -c 'A-Za-z0-9._/-' '_')"; }
 
 # our_comment NUMBER PLAN: our first comment about the plan, as the forge has it; nothing when there is none.
 our_comment() {

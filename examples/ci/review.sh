@@ -44,25 +44,33 @@ cp "$out/head.yaml" "$out/head/$plan"
 options=(--live "$(realpath "$snapshot")" --max-age "$max_age")
 [ -z "${INPUTS:-}" ] || options+=(--inputs "$(realpath "$INPUTS")")
 hostguard=$(realpath "$(command -v "${HOSTGUARD:-hostguard}")") || die "hostguard is not here"
-guarded() { (cd "$out" && env -i PATH=/usr/bin:/bin "$hostguard" "$@"); }
+guarded() {
+    local folder=$1
+    shift
+    (cd "$out/$folder" && env -i PATH=/usr/bin:/bin "$hostguard" "$@")
+}
 
 code=0
 if [ -s "$out/head.yaml" ]; then
-    guarded plan "head/$plan" "${options[@]}" -o markdown --out set.json >"$out/plan.md" 2>"$out/story" || code=$?
+    guarded head plan "$plan" "${options[@]}" -o markdown >"$out/plan.md" 2>"$out/story" || code=$?
+    # The comment names the plan, which its reader has; the set is for the id, and for the job.
+    if [ "$code" -eq 0 ]; then
+        guarded head plan "$plan" "${options[@]}" --out "$(realpath "$out")/set.json" >/dev/null 2>&1 || code=$?
+    fi
 else
     printf '**hostguard**: this takes the plan away\n' >"$out/plan.md"
 fi
 [ -s "$out/base.yaml" ] || [ -s "$out/head.yaml" ] || die "$plan is neither at BASE nor at HEAD"
 # What the request changes, apart from drift. It fails where the base cannot be planned, which is not the request's fault.
 diffed=0
-guarded diff "base/$plan" "head/$plan" "${options[@]}" -o markdown >"$out/diff.md" 2>>"$out/story" || diffed=$?
+guarded . diff "base/$plan" "head/$plan" "${options[@]}" -o markdown >"$out/diff.md" 2>>"$out/story" || diffed=$?
 cat "$out/story" >&2
 
 # Only what can be applied has an id to approve.
 id=none
 if [ "$code" -eq 0 ] && [ -s "$out/set.json" ]; then id=$(jq -r .id "$out/set.json"); fi
 {
-    printf '<!-- hostguard:%s id=%s head=%s -->\n' "$(printf %s "$plan" | tr -c 'A-Za-z0-9._/' '_')" "$id" "$(git rev-parse "$head")"
+    printf '<!-- hostguard:%s id=%s head=%s -->\n' "$(printf %s "$plan" | tr -c 'A-Za-z0-9._/-' '_')" "$id" "$(git rev-parse "$head")"
     cat "$out/plan.md"
 } >"$out/comment.md"
 foot=$(printf '\nPlan of `%s`, compared with `%s`.\n' "$(git rev-parse --short=12 "$head")" "$(git rev-parse --short=12 "$base")")

@@ -141,23 +141,19 @@ async fn finish(
     format: Format,
     console: &mut dyn Console,
 ) -> Result<u8, Failure> {
-    match format {
-        Format::Json => finish_document(shown, verb, (Some(report), &[]), format, console),
-        // a comment says how it ended, which is not known yet
-        Format::Markdown => {}
-        Format::Text | Format::Sarif | Format::Junit | Format::Html => console.answer(&render::report(report)),
+    // a document says how it ended, which is not known yet
+    if !matches!(format, Format::Json | Format::Markdown) {
+        console.answer(&render::report(report));
     }
     let mut errors = outcome_errors(verb, report);
     if errors.is_empty() || report.seen.is_some() {
         match verify(shown, report).await {
             Ok(more) => errors.extend(more),
-            Err(Failure::World(_, more)) if format == Format::Markdown => errors.extend(more),
+            Err(Failure::World(_, why)) => errors.push(does_not_fit(&why)),
             Err(failure) => return Err(failure),
         }
     }
-    if format == Format::Markdown {
-        finish_document(shown, verb, (Some(report), &errors), format, console);
-    }
+    finish_document(shown, verb, (Some(report), &errors), format, console);
     if errors.is_empty() {
         Ok(0)
     } else {
@@ -277,6 +273,17 @@ fn moved(verb: &str, report: &Report) -> Error {
         Kind::Unverified => "run `hostguard plan` to see who can reach what now".to_string(),
         _ => format!("{verb} again to see and approve what would be done now"),
     })
+}
+
+/// The steps were made, and the plan does not fit any more what is there after them.
+fn does_not_fit(why: &[Error]) -> Error {
+    let mut error = Error::new(
+        Kind::Unverified,
+        codes::UNVERIFIED,
+        "every step was made, and the plan does not fit what is there now",
+    );
+    error.causes.extend(why.iter().map(|why| why.message.clone()));
+    error.fix("run `hostguard plan` to see why")
 }
 
 /// What became of taking back what was done.

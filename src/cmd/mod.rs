@@ -165,6 +165,7 @@ fn about(verb: &Verb) -> String {
         Verb::Apply(args) => args.proposal.plan.clone(),
         Verb::Show(args) => args.file.display().to_string(),
         Verb::Exposure(args) => args.looked.after.clone().unwrap_or_else(|| "exposure".to_string()),
+        Verb::Diff(args) => args.head.clone(),
         _ => String::new(),
     }
 }

@@ -74,5 +74,8 @@ fn stale(shown: &[&Change], now: &ChangeSet, made: bool) -> Error {
     if same && !keys.eq(now.steps.iter().map(|step| &step.key)) {
         error = error.cause("the steps are the same, and their safe order is another one now");
     }
+    if now.steps.is_empty() && now.unreadable.is_empty() {
+        return error.fix("nothing is left to do: `hostguard plan` shows what is there");
+    }
     error.fix("run it again to see and approve what would be done now")
 }

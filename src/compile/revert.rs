@@ -70,10 +70,16 @@ pub fn compile(plan: &Plan, run: &Past, later: &[Past], state: &State) -> Result
     Ok(compiled)
 }
 
-fn overlaid(run: &Past, since: &Past, key: &Key) -> Error {
-    let (number, since) = (run.intent.number, since.intent.number);
-    let message = format!("run {number} cannot be taken back: run {since} changed {key} since");
-    Error::failed(codes::RUN_OVERLAID, message).fix(format!("take run {since} back first"))
+fn overlaid(run: &Past, later: &Past, key: &Key) -> Error {
+    let (number, since) = (run.intent.number, later.intent.number);
+    let name = &run.intent.plan;
+    let message = if later.intent.reverts == Some(number) {
+        format!("run {number} was taken back already, by run {since}: {key}")
+    } else {
+        format!("run {number} cannot be taken back: run {since} changed {key} since")
+    };
+    let first = format!("take run {since} back first: hostguard revert {since} --name {name}");
+    Error::failed(codes::RUN_OVERLAID, message).fix(first)
 }
 
 fn wanted(step: &Step, key: &Key) -> Want {

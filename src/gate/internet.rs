@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value;
+
 use super::{Finding, Looked, some};
 use crate::changes::{Change, Op};
 use crate::error::codes;
@@ -53,7 +55,7 @@ pub fn look(looked: &Looked<'_>) -> Vec<Finding> {
     open.into_iter().map(finding).collect()
 }
 
-/// Services that the steps make, at ports that let the internet through before and after.
+/// Services that the steps put at ports, where these let the internet through before and after.
 fn behind_new_services(looked: &Looked<'_>) -> Vec<(Open, BTreeSet<String>)> {
     let mut found = Vec::new();
     let Ok(nodes) = looked.end.list(Kind::Node) else {
@@ -61,13 +63,13 @@ fn behind_new_services(looked: &Looked<'_>) -> Vec<(Open, BTreeSet<String>)> {
     };
     let nodes: BTreeSet<String> = nodes.map(|(key, _)| key.name.clone()).collect();
     let made = looked.steps.iter().filter(|step| step.key.kind == Kind::Service);
-    let made: Vec<&Change> = made.filter(|step| matches!(step.op, Op::Create { .. })).collect();
+    let made: Vec<&Change> = made.filter(|step| !matches!(step.op, Op::Delete { .. })).collect();
     if made.is_empty() {
         return found;
     }
     let flows = Flows::new(looked.after);
     for step in made {
-        for (protocol, ports) in node_ports(looked, &step.key) {
+        for (protocol, ports) in new_node_ports(looked, step) {
             let flow = Flow {
                 from: Senders::Outside(internet()),
                 nodes: nodes.clone(),
@@ -90,6 +92,25 @@ fn behind_new_services(looked: &Looked<'_>) -> Vec<(Open, BTreeSet<String>)> {
         }
     }
     found
+}
+
+/// The node ports of a Service that it did not have before.
+fn new_node_ports(looked: &Looked<'_>, step: &Change) -> BTreeMap<Protocol, PortSet> {
+    let mut ports = node_ports(looked, &step.key);
+    if let Op::Update { before, .. } = &step.op {
+        let listed = before.pointer("/spec/ports").and_then(Value::as_array);
+        for had in listed.into_iter().flatten() {
+            let protocol = had["protocol"].as_str().unwrap_or("TCP").parse::<Protocol>();
+            let port = had["nodePort"].as_u64().and_then(|port| u16::try_from(port).ok());
+            if let (Ok(protocol), Some(port)) = (protocol, port)
+                && let Some(left) = ports.get_mut(&protocol)
+            {
+                *left = left.minus(&PortSet::from_ranges([(port, port)]));
+            }
+        }
+    }
+    ports.retain(|_, ports| !ports.is_empty());
+    ports
 }
 
 fn node_ports(looked: &Looked<'_>, key: &Key) -> BTreeMap<Protocol, PortSet> {

@@ -81,7 +81,7 @@ pub fn json_value(answer: &Answer) -> Value {
         "summary": {"create": counts.create, "update": counts.update, "delete": counts.delete},
         "changeSet": answer.set.digest(),
         "record": answer.record,
-        "report": answer.report.map(report),
+        "report": answer.report.map(|made| report(made, answer.ended)),
     })
 }
 
@@ -264,7 +264,7 @@ pub fn diagnostics_json(diagnostics: &[Diagnostic], source: &Source, schema: &st
     pretty(&json!({"schema": schema, "errors": errors.collect::<Vec<_>>()}))
 }
 
-fn report(report: &Report) -> Value {
+fn report(report: &Report, ended: &[Error]) -> Value {
     let steps = report.steps.iter().map(|(key, verb, outcome)| {
         let (outcome, detail) = match outcome {
             Outcome::Done => ("done", None),
@@ -280,5 +280,6 @@ fn report(report: &Report) -> Value {
         "skipped": report.skipped(),
         "unsettled": report.unsettled,
         "interrupted": report.interrupted,
+        "ended": ended.iter().map(|error| error_value(error, &|_| None)).collect::<Vec<_>>(),
     })
 }

@@ -1,11 +1,11 @@
-//! What the change of a plan does, as a part of a comment: it has no marker of its own.
+//! What the change of a plan does, as a comment.
 
 use std::fmt::Write;
 
 use super::super::diff::{Counts, Diff};
 use super::super::exposure::{TOO_MANY, assumed};
 use super::super::rows::{self, Line};
-use super::inert::{code, fenced};
+use super::inert::{code, fenced, marker};
 use super::{MOST, Said, error_lines, list, plain, sentence, table_of};
 use crate::exposure::Movement;
 
@@ -29,7 +29,8 @@ pub fn diff(diff: &Diff) -> String {
     let (opens, closes) = (moves(Movement::Opens), moves(Movement::Closes));
     parts.push(format!("**opens {opens}, closes {closes}{unknown}**"));
     parts.push(format!("objects: {new} new, {changed} changed, {gone} gone"));
-    let mut out = format!("{}\n\n", parts.join(" · "));
+    let mut out = marker(&format!("diff/{plan}"));
+    let _ = writeln!(out, "{}\n", parts.join(" · "));
     let drift = diff.drift();
     match (diff.differs(), drift.as_str()) {
         (false, "") => out.push_str("The change of the plan does nothing.\n\n"),
