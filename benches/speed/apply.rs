@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::engine;
 use crate::measure::{Row, median, seconds};
-use crate::support::pipeline::{apply_after, runtime};
+use crate::support::pipeline::{apply_with, runtime};
 
 const STEPS: usize = 1_000;
 
@@ -46,7 +46,7 @@ pub fn rows() -> Vec<Row> {
     let runtime = runtime();
     let time = median(3, || {
         let world = Memory(Mutex::new(state.clone()));
-        let report = apply_after(&runtime, &plan, &world, || {}).expect("it is applied");
+        let report = apply_with(&runtime, &plan, &world).expect("it is applied");
         assert!(report.done() >= STEPS && report.seen.is_some());
     });
     let what = format!("whole apply of {STEPS} steps with lock, record and run book, no latency");

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use futures_util::future::{join, join_all};
+use futures_util::future::join;
+use futures_util::stream::{self, StreamExt};
 use jiff::Timestamp;
 
 use super::{
@@ -18,6 +19,8 @@ use crate::resource::{Key, Kind};
 use crate::sequence::{Approved, Step};
 use crate::state::Scope;
 
+/// More steps than this are not in flight at once.
+const IN_FLIGHT: usize = 8;
 /// How often a step is tried when its object keeps moving.
 const TRIES: usize = 5;
 
@@ -291,7 +294,13 @@ async fn make(
             None => flying.push(change),
         }
     }
-    let ends = join_all(flying.iter().map(|change| perform(change, run))).await;
+    let writes = flying.iter().map(|change| async move {
+        match stopped(run) {
+            true => (0, Err(Unmade::Stopped)),
+            false => perform(change, run).await,
+        }
+    });
+    let ends: Vec<_> = stream::iter(writes).buffered(IN_FLIGHT).collect().await;
     let mut made = Vec::new();
     for (change, (again, end)) in flying.into_iter().zip(ends) {
         for _ in 0..again {
@@ -303,6 +312,7 @@ async fn make(
                 Outcome::Done
             }
             Err(Unmade::Refused(refusal)) => Outcome::Failed(refusal),
+            Err(Unmade::Stopped) => Outcome::Skipped("interrupted".to_string()),
             Err(Unmade::LockLost) => {
                 report.lost = true;
                 Outcome::Skipped("the lock was lost".to_string())
@@ -332,6 +342,8 @@ fn unmet(change: &Change, report: &Report) -> Option<Key> {
 
 /// Why a change was not made.
 enum Unmade {
+    /// It was not begun.
+    Stopped,
     Refused(Refusal),
     LockLost,
 }

@@ -137,8 +137,8 @@ impl Sequence {
     }
 }
 
-/// More steps than this are not in flight at once.
-const TOGETHER: usize = 8;
+/// More steps than this are not made without a look at what is there.
+const TOGETHER: usize = 64;
 
 /// Marks steps that may be made together with those before them.
 fn together(steps: &mut [Step], states: [&State; 3]) {

@@ -1,20 +1,24 @@
 //! Objects that move between reading and writing: compare-and-set on a real server.
 
+use std::sync::Mutex;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use hostguard::apply::{Outcome, Report};
 use hostguard::changes::{Change, Op};
+use hostguard::error::Error;
 use hostguard::plan::Plan;
 use hostguard::provider::cluster::{Cluster, Connect};
-use hostguard::provider::{Provider, Why};
+use hostguard::provider::{Denied, Provider, Refusal, Why};
 use hostguard::resource::{Key, Kind, Origin};
-use serde_json::json;
+use hostguard::state::{Scope, State};
+use serde_json::{Value, json};
 
 use super::workshop::shop;
 use crate::support::control_plane::{ControlPlane, Identity};
 use crate::support::kinds::calico;
 use crate::support::live::live;
-use crate::support::pipeline::{apply_after, runtime};
+use crate::support::pipeline::{apply_with, runtime};
 use crate::support::plans;
 use crate::support::world;
 
@@ -38,10 +42,44 @@ fn order(order: u64) -> Plan {
     }))
 }
 
-fn apply(server: &ControlPlane, plan: &Plan, between: impl FnOnce()) -> Report {
+/// A cluster where somebody is faster: between the last look and the first step.
+struct Faster<F> {
+    cluster: Cluster,
+    then: Mutex<Option<F>>,
+}
+
+#[async_trait]
+impl<F: FnOnce() + Send> Provider for Faster<F> {
+    fn owns(&self, kind: Kind) -> bool {
+        self.cluster.owns(kind)
+    }
+
+    async fn read(&self, scope: &Scope) -> Result<State, Error> {
+        self.cluster.read(scope).await
+    }
+
+    async fn may(&self, changes: &[&Change]) -> Result<Vec<Denied>, Error> {
+        self.cluster.may(changes).await
+    }
+
+    async fn perform(&self, change: &Change) -> Result<Option<Value>, Refusal> {
+        let step = !change.key.kind.bookkeeping() && change.key.kind != Kind::Namespace;
+        let then = self.then.lock().expect("nobody panics holding it").take_if(|_| step);
+        if let Some(then) = then {
+            // it waits for answers of its own, which a thread of this runtime must not
+            std::thread::scope(|scope| scope.spawn(then).join()).expect("it is done");
+        }
+        self.cluster.perform(change).await
+    }
+}
+
+fn apply(server: &ControlPlane, plan: &Plan, between: impl FnOnce() + Send) -> Report {
     let runtime = runtime();
-    let cluster = connect(server, &runtime);
-    apply_after(&runtime, plan, &cluster, between).expect("something is written")
+    let raced = Faster {
+        cluster: connect(server, &runtime),
+        then: Mutex::new(Some(between)),
+    };
+    apply_with(&runtime, plan, &raced).expect("something is written")
 }
 
 fn outcome_of<'a>(report: &'a Report, key: &str) -> &'a Outcome {

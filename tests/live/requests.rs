@@ -338,8 +338,8 @@ fn a_review_says_what_the_request_does_and_runs_nothing_of_it() {
     );
     for says in [
         set["id"].as_str().expect("an id"),
-        "**hostguard diff** `shop`",
-        "-> [203.0.113.0/24, 198.51.100.0/24]",
+        "**This change of** `shop`",
+        "198.51.100.0/24",
         &base[..12],
         &head[..12],
     ] {
@@ -443,7 +443,7 @@ fn open_merge_requests_are_reviewed_from_the_protected_branch() {
     let run = || repository.run("open-requests.sh", &[PLAN, "main"], &with(&around, &[]));
     run().ends(0, &["commented on request 3", "commented on request 5"]);
     assert!(
-        forge.said(3)[0].1.contains("**hostguard diff** `shop`"),
+        forge.said(3)[0].1.contains("**This change of** `shop`"),
         "{:?}",
         forge.said(3)
     );
@@ -555,7 +555,10 @@ fn merged(kind: Kind, server: &ControlPlane) {
         .as_str()
         .or(issues[0]["description"].as_str())
         .expect("a text");
-    assert!(issues.len() == 1 && text.contains("7 -> 500"), "{issues:#?}");
+    assert!(
+        issues.len() == 1 && text.contains("- spec.order: 7 ") && text.contains("+ spec.order: 500"),
+        "{issues:#?}"
+    );
 
     // a request that was reviewed before somebody changed what it changes
     repository
@@ -581,7 +584,9 @@ fn merged(kind: Kind, server: &ControlPlane) {
     assert_eq!(tier(server), json!(8), "nothing was written");
     let stale = forge.said(6)[0].1.clone();
     assert!(
-        stale.contains("**hostguard: not applied: the approval is stale**") && stale.contains("8 -> 600"),
+        stale.contains("**hostguard: not applied: the approval is stale**")
+            && stale.contains("- spec.order: 8 ")
+            && stale.contains("+ spec.order: 600"),
         "{stale}"
     );
     // to start it again makes nobody approve it

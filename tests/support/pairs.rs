@@ -183,7 +183,7 @@ impl Pair {
             revert: false,
             now: simulated::now,
         };
-        let apply = apply_on(plan, &process, setting, || {});
+        let apply = apply_on(plan, &process, setting);
         tokio::select! {
             biased;
             () = process.died() => Came::Killed,

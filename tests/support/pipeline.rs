@@ -133,14 +133,8 @@ pub struct Setting<'a> {
     pub now: fn() -> Timestamp,
 }
 
-/// Applies as the command does: read, compare, approve, lock, look again, run; with something that happens between the
-/// reading and the first write.
-pub fn apply_after(
-    runtime: &tokio::runtime::Runtime,
-    plan: &Plan,
-    provider: &dyn Provider,
-    between: impl FnOnce(),
-) -> Result<Report, String> {
+/// Applies as the command does: read, compare, approve, lock, look again, run.
+pub fn apply_with(runtime: &tokio::runtime::Runtime, plan: &Plan, provider: &dyn Provider) -> Result<Report, String> {
     let setting = Setting {
         compare: &compare,
         look: &look,
@@ -154,27 +148,42 @@ pub fn apply_after(
         revert: false,
         now: Timestamp::now,
     };
-    runtime.block_on(apply_on(plan, provider, setting, between))
+    runtime.block_on(apply_on(plan, provider, setting))
 }
 
 /// The same on whatever runtime this is.
-pub async fn apply_on(
-    plan: &Plan,
-    provider: &dyn Provider,
-    setting: Setting<'_>,
-    between: impl FnOnce(),
-) -> Result<Report, String> {
+pub async fn apply_on(plan: &Plan, provider: &dyn Provider, setting: Setting<'_>) -> Result<Report, String> {
+    match show_on(plan, provider, setting).await? {
+        Some(shown) => carry_out_on(plan, provider, setting, shown).await,
+        None => Ok(Report::default()),
+    }
+}
+
+/// What was shown, and what of it was approved.
+type Shown = (Arc<Difference>, Arc<Look>);
+
+/// Reads and compares; `None`: there is nothing to do.
+async fn show_on(plan: &Plan, provider: &dyn Provider, setting: Setting<'_>) -> Result<Option<Shown>, String> {
     let scope = compile::scope(plan, "hostguard");
     let state = provider.read(&scope).await.map_err(|e| e.message)?;
     let shown = applicable(setting, plan, &state)?;
     if shown.set.steps.is_empty() && !shown.record.changes() {
-        return Ok(Report::default());
+        return Ok(None);
     }
     let seen = (setting.look)(&state, &shown.set);
+    Ok(Some((shown, seen)))
+}
+
+/// Everything after a yes.
+async fn carry_out_on(
+    plan: &Plan,
+    provider: &dyn Provider,
+    setting: Setting<'_>,
+    (shown, seen): Shown,
+) -> Result<Report, String> {
     let digest = seen.sequence.digest().to_string();
     let approved = seen.sequence.clone().approve(&digest).expect("just made");
     let stop = AtomicBool::new(false);
-    between();
     let place = Place {
         namespace: "hostguard",
         plan: plan.name(),

@@ -15,7 +15,7 @@ use hostguard::resource::Kind;
 use hostguard::state::{ClusterFacts, Scope, Serving, State};
 use serde_json::Value;
 
-use super::pipeline::{apply_after, runtime};
+use super::pipeline::{apply_with, runtime};
 
 /// A state in which every kind was listed.
 pub fn state(objects: &[Value]) -> State {
@@ -89,7 +89,7 @@ impl Provider for Killed {
 
 /// Applies as the command does: read, compare, approve, run.
 pub fn apply(plan: &Plan, provider: &dyn Provider) -> Result<Report, String> {
-    apply_after(&runtime(), plan, provider, || {})
+    apply_with(&runtime(), plan, provider)
 }
 
 pub fn all_done(report: &Report) -> bool {
