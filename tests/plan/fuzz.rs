@@ -182,6 +182,7 @@ fn attacks_end_fast() {
         let start = Instant::now();
         assert!(read_all(&bytes) > 0, "{name} is not refused");
         let took = start.elapsed();
-        assert!(took < Duration::from_secs(5), "{name} took {took:?}");
+        // all of them together take two seconds; what does not end takes more than a busy machine ever does
+        assert!(took < Duration::from_secs(60), "{name} took {took:?}");
     }
 }
