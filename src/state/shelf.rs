@@ -1,7 +1,7 @@
 //! The objects of one kind, shared between the states that hold them: a state that differs from another in one object
 //! shares all others with it, and all of the kinds that did not change.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -38,11 +38,19 @@ impl Shelf {
 
     /// The keys in which another shelf differs, in their order. Objects that are shared are not looked into.
     pub fn changes(&self, other: &Shelf, same: impl Fn(&Value, &Value) -> bool) -> Vec<Moved> {
-        let keys: BTreeSet<&Arc<Key>> = self.objects.keys().chain(other.objects.keys()).collect();
         let same = |a: &Arc<Value>, b: &Arc<Value>| Arc::ptr_eq(a, b) || same(a, b);
-        keys.into_iter()
-            .filter_map(|key| between(key, self.objects.get(key), other.objects.get(key), same))
-            .collect()
+        let (mut before, mut now) = (self.objects.iter().peekable(), other.objects.iter().peekable());
+        let mut changes = Vec::new();
+        // both are in the order of keys
+        while let Some(key) = match (before.peek(), now.peek()) {
+            (Some((a, _)), Some((b, _))) => Some((*a).min(b)),
+            (one, other) => one.or(other).map(|(key, _)| *key),
+        } {
+            let of_before = before.next_if(|(other, _)| *other == key).map(|(_, object)| object);
+            let of_now = now.next_if(|(other, _)| *other == key).map(|(_, object)| object);
+            changes.extend(between(key, of_before, of_now, same));
+        }
+        changes
     }
 
     pub fn highest(&self) -> u64 {

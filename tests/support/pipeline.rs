@@ -135,9 +135,19 @@ pub struct Setting<'a> {
 
 /// Applies as the command does: read, compare, approve, lock, look again, run.
 pub fn apply_with(runtime: &tokio::runtime::Runtime, plan: &Plan, provider: &dyn Provider) -> Result<Report, String> {
+    apply_looking(runtime, plan, provider, &look)
+}
+
+/// The same, looking in that way.
+pub fn apply_looking(
+    runtime: &tokio::runtime::Runtime,
+    plan: &Plan,
+    provider: &dyn Provider,
+    look: &Looking<'_>,
+) -> Result<Report, String> {
     let setting = Setting {
         compare: &compare,
-        look: &look,
+        look,
         wait: Wait {
             deadline: Duration::ZERO,
             interval: Duration::from_millis(1),
