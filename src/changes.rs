@@ -126,6 +126,20 @@ impl Op {
 }
 
 impl Change {
+    /// A change that no field of a plan asks for, on behalf of `section`.
+    pub fn bare(key: Key, op: Op, section: &str) -> Change {
+        Change {
+            key,
+            op,
+            fields: Vec::new(),
+            origin: Origin {
+                section: section.into(),
+                span: None,
+            },
+            needs: Vec::new(),
+        }
+    }
+
     /// An update of these fields of `before`.
     pub fn update(key: Key, before: impl Into<Arc<Value>>, fields: Vec<FieldChange>, origin: Origin) -> Change {
         let before = before.into();

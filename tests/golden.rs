@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use crate::support::command::{finish, hostguard};
+use crate::support::command::{Ran, finish, hostguard};
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -172,6 +172,16 @@ fn copy_plans(folder: &Path) {
     for entry in std::fs::read_dir(root().join("plans")).expect("plans/ can be read") {
         let path = entry.expect("plans/ can be read").path();
         std::fs::copy(&path, plans.join(path.file_name().expect("a file"))).expect("a file can be copied");
+    }
+}
+
+/// How a run ended, and words that it said somewhere.
+#[track_caller]
+pub fn ends(ran: &Ran, code: i32, says: &[&str]) {
+    let all = format!("{}{}", ran.stdout, ran.stderr);
+    assert_eq!(ran.code, code, "{all}");
+    for text in says {
+        assert!(all.contains(text), "`{text}` is not in:\n{all}");
     }
 }
 

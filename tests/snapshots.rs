@@ -7,7 +7,7 @@ use hostguard::provider::snapshot::seal;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use crate::golden::folder_with_cluster;
+use crate::golden::{ends, folder_with_cluster};
 use crate::support::command::{Ran, finish, hostguard};
 
 const PLAN: &str = "apiVersion: hostguard.dev/v1alpha1
@@ -23,15 +23,6 @@ fn run(folder: &Path, line: &str) -> Ran {
     let mut command = hostguard(folder);
     command.args(line.split(' '));
     finish(command.output().expect("the binary starts"))
-}
-
-#[track_caller]
-fn ends(ran: &Ran, code: i32, says: &[&str]) {
-    let all = format!("{}{}", ran.stdout, ran.stderr);
-    assert_eq!(ran.code, code, "{all}");
-    for text in says {
-        assert!(all.contains(text), "`{text}` is not in:\n{all}");
-    }
 }
 
 /// The shared cluster, changed, as `snapshot` would have written it.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::golden::folder_with_cluster;
+use crate::golden::{ends, folder_with_cluster};
 use crate::support::command::{Ran, finish, hostguard};
 
 const PLAN: &str = "apiVersion: hostguard.dev/v1alpha1
@@ -33,15 +33,6 @@ fn run(folder: &Path, args: &[&str]) -> Ran {
         .env("HOSTGUARD_ACTOR", "alice")
         .env("HOSTGUARD_COMMIT", "c0ffee");
     finish(command.output().expect("the binary starts"))
-}
-
-#[track_caller]
-fn ends(ran: &Ran, code: i32, says: &[&str]) {
-    let all = format!("{}{}", ran.stdout, ran.stderr);
-    assert_eq!(ran.code, code, "{all}");
-    for text in says {
-        assert!(all.contains(text), "`{text}` is not in:\n{all}");
-    }
 }
 
 fn read(folder: &Path, file: &str) -> Value {

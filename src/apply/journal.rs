@@ -10,7 +10,7 @@ use crate::changes::{Change, Op};
 use crate::history::{self, Past};
 use crate::inventory::Inventory;
 use crate::provider::{Provider, Refusal, Why};
-use crate::resource::{Key, Origin};
+use crate::resource::Key;
 use crate::state::{Observed, Scope};
 
 /// Where is written, and under which lock: none of the writes of a book begins once that is lost.
@@ -305,15 +305,5 @@ async fn write(
 }
 
 fn step(key: &Key, op: Op) -> Change {
-    let origin = Origin {
-        section: "inventory".into(),
-        span: None,
-    };
-    Change {
-        key: key.clone(),
-        op,
-        fields: Vec::new(),
-        origin,
-        needs: Vec::new(),
-    }
+    Change::bare(key.clone(), op, "inventory")
 }

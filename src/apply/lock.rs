@@ -18,7 +18,7 @@ use super::Event;
 use crate::changes::{Change, Op};
 use crate::inventory::PLAN_LABEL;
 use crate::provider::{OwnLock, Provider, Refusal, Why};
-use crate::resource::{Key, Kind, Origin};
+use crate::resource::{Key, Kind};
 use crate::state::{Observed, Scope};
 
 /// A Lease that was not renewed for so long can be taken.
@@ -373,17 +373,7 @@ impl Held {
 }
 
 fn change(key: Key, op: Op) -> Change {
-    let origin = Origin {
-        section: "lock".into(),
-        span: None,
-    };
-    Change {
-        key,
-        op,
-        fields: Vec::new(),
-        origin,
-        needs: Vec::new(),
-    }
+    Change::bare(key, op, "lock")
 }
 
 /// Whether a refusal says only that somebody else was there, or nothing.

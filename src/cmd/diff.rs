@@ -2,7 +2,6 @@
 
 use super::prepare::{Intent, Prepared, name_inputs, names, predicted};
 use super::{Console, Failure, files, world};
-use crate::changes::Op;
 use crate::cli::{DiffArgs, Format};
 use crate::compile;
 use crate::diff::{End, Options, between};
@@ -10,7 +9,6 @@ use crate::error::{Error, Kind, Style, codes, show_error};
 use crate::exposure::{self, Reading, World};
 use crate::plan::Plan;
 use crate::render::diff::{self as render, Diff, Side as Shown};
-use crate::resource::Kind as ObjectKind;
 use crate::state::State;
 
 /// One of the two plans and where it leads to.
@@ -107,11 +105,7 @@ fn show(state: &State, base: &Side, head: &Side, format: Format, console: &mut d
     // the head's value where both have the name
     name_inputs(&mut named, &head.prepared.plan, &head.prepared.lookups);
     let assumptions = world_after.assumptions();
-    let mut between = between(&base.end(), &head.end());
-    // where base makes it, it stays when the plan goes
-    between
-        .altered
-        .retain(|one| one.change.key.kind != ObjectKind::Namespace || !matches!(one.change.op, Op::Delete { .. }));
+    let between = between(&base.end(), &head.end());
     let diff = Diff {
         facts: &state.facts,
         cluster_uid: state.cluster_uid(),

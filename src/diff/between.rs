@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::canonical;
 use crate::changes::{Change, ChangeSet, FieldChange, Op};
 use crate::graph::Graph;
-use crate::resource::{FieldPath, Key, Origin, fields_of};
+use crate::resource::{FieldPath, Key, Kind, Origin, fields_of};
 use crate::state::State;
 
 /// Where a plan leads to.
@@ -50,7 +50,9 @@ pub fn between(base: &End, head: &End) -> Between {
         steps.map(|step| (step.key.clone(), step.clone())).collect()
     };
     let (of_base, of_head) = (steps(base), steps(head));
-    let only_base = base.set.steps.iter().filter(|step| !of_head.contains_key(&step.key));
+    // the namespace of the record stays when a plan goes (`record.rs`)
+    let goes = |step: &&Change| step.key.kind != Kind::Namespace && !of_head.contains_key(&step.key);
+    let only_base = base.set.steps.iter().filter(goes);
     let mut between = Between {
         altered: Vec::new(),
         drift: 0,

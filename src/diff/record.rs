@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::changes::{Change, ChangeSet, Note, Op};
 use crate::compile::Compiled;
 use crate::inventory::{Entry, FORMAT, Inventory, MAX_BYTES};
-use crate::resource::{Key, Kind, Origin};
+use crate::resource::{Key, Kind};
 use crate::state::{Observed, State};
 
 /// What the inventory is now, must be before the first write, and is to be after the last.
@@ -119,17 +119,7 @@ impl Record {
         match state.get(&key) {
             Observed::Absent if needed => {
                 let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": key.name}});
-                let origin = Origin {
-                    section: "inventory".into(),
-                    span: None,
-                };
-                let step = Change {
-                    key,
-                    op: Op::Create { object },
-                    fields: Vec::new(),
-                    origin,
-                    needs: Vec::new(),
-                };
+                let step = Change::bare(key, Op::Create { object }, "inventory");
                 set.steps.insert(0, step);
             }
             Observed::Present(_) if self.settled.entries.is_empty() && self.found.is_some() => {

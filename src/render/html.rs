@@ -148,7 +148,7 @@ pub fn exposed(
     assumptions: &[Assumption],
 ) -> String {
     let rows = rows::reaches(outside, inside, names);
-    let count = |wanted: &str| rows.iter().filter(|row| row.after.verdict == wanted).count();
+    let count = |wanted: &str| rows::count_found(&rows, wanted);
     let mut out = head(&format!("{}: who can reach what", looked.cluster));
     let _ = writeln!(
         out,

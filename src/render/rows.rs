@@ -128,6 +128,11 @@ pub fn count(lines: &[Line], movement: Movement) -> usize {
     lines.iter().filter(|line| line.movement == Some(movement)).count()
 }
 
+/// How many lines find this.
+pub fn count_found(lines: &[Line], verdict: &str) -> usize {
+    lines.iter().filter(|line| line.after.verdict == verdict).count()
+}
+
 /// The two ends as `why` takes them; `None` for what has no port.
 pub fn ends(packet: &Packet) -> Option<[String; 2]> {
     let port = packet.port?;

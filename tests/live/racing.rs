@@ -10,7 +10,7 @@ use hostguard::error::Error;
 use hostguard::plan::Plan;
 use hostguard::provider::cluster::{Cluster, Connect};
 use hostguard::provider::{Denied, Provider, Refusal, Why};
-use hostguard::resource::{Key, Kind, Origin};
+use hostguard::resource::{Key, Kind};
 use hostguard::state::{Scope, State};
 use serde_json::{Value, json};
 
@@ -177,21 +177,11 @@ fn a_field_that_the_server_does_not_know_is_refused_by_it() {
     let runtime = runtime();
     let cluster = connect(&server, &runtime);
     let key = Key::cluster(Kind::GlobalNetworkSet, "odd");
-    let origin = Origin {
-        section: "test".into(),
-        span: None,
-    };
     let object = json!({
         "apiVersion": "projectcalico.org/v3", "kind": "GlobalNetworkSet", "metadata": {"name": "odd"},
         "spec": {"Nets": ["10.0.0.0/8"]},
     });
-    let change = Change {
-        key,
-        op: Op::Create { object },
-        fields: Vec::new(),
-        origin,
-        needs: Vec::new(),
-    };
+    let change = Change::bare(key, Op::Create { object }, "test");
     let refusal = runtime
         .block_on(cluster.perform(&change))
         .expect_err("Strict refuses it");

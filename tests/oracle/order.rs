@@ -2,7 +2,7 @@
 //! cuts off what must stay, judged by the oracle. `HOSTGUARD_ORACLE_ORDERS` asks for more than the usual number.
 
 use hostguard::changes::{Change, ChangeSet, Need, Op};
-use hostguard::resource::{Key, Kind, Origin};
+use hostguard::resource::{Key, Kind};
 use hostguard::sequence::{Sequence, Step, Terms};
 use hostguard::state::State;
 
@@ -198,17 +198,7 @@ fn steps(before: &[Value], after: &[Value], live: &State) -> Vec<Change> {
             (None, Some(new)) => Op::Create { object: (*new).clone() },
             _ => continue,
         };
-        let origin = Origin {
-            section: "random".into(),
-            span: None,
-        };
-        steps.push(Change {
-            key: at.clone(),
-            op,
-            fields: Vec::new(),
-            origin,
-            needs: Vec::new(),
-        });
+        steps.push(Change::bare(at.clone(), op, "random"));
     }
     let tier = |object: &Value| {
         object["spec"]["tier"]

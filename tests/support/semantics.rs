@@ -3,7 +3,7 @@
 use hostguard::changes::{Change, Op};
 use hostguard::inventory::INVENTORY_LABEL;
 use hostguard::provider::{Provider, Why};
-use hostguard::resource::{Key, Kind, Origin};
+use hostguard::resource::{Key, Kind};
 use hostguard::state::{Scope, State};
 use serde_json::{Value, json};
 
@@ -315,17 +315,7 @@ pub async fn play(case: &Case, world: &dyn Provider, file: bool) -> Result<(), S
 }
 
 fn change(key: &Key, op: Op) -> Change {
-    let origin = Origin {
-        section: "test".into(),
-        span: None,
-    };
-    Change {
-        key: key.clone(),
-        op,
-        fields: Vec::new(),
-        origin,
-        needs: Vec::new(),
-    }
+    Change::bare(key.clone(), op, "test")
 }
 
 fn version(object: &Value) -> &Value {

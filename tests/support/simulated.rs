@@ -17,7 +17,7 @@ use hostguard::error::{Error, codes};
 use hostguard::history::RUN_LABEL;
 use hostguard::inventory::INVENTORY_LABEL;
 use hostguard::provider::{Denied, Provider, Refusal, Why};
-use hostguard::resource::{Key, Kind, Origin, SET_BY_SERVER};
+use hostguard::resource::{Key, Kind, SET_BY_SERVER};
 use hostguard::state::{Scope, State};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -166,17 +166,7 @@ pub fn revision() -> Key {
 }
 
 pub fn change(key: &Key, op: Op) -> Change {
-    let origin = Origin {
-        section: "simulated".into(),
-        span: None,
-    };
-    Change {
-        key: key.clone(),
-        op,
-        fields: Vec::new(),
-        origin,
-        needs: Vec::new(),
-    }
+    Change::bare(key.clone(), op, "simulated")
 }
 
 impl Simulated {

@@ -275,7 +275,7 @@ pub fn exposed(
     assumptions: &[Assumption],
 ) -> String {
     let rows = rows::reaches(outside, inside, names);
-    let count = |wanted: &str| rows.iter().filter(|row| row.after.verdict == wanted).count();
+    let count = |wanted: &str| rows::count_found(&rows, wanted);
     let after = looked.plan.map_or("as it is".to_string(), |plan| {
         format!("as plan {} leaves it", code(plan))
     });
