@@ -2,9 +2,9 @@
 //!
 //! A [`Change`] is bound to the object it was computed from. Its meaning is `State::after`, nowhere else.
 
-use std::fmt::Write;
 use std::sync::Arc;
 
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
@@ -102,9 +102,40 @@ impl ChangeSet {
     /// The id of the change set: SHA-256 over what would be done and to which object, in order. Object versions
     /// are left out: a heartbeat is no change of what was approved.
     pub fn digest(&self) -> String {
-        let steps: Vec<Value> = self.steps.iter().map(Change::identity).collect();
-        hex_digest(&Value::Array(steps))
+        digest(&self.steps)
     }
+}
+
+/// What makes a step the same when it is computed again. Fields in the order of their names, as all JSON that is hashed.
+#[derive(PartialEq, Serialize)]
+struct Identity<'a> {
+    fields: Vec<FieldIdentity<'a>>,
+    key: String,
+    uid: Option<&'a Value>,
+    verb: &'static str,
+}
+
+#[derive(PartialEq, Serialize)]
+struct FieldIdentity<'a> {
+    after: Option<&'a Value>,
+    before: Option<&'a Value>,
+    path: String,
+}
+
+impl FieldIdentity<'_> {
+    fn of(field: &FieldChange) -> FieldIdentity<'_> {
+        FieldIdentity {
+            after: field.after.as_ref(),
+            before: field.before.as_ref(),
+            path: field.path.pointer(),
+        }
+    }
+}
+
+/// The id of these steps in this order; see [`ChangeSet::digest`].
+pub fn digest<'a>(steps: impl IntoIterator<Item = &'a Change>) -> String {
+    let steps: Vec<Identity> = steps.into_iter().map(Change::identity).collect();
+    hex_digest(&steps)
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -156,18 +187,17 @@ impl Change {
         }
     }
 
-    /// What makes this the same step when it is computed again: key, operation, fields, and the object's uid.
-    fn identity(&self) -> Value {
+    fn identity(&self) -> Identity<'_> {
         let uid = match &self.op {
             Op::Create { .. } => None,
-            Op::Update { before, .. } | Op::Delete { before } => before.pointer("/metadata/uid").cloned(),
+            Op::Update { before, .. } | Op::Delete { before } => before.pointer("/metadata/uid"),
         };
-        let fields: Vec<Value> = self
-            .fields
-            .iter()
-            .map(|f| json!({"path": f.path.pointer(), "before": f.before, "after": f.after}))
-            .collect();
-        json!({"key": self.key.to_string(), "verb": self.op.verb(), "uid": uid, "fields": fields})
+        Identity {
+            fields: self.fields.iter().map(FieldIdentity::of).collect(),
+            key: self.key.to_string(),
+            uid,
+            verb: self.op.verb(),
+        }
     }
 
     /// The same step, whatever versions the two were computed from.
@@ -227,13 +257,10 @@ pub fn merge(target: &mut Value, patch: &Value) {
 }
 
 /// `sha256:` and 32 hexadecimal digits of the value's JSON, whose keys are sorted.
-pub fn hex_digest(value: &Value) -> String {
-    let hash = Sha256::digest(value.to_string().as_bytes());
-    let mut text = String::from("sha256:");
-    for byte in hash.iter().take(16) {
-        write!(text, "{byte:02x}").expect("a string takes all");
-    }
-    text
+pub fn hex_digest(value: &impl Serialize) -> String {
+    let text = serde_json::to_vec(value).expect("a value is printable");
+    let first: [u8; 16] = Sha256::digest(text)[..16].try_into().expect("a digest is longer");
+    format!("sha256:{:032x}", u128::from_be_bytes(first))
 }
 
 #[cfg(test)]

@@ -244,7 +244,29 @@ fn unmap(address: IpAddr, prefix: u8) -> Option<Cidr> {
 
 impl fmt::Display for Cidr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        // Answers list thousands of IPv4 networks; std writes each byte of one by itself.
+        match (self.0, f.width(), f.precision()) {
+            (IpNet::V4(net), None, None) => {
+                let mut text = String::with_capacity(18);
+                for byte in net.addr().octets() {
+                    decimal(&mut text, byte);
+                    text.push('.');
+                }
+                text.pop();
+                text.push('/');
+                decimal(&mut text, net.prefix_len());
+                f.write_str(&text)
+            }
+            _ => self.0.fmt(f),
+        }
+    }
+}
+
+fn decimal(text: &mut String, number: u8) {
+    for place in [100, 10, 1] {
+        if number >= place || place == 1 {
+            text.push(char::from(b'0' + number / place % 10));
+        }
     }
 }
 

@@ -65,7 +65,7 @@ pub fn rows() -> Vec<Row> {
     let (plan, source) = (plans::check(&text), Source::new("plan.yaml", text.as_str()));
     let mut state: State = engine::state(10);
     state
-        .listed(Kind::HostEndpoint, (0..10).map(size::host_endpoint).collect())
+        .listed(Kind::HostEndpoint, (0..10).map(size::open_host_endpoint).collect())
         .expect("made objects have names");
     let compiled = compile::compile(&plan, &state).expect("the plan fits");
     let found = diff::diff(&compiled, &state, &Options::default());
@@ -84,6 +84,7 @@ pub fn rows() -> Vec<Row> {
         lookups: &BTreeMap::new(),
         groups: &compiled.groups,
         set: &found.set,
+        id: found.set.digest(),
         exposure: &exposure,
         inside: Some(&[]),
         names: &names,

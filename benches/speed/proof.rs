@@ -52,7 +52,7 @@ fn row(what: &str, state: &State, plan: &Plan, goal: &'static str) -> Row {
 pub fn rows() -> Vec<Row> {
     let (mut small, large) = (engine::state(100), engine::state(1_000));
     small
-        .listed(Kind::HostEndpoint, (0..100).map(size::host_endpoint).collect())
+        .listed(Kind::HostEndpoint, (0..100).map(size::open_host_endpoint).collect())
         .expect("made objects have names");
     vec![
         row("policies on 100 nodes", &small, &policies(200), "2 s"),

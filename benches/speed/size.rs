@@ -29,6 +29,13 @@ pub fn host_endpoint(at: usize) -> Value {
     object
 }
 
+/// One that lets everything in until a policy refuses it, as automatic host endpoints do.
+pub fn open_host_endpoint(at: usize) -> Value {
+    let mut object = host_endpoint(at);
+    object["spec"]["profiles"] = json!(["projectcalico-default-allow"]);
+    object
+}
+
 fn plan(policies: usize) -> Value {
     let policy = |at: usize| {
         let spec = json!({

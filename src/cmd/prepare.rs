@@ -287,6 +287,7 @@ impl Prepared {
             lookups: &self.lookups,
             groups: &self.compiled.groups,
             set: &self.difference.set,
+            id: self.difference.set.digest(),
             exposure: &self.exposure,
             inside: self.inside.as_deref(),
             names: &self.names,

@@ -436,7 +436,7 @@ pub fn json(diff: &Diff) -> String {
         "assumed": exposure::assumptions_text(diff.assumptions),
         "exposure": diff.exposure.iter().chain(diff.inside.unwrap_or_default()).map(|row| json_exposure::row(row, diff.names)).collect::<Vec<_>>(),
         "inside": diff.inside.is_some(),
-        "gates": pair(&gates, |one| answers::gate(one, &of_head), |one| answers::gate(one, &of_base)),
+        "gates": pair(&gates, |one| json!(answers::gate(one, &of_head)), |one| json!(answers::gate(one, &of_base))),
         "lowered": {"new": levels(&lowered.new), "gone": levels(&lowered.gone)},
         "refused": pair(&refused, |one| answers::error_value(one, &of_head), |one| answers::error_value(one, &of_base)),
         "expectations": pair(&expectations, |one| answers::expectation(one, &of_head), |one| answers::expectation(one, &of_base)),

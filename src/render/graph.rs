@@ -166,12 +166,7 @@ pub fn drawing(answer: &Answer) -> Drawing {
         push(&mut groups, group, !waits);
     }
     let steps = groups.len();
-    let changed: BTreeSet<&Key> = answer.set.steps.iter().map(|step| &step.key).collect();
-    for resource in answer
-        .graph
-        .in_order()
-        .filter(|resource| !changed.contains(&resource.key))
-    {
+    for resource in answer.unchanged() {
         let group = Group {
             act: Act::Stays,
             kind: resource.key.kind,

@@ -133,7 +133,7 @@ pub fn plan(answer: &Answer) -> String {
         let _ = writeln!(
             out,
             "<p class=\"faint\">change set <code>{}</code></p>",
-            markup(&answer.set.digest())
+            markup(&answer.id)
         );
     }
     out.push_str("</main>\n</body>\n</html>\n");

@@ -1,10 +1,14 @@
 //! The answer for machines: versioned, byte-stable, with places.
 
+use std::collections::BTreeMap;
+
+use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::json_exposure::RowJson;
 use super::{Answer, Checked, exposure, json_exposure, order};
 use crate::apply::{Outcome, Report};
-use crate::changes::Change;
+use crate::changes::{Change, FieldChange, Need};
 use crate::error::{Diagnostic, Error, Severity};
 use crate::expect::{Answered, Counterexample, Fails, Kept, Unkept};
 use crate::gate::Finding;
@@ -22,11 +26,47 @@ pub const CHECK_VERSION: &str = "hostguard.dev/check/v1";
 
 /// Pretty JSON with sorted keys; ends with a newline.
 pub fn json(answer: &Answer) -> String {
-    pretty(&json_value(answer))
+    pretty(&document(answer))
 }
 
-/// The document itself.
+/// The document; fields in the order of their names. Those of which there may be thousands are written as they are, the
+/// others by way of a [`Value`].
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Document<'a> {
+    assumed: String,
+    change_set: &'a str,
+    cluster: Value,
+    conflicts: Vec<Value>,
+    expectations: Vec<Value>,
+    exposure: Vec<RowJson<'a>>,
+    findings: Vec<Value>,
+    gates: Vec<GateJson<'a>>,
+    groups: &'a BTreeMap<String, Vec<String>>,
+    inputs: Vec<Value>,
+    inside: bool,
+    kept: Vec<Value>,
+    lowered: Vec<Value>,
+    notes: Vec<Value>,
+    order: &'static str,
+    plan: &'a str,
+    record: Option<&'a str>,
+    refused: Vec<Value>,
+    report: Option<Value>,
+    schema: &'static str,
+    steps: Vec<StepJson<'a>>,
+    summary: Value,
+    unreadable: Vec<Value>,
+    verb: &'a str,
+    warnings: Vec<Value>,
+}
+
+/// The document as a value.
 pub fn json_value(answer: &Answer) -> Value {
+    serde_json::to_value(document(answer)).expect("a document is plain data")
+}
+
+fn document<'a>(answer: &'a Answer) -> Document<'a> {
     let counts = answer.set.counts();
     let place = |span| answer.source.map(|source: &Source| source.locate(span));
     let inputs = answer.inputs.iter().map(|(name, input)| {
@@ -49,43 +89,66 @@ pub fn json_value(answer: &Answer) -> Value {
     let findings = answer.set.findings.iter().map(|f| {
         json!({"key": f.key.to_string(), "code": f.code, "path": f.path, "message": f.message, "consequence": f.consequence})
     });
-    json!({
-        "schema": ANSWER_VERSION,
-        "verb": answer.verb,
-        "plan": answer.plan,
-        "cluster": {
+    let rows = answer.exposure.iter().chain(answer.inside.unwrap_or_default());
+    Document {
+        assumed: exposure::assumptions_text(answer.assumptions),
+        change_set: &answer.id,
+        cluster: json!({
             "name": answer.facts.name,
             "uid": answer.cluster_uid,
             "snapshot": answer.facts.snapshot.as_ref().map(played),
             "serving": answer.facts.serving.as_str(),
             "release": answer.release,
             "platform": answer.platform.map(|platform| platform.facts().name),
-        },
-        "order": order::claim(answer),
-        "inputs": inputs.collect::<Vec<_>>(),
-        "groups": answer.groups,
-        "steps": answer.set.steps.iter().enumerate().map(|(place, step)| self::step(place, step, answer)).collect::<Vec<_>>(),
-        "unreadable": unreadable.collect::<Vec<_>>(),
-        "conflicts": answer.conflicts.iter().map(|error| error_value(error, &place)).collect::<Vec<_>>(),
-        "expectations": answer.expectations.iter().map(|outcome| expectation(outcome, &place)).collect::<Vec<_>>(),
-        "refused": answer.refused.iter().map(|error| error_value(error, &place)).collect::<Vec<_>>(),
-        "assumed": exposure::assumptions_text(answer.assumptions),
-        "exposure": answer.exposure.iter().chain(answer.inside.unwrap_or_default()).map(|row| json_exposure::row(row, answer.names)).collect::<Vec<_>>(),
-        "inside": answer.inside.is_some(),
-        "findings": findings.collect::<Vec<_>>(),
-        "gates": answer.findings.iter().map(|finding| gate(finding, &place)).collect::<Vec<_>>(),
-        "lowered": answer.lowered.iter().map(|(code, level)| json!({"code": code.as_str(), "level": level.as_str()})).collect::<Vec<_>>(),
-        "warnings": answer.warnings.iter().map(|warning| diagnostic(warning, &place)).collect::<Vec<_>>(),
-        "kept": answer.kept.iter().map(|line| kept(line, &place)).collect::<Vec<_>>(),
-        "notes": notes.collect::<Vec<_>>(),
-        "summary": {"create": counts.create, "update": counts.update, "delete": counts.delete},
-        "changeSet": answer.set.digest(),
-        "record": answer.record,
-        "report": answer.report.map(|made| report(made, answer.ended)),
-    })
+        }),
+        conflicts: answer
+            .conflicts
+            .iter()
+            .map(|error| error_value(error, &place))
+            .collect(),
+        expectations: answer
+            .expectations
+            .iter()
+            .map(|outcome| expectation(outcome, &place))
+            .collect(),
+        exposure: rows.map(|row| json_exposure::row(row, answer.names)).collect(),
+        findings: findings.collect(),
+        gates: answer.findings.iter().map(|finding| gate(finding, &place)).collect(),
+        groups: answer.groups,
+        inputs: inputs.collect(),
+        inside: answer.inside.is_some(),
+        kept: answer.kept.iter().map(|line| kept(line, &place)).collect(),
+        lowered: answer
+            .lowered
+            .iter()
+            .map(|(code, level)| json!({"code": code.as_str(), "level": level.as_str()}))
+            .collect(),
+        notes: notes.collect(),
+        order: order::claim(answer),
+        plan: answer.plan,
+        record: answer.record.as_deref(),
+        refused: answer.refused.iter().map(|error| error_value(error, &place)).collect(),
+        report: answer.report.map(|made| report(made, answer.ended)),
+        schema: ANSWER_VERSION,
+        steps: answer
+            .set
+            .steps
+            .iter()
+            .enumerate()
+            .map(|(place, step)| self::step(place, step, answer))
+            .collect(),
+        summary: json!({"create": counts.create, "update": counts.update, "delete": counts.delete}),
+        unreadable: unreadable.collect(),
+        verb: answer.verb,
+        warnings: answer
+            .warnings
+            .iter()
+            .map(|warning| diagnostic(warning, &place))
+            .collect(),
+    }
 }
 
-pub(super) fn pretty(value: &Value) -> String {
+pub(super) fn pretty(value: &impl Serialize) -> String {
     let mut text = serde_json::to_string_pretty(value).expect("a value is printable");
     text.push('\n');
     text
@@ -106,27 +169,47 @@ fn provenance(provenance: &Provenance) -> String {
     }
 }
 
-pub(super) fn gate(finding: &Finding, place: &dyn Fn(crate::source::Span) -> Option<String>) -> Value {
-    let waiver = finding.waived.as_ref().map(|waived| {
-        json!({
-            "reason": waived.reason,
-            "owner": waived.owner,
-            "expires": waived.expires.to_string(),
-            "place": place(waived.span),
-        })
-    });
-    json!({
-        "code": finding.code.as_str(),
-        "level": finding.level.as_str(),
-        "subject": finding.subject,
-        "message": finding.message,
-        "causes": finding.causes,
-        "place": finding.span.and_then(place),
-        "consequence": finding.consequence,
-        "fix": finding.fix,
-        "refuses": finding.refuses(),
-        "waiver": waiver,
-    })
+/// What a gate found.
+#[derive(Serialize)]
+pub(super) struct GateJson<'a> {
+    causes: &'a [String],
+    code: &'static str,
+    consequence: Option<&'a str>,
+    fix: Option<&'a str>,
+    level: &'static str,
+    message: &'a str,
+    place: Option<String>,
+    refuses: bool,
+    subject: &'a str,
+    waiver: Option<WaiverJson<'a>>,
+}
+
+#[derive(Serialize)]
+struct WaiverJson<'a> {
+    expires: String,
+    owner: &'a str,
+    place: Option<String>,
+    reason: &'a str,
+}
+
+pub(super) fn gate<'a>(finding: &'a Finding, place: &dyn Fn(crate::source::Span) -> Option<String>) -> GateJson<'a> {
+    GateJson {
+        causes: &finding.causes,
+        code: finding.code.as_str(),
+        consequence: finding.consequence.as_deref(),
+        fix: finding.fix.as_deref(),
+        level: finding.level.as_str(),
+        message: &finding.message,
+        place: finding.span.and_then(place),
+        refuses: finding.refuses(),
+        subject: &finding.subject,
+        waiver: finding.waived.as_ref().map(|waived| WaiverJson {
+            expires: waived.expires.to_string(),
+            owner: &waived.owner,
+            place: place(waived.span),
+            reason: &waived.reason,
+        }),
+    }
 }
 
 pub(super) fn expectation(outcome: &Answered, place: &dyn Fn(crate::source::Span) -> Option<String>) -> Value {
@@ -173,32 +256,62 @@ fn counterexample(found: &Counterexample) -> Value {
     })
 }
 
-fn step(nth: usize, step: &Change, answer: &Answer) -> Value {
+/// A step; fields in the order of their names, as in all of the document.
+#[derive(Serialize)]
+struct StepJson<'a> {
+    fields: Vec<FieldJson<'a>>,
+    key: String,
+    needs: Vec<NeedJson<'a>>,
+    place: Option<String>,
+    remarks: Vec<String>,
+    section: &'a str,
+    together: bool,
+    verb: &'static str,
+    wait: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct FieldJson<'a> {
+    after: Option<&'a Value>,
+    before: Option<&'a Value>,
+    path: String,
+    taken_from: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct NeedJson<'a> {
+    key: String,
+    reason: &'a str,
+}
+
+fn step<'a>(nth: usize, step: &'a Change, answer: &'a Answer) -> StepJson<'a> {
     let placed = order::step(answer, nth);
     let place = step
         .origin
         .span
         .and_then(|span| answer.source.map(|source| source.locate(span)));
-    let fields = step.fields.iter().map(|field| {
-        json!({
-            "path": field.path.pointer(), "before": field.before, "after": field.after, "takenFrom": field.taken_from,
-        })
-    });
-    let needs = step
-        .needs
-        .iter()
-        .map(|need| json!({"key": need.key.to_string(), "reason": need.reason}));
-    json!({
-        "key": step.key.to_string(),
-        "verb": step.op.verb(),
-        "section": step.origin.section,
-        "place": place,
-        "fields": fields.collect::<Vec<_>>(),
-        "needs": needs.collect::<Vec<_>>(),
-        "together": placed.is_some_and(|placed| placed.together),
-        "wait": placed.is_some_and(|placed| placed.wait),
-        "remarks": placed.map(order::remarks).unwrap_or_default(),
-    })
+    let field = |field: &'a FieldChange| FieldJson {
+        after: field.after.as_ref(),
+        before: field.before.as_ref(),
+        path: field.path.pointer(),
+        taken_from: field.taken_from.as_deref(),
+    };
+    let need = |need: &'a Need| NeedJson {
+        key: need.key.to_string(),
+        reason: &need.reason,
+    };
+    StepJson {
+        fields: step.fields.iter().map(field).collect(),
+        key: step.key.to_string(),
+        needs: step.needs.iter().map(need).collect(),
+        place,
+        remarks: placed.map(order::remarks).unwrap_or_default(),
+        section: &step.origin.section,
+        together: placed.is_some_and(|placed| placed.together),
+        verb: step.op.verb(),
+        wait: placed.is_some_and(|placed| placed.wait),
+    }
 }
 
 pub(super) fn error_value(error: &Error, place: &dyn Fn(crate::source::Span) -> Option<String>) -> Value {

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 
 use super::exposure::{assumptions_text, decided, verdict};
 use super::json::pretty;
@@ -26,31 +27,40 @@ pub struct Looked<'a> {
     pub plan: Option<&'a str>,
 }
 
+#[derive(Serialize)]
+struct ExposureJson<'a> {
+    assumed: String,
+    cluster: &'a str,
+    exposure: Vec<RowJson<'a>>,
+    inside: bool,
+    plan: Option<&'a str>,
+    schema: &'static str,
+}
+
 /// Everything that can be reached and everything that is blocked; ends with a newline.
-pub fn exposure_json(
+pub fn exposure_json<'a>(
     looked: &Looked,
-    (outside, inside): (&[Reach], Option<&[Reach]>),
+    (outside, inside): (&'a [Reach], Option<&'a [Reach]>),
     names: &Names,
     assumptions: &[Assumption],
 ) -> String {
-    let row = |reach: &Reach| {
-        let mut row = about(
+    let row = |reach: &'a Reach| RowJson {
+        answer: Some(answer(&reach.answer)),
+        ..about(
             (&reach.subject, reach.clients.as_ref()),
             &reach.nodes,
             &reach.witness,
             names,
-        );
-        row["answer"] = answer(&reach.answer);
-        row
+        )
     };
-    pretty(&json!({
-        "schema": EXPOSURE_VERSION,
-        "cluster": looked.cluster,
-        "plan": looked.plan,
-        "assumed": assumptions_text(assumptions),
-        "exposure": outside.iter().chain(inside.unwrap_or_default()).map(row).collect::<Vec<_>>(),
-        "inside": inside.is_some(),
-    }))
+    pretty(&ExposureJson {
+        assumed: assumptions_text(assumptions),
+        cluster: looked.cluster,
+        exposure: outside.iter().chain(inside.unwrap_or_default()).map(row).collect(),
+        inside: inside.is_some(),
+        plan: looked.plan,
+        schema: EXPOSURE_VERSION,
+    })
 }
 
 /// The walk of one packet; ends with a newline.
@@ -88,8 +98,56 @@ pub fn walk_json(looked: &Looked, packet: &Packet, walk: &Walk, places: &Places<
     }))
 }
 
+/// A row of an exposure or of a difference; fields in the order of their names.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RowJson<'a> {
+    /// Of a difference; `null` where the node is not there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after: Option<Option<AnswerJson>>,
+    /// Of an exposure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer: Option<AnswerJson>,
+    /// Of a difference.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before: Option<Option<AnswerJson>>,
+    clients: Option<ClientsJson<'a>>,
+    family: &'static str,
+    from: &'static str,
+    /// Of a difference.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    movement: Option<&'static str>,
+    nodes: Vec<&'a String>,
+    ports: Vec<(u16, u16)>,
+    protocol: String,
+    service: Option<&'a str>,
+    sources: Vec<String>,
+    sources_text: String,
+    witness: WitnessJson,
+}
+
+#[derive(Serialize)]
+struct AnswerJson {
+    by: Option<String>,
+    verdict: &'static str,
+}
+
+#[derive(Serialize)]
+struct ClientsJson<'a> {
+    count: usize,
+    first: &'a str,
+    of: usize,
+}
+
+#[derive(Serialize)]
+struct WitnessJson {
+    destination: IpAddr,
+    port: Option<u16>,
+    source: IpAddr,
+}
+
 /// What changes for whom.
-pub(super) fn row(row: &Row, names: &Names) -> Value {
+pub(super) fn row<'a>(row: &'a Row, names: &Names) -> RowJson<'a> {
     let movement = match row.movement {
         Movement::Opens => "opens",
         Movement::BecomesUnknown => "becomes-unknown",
@@ -97,43 +155,58 @@ pub(super) fn row(row: &Row, names: &Names) -> Value {
         Movement::BecomesKnown => "becomes-known",
         Movement::Stays => "stays",
     };
-    let mut value = about((&row.subject, row.clients.as_ref()), &row.nodes, &row.witness, names);
-    value["movement"] = json!(movement);
-    value["before"] = json!(row.before.as_ref().map(answer));
-    value["after"] = json!(row.after.as_ref().map(answer));
-    value
+    RowJson {
+        movement: Some(movement),
+        before: Some(row.before.as_ref().map(answer)),
+        after: Some(row.after.as_ref().map(answer)),
+        ..about((&row.subject, row.clients.as_ref()), &row.nodes, &row.witness, names)
+    }
 }
 
-fn answer(answer: &Answer) -> Value {
-    let by = answer.decision.as_ref().map(|decision| decided(&decision.by));
-    json!({"verdict": verdict(answer.verdict), "by": by})
+fn answer(answer: &Answer) -> AnswerJson {
+    AnswerJson {
+        by: answer.decision.as_ref().map(|decision| decided(&decision.by)),
+        verdict: verdict(answer.verdict),
+    }
 }
 
-fn about<T>(
-    (subject, clients): (&Subject, Option<&Clients>),
-    nodes: &BTreeMap<String, T>,
+fn about<'a, T>(
+    (subject, clients): (&'a Subject, Option<&'a Clients>),
+    nodes: &'a BTreeMap<String, T>,
     witness: &Packet,
     names: &Names,
-) -> Value {
-    let text = |address: IpAddr| address.to_string();
-    json!({
-        "from": match subject.from {
+) -> RowJson<'a> {
+    RowJson {
+        after: None,
+        answer: None,
+        before: None,
+        clients: clients.map(|clients| ClientsJson {
+            count: clients.count,
+            first: &clients.first,
+            of: clients.of,
+        }),
+        family: match subject.family {
+            Family::V4 => "IPv4",
+            Family::V6 => "IPv6",
+        },
+        from: match subject.from {
             From::Outside => "outside",
             From::ThisNode => "this-node",
             From::OtherNodes => "other-nodes",
             From::PodsOfThisNode => "pods-of-this-node",
             From::PodsOfOtherNodes => "pods-of-other-nodes",
         },
-        "protocol": subject.protocol.to_string(),
-        "ports": subject.ports.ranges().iter().map(|(lo, hi)| json!([lo, hi])).collect::<Vec<_>>(),
-        "service": subject.service,
-        "family": match subject.family { Family::V4 => "IPv4", Family::V6 => "IPv6" },
-        "sources": subject.sources.to_cidrs().iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "sourcesText": who(subject, clients, nodes, (names, &Shares::default())),
-        "clients": clients.map(|clients| json!({"count": clients.count, "of": clients.of, "first": clients.first})),
-        "nodes": nodes.keys().collect::<Vec<_>>(),
-        "witness": {
-            "source": text(witness.source), "destination": text(witness.destination), "port": witness.port,
+        movement: None,
+        nodes: nodes.keys().collect(),
+        ports: subject.ports.ranges().to_vec(),
+        protocol: subject.protocol.to_string(),
+        service: subject.service.as_deref(),
+        sources: subject.sources.to_cidrs().iter().map(ToString::to_string).collect(),
+        sources_text: who(subject, clients, nodes, (names, &Shares::default())),
+        witness: WitnessJson {
+            destination: witness.destination,
+            port: witness.port,
+            source: witness.source,
         },
-    })
+    }
 }

@@ -29,6 +29,7 @@ use crate::error::{Code, Diagnostic, Error};
 use crate::gate::Finding;
 use crate::graph::Graph;
 use crate::plan::{Input, Level, Platform};
+use crate::resource::Resource;
 use crate::sequence::Sequence;
 use crate::source::{Source, Span};
 use crate::state::ClusterFacts;
@@ -64,6 +65,13 @@ pub struct Checked<'a> {
     pub errors: &'a [Error],
 }
 
+impl Answer<'_> {
+    /// Resources of the plan that no step is about.
+    fn unchanged(&self) -> impl Iterator<Item = &Resource> {
+        self.graph.without(self.set.steps.iter().map(|step| &step.key))
+    }
+}
+
 /// Everything there is to say about a plan and a cluster.
 pub struct Answer<'a> {
     pub verb: &'static str,
@@ -80,6 +88,8 @@ pub struct Answer<'a> {
     pub lookups: &'a BTreeMap<String, String>,
     pub groups: &'a BTreeMap<String, Vec<String>>,
     pub set: &'a ChangeSet,
+    /// The id of the set.
+    pub id: String,
     /// What changes of who can reach what, and names for addresses in it.
     pub exposure: &'a [crate::exposure::Row],
     /// The same for clients of the cluster; `None` where there are too many sorts of them.

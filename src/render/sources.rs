@@ -133,20 +133,35 @@ fn sources(set: &AddressSet, family: Family, names: &Names, shares: &[&AddressSe
 }
 
 /// Names that lie in the set, and the networks that none of them holds.
-fn parts(set: &AddressSet, named: &[(String, AddressSet)]) -> Vec<String> {
-    let (mut rest, mut parts) = (set.clone(), Vec::new());
+struct Parts {
+    names: Vec<String>,
+    networks: Vec<Cidr>,
+}
+
+impl Parts {
+    fn len(&self) -> usize {
+        self.names.len() + self.networks.len()
+    }
+}
+
+fn parts(set: &AddressSet, named: &[(String, AddressSet)]) -> Parts {
+    let (mut rest, mut names) = (set.clone(), Vec::new());
     for (words, networks) in named {
         if networks.minus(&rest).is_empty() {
             rest = rest.minus(networks);
-            parts.push(words.clone());
+            names.push(words.clone());
         }
     }
-    parts.extend(rest.to_cidrs().iter().map(ToString::to_string));
-    parts
+    Parts {
+        names,
+        networks: rest.to_cidrs(),
+    }
 }
 
-fn listed(parts: &[String]) -> String {
-    let shown = parts.iter().take(PARTS).cloned().collect::<Vec<_>>().join(", ");
+fn listed(parts: &Parts) -> String {
+    let networks = parts.networks.iter().map(ToString::to_string);
+    let shown: Vec<String> = parts.names.iter().cloned().chain(networks).take(PARTS).collect();
+    let shown = shown.join(", ");
     match parts.len().saturating_sub(PARTS) {
         0 => shown,
         1 => format!("{shown} and 1 more network"),

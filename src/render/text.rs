@@ -275,7 +275,7 @@ fn summary(out: &mut String, answer: &Answer) {
             "{} to create, {} to change, {} to delete.",
             counts.create, counts.update, counts.delete
         );
-        let _ = writeln!(out, "Change set {}", answer.set.digest());
+        let _ = writeln!(out, "Change set {}", answer.id);
     }
     if let Some(record) = &answer.record {
         let _ = writeln!(out, "Record {record}");

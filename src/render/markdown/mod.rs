@@ -34,8 +34,7 @@ const LINES: usize = 12;
 pub fn plan(answer: &Answer) -> String {
     let rows = rows::moves(answer);
     let mut out = marker(answer.plan);
-    let id = answer.set.digest();
-    let _ = writeln!(out, "{}\n", headline(answer, &rows, &id));
+    let _ = writeln!(out, "{}\n", headline(answer, &rows));
     if let Some(report) = answer.report {
         states::done(&mut out, answer, report);
         out.push_str("<details><summary>What opens and closes</summary>\n\n");
@@ -45,14 +44,14 @@ pub fn plan(answer: &Answer) -> String {
         table(&mut out, answer, &rows);
         against(&mut out, answer);
     }
-    let foot = states::foot(answer, &id);
+    let foot = states::foot(answer);
     folds::folds(&mut out, answer, &rows, MOST.saturating_sub(foot.len()));
     out.push_str(&foot);
     out
 }
 
 /// The answer in one line: what opens and closes, how many steps of which kind, gates, id, and how old it is.
-fn headline(answer: &Answer, rows: &[Line], id: &str) -> String {
+fn headline(answer: &Answer, rows: &[Line]) -> String {
     let mut parts = vec![format!("**{}**", code(answer.plan))];
     parts.extend(states::state(answer));
     let count = |movement| rows::count(rows, movement);
@@ -87,7 +86,7 @@ fn headline(answer: &Answer, rows: &[Line], id: &str) -> String {
     }
     parts.push(gates::counts(answer));
     if !answer.set.steps.is_empty() {
-        parts.push(format!("change set {}", code(short_id(id))));
+        parts.push(format!("change set {}", code(short_id(&answer.id))));
     }
     parts.push(freshness(answer));
     parts.join(" · ")

@@ -1,6 +1,5 @@
 //! What a comment says of its own state: planned, nothing to do, refused, stale, applied, failed; and what to do next.
 
-use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use super::inert::{code, fenced, marker};
@@ -9,7 +8,6 @@ use crate::apply::{Outcome, Report};
 use crate::error::{Diagnostic, Error, Kind, Severity};
 use crate::render::Answer;
 use crate::render::{numbered, words};
-use crate::resource::Key;
 
 pub(super) fn refused(answer: &Answer) -> bool {
     !(answer.conflicts.is_empty() && answer.refused.is_empty())
@@ -97,16 +95,11 @@ pub(super) fn done(out: &mut String, answer: &Answer, report: &Report) {
 }
 
 /// The last lines: what stays as it is, the next command, and what this was made of.
-pub(super) fn foot(answer: &Answer, id: &str) -> String {
-    let mut out = String::new();
+pub(super) fn foot(answer: &Answer) -> String {
+    let (mut out, id) = (String::new(), &answer.id);
     let steps = &answer.set.steps;
     if !steps.is_empty() {
-        let changed: BTreeSet<&Key> = steps.iter().map(|step| &step.key).collect();
-        let same = answer
-            .graph
-            .in_order()
-            .filter(|resource| !changed.contains(&resource.key))
-            .count();
+        let same = answer.unchanged().count();
         if same > 0 {
             let _ = writeln!(out, "Unchanged: {}.\n", numbered(same, "object"));
         }
@@ -197,7 +190,7 @@ mod tests {
     use crate::graph::Graph;
     use crate::provider::{Refusal, Why};
     use crate::render::Names;
-    use crate::resource::Kind as ObjectKind;
+    use crate::resource::{Key, Kind as ObjectKind};
     use crate::state::{ClusterFacts, Serving};
 
     fn report(outcomes: Vec<Outcome>) -> Report {
@@ -230,6 +223,7 @@ mod tests {
             lookups: &BTreeMap::new(),
             groups: &BTreeMap::new(),
             set: &ChangeSet::default(),
+            id: ChangeSet::default().digest(),
             exposure: &[],
             inside: Some(&[]),
             names: &Names::default(),
