@@ -73,19 +73,48 @@ impl Graph {
         find(&self.graph, key).map(|at| &self.graph[at])
     }
 
+    /// The same without those of these keys.
+    pub fn without<'k>(&self, keys: impl Iterator<Item = &'k Key>) -> impl Iterator<Item = &Resource> {
+        let mut left = vec![true; self.graph.node_count()];
+        for at in keys.filter_map(|key| find(&self.graph, key)) {
+            left[at.index()] = false;
+        }
+        let order = self.order.iter().filter(move |at| left[at.index()]);
+        order.map(|&at| &self.graph[at])
+    }
+
+    /// The same with their places.
+    pub fn placed(&self) -> impl Iterator<Item = Placed<'_>> {
+        self.order.iter().map(|&at| Placed { graph: &self.graph, at })
+    }
+
     /// What `key` needs, by key.
     pub fn needs(&self, key: &Key) -> Vec<Need> {
-        let Some(at) = find(&self.graph, key) else {
-            return Vec::new();
+        let at = find(&self.graph, key);
+        at.map_or_else(Vec::new, |at| Placed { graph: &self.graph, at }.needs())
+    }
+}
+
+/// A resource in its place.
+#[derive(Clone, Copy)]
+pub struct Placed<'a> {
+    graph: &'a DiGraph<Resource, String>,
+    at: NodeIndex,
+}
+
+impl<'a> Placed<'a> {
+    pub fn resource(self) -> &'a Resource {
+        &self.graph[self.at]
+    }
+
+    /// What it needs, by key.
+    pub fn needs(self) -> Vec<Need> {
+        let edges = self.graph.edges_directed(self.at, petgraph::Direction::Incoming);
+        let need = |edge: petgraph::graph::EdgeReference<'_, String>| Need {
+            key: self.graph[edge.source()].key.clone(),
+            reason: edge.weight().clone(),
         };
-        let mut needs: Vec<Need> = self
-            .graph
-            .edges_directed(at, petgraph::Direction::Incoming)
-            .map(|edge| Need {
-                key: self.graph[edge.source()].key.clone(),
-                reason: edge.weight().clone(),
-            })
-            .collect();
+        let mut needs: Vec<Need> = edges.map(need).collect();
         needs.sort();
         needs
     }

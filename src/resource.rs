@@ -340,7 +340,7 @@ impl FieldPath {
         let mut text = String::new();
         for key in &self.0 {
             text.push('/');
-            if key.contains(['~', '/']) {
+            if key.bytes().any(|b| b == b'~' || b == b'/') {
                 text.push_str(&key.replace('~', "~0").replace('/', "~1"));
             } else {
                 text.push_str(key);

@@ -16,8 +16,9 @@ use serde_json::{Value, json};
 use crate::changes::{Change, ChangeSet, FieldChange, Note, Op, hex_digest};
 use crate::compile::Compiled;
 use crate::error::{Error, Kind as ErrorKind, codes};
+use crate::graph::Placed;
 use crate::inventory::{Entry, PLAN_LABEL, Recorded};
-use crate::resource::{FieldPath, Key, Kind, Origin, Resource, Target, Want, fields_of};
+use crate::resource::{FieldPath, Key, Kind, Origin, Target, Want, fields_of};
 use crate::state::{Observed, State};
 
 pub use between::{Altered, Between, End, between};
@@ -47,12 +48,12 @@ pub fn diff(compiled: &Compiled, state: &State, options: &Options) -> Difference
         state,
         options,
         set: ChangeSet::default(),
-        after: BTreeMap::new(),
+        after: Vec::new(),
         conflicts: Vec::new(),
         unforced: options.force_conflicts.clone(),
     };
-    for resource in compiled.graph.in_order() {
-        differ.resource(resource);
+    for placed in compiled.graph.placed() {
+        differ.resource(placed);
     }
     differ.finish()
 }
@@ -63,37 +64,33 @@ struct Differ<'a> {
     options: &'a Options,
     set: ChangeSet,
     /// The record's entries once everything is done.
-    after: BTreeMap<Key, Entry>,
+    after: Vec<(Key, Entry)>,
     conflicts: Vec<Error>,
     /// Named with `--force-conflicts`, and no field that the plan claims so far.
     unforced: BTreeSet<String>,
 }
 
 impl<'a> Differ<'a> {
-    fn resource(&mut self, resource: &Resource) {
+    fn resource(&mut self, placed: Placed<'_>) {
+        let resource = placed.resource();
         let key = &resource.key;
-        match (&resource.want, self.state.get(key)) {
-            (_, Observed::Unreadable(why)) => {
+        match (&resource.want, self.state.look(key)) {
+            (_, Err(why)) => {
                 self.set.unreadable.push((key.clone(), why.to_string()));
                 self.keep_entry(key);
             }
-            (Want::Object(fields), Observed::Absent) => self.create(resource, fields),
-            (Want::Object(fields), Observed::Present(_)) => self.update(resource, fields, true),
-            (Want::Fields(fields), Observed::Present(_)) => self.update(resource, fields, false),
-            (Want::Fields(_), Observed::Absent) => self.note(key, "is gone, so there is nothing to give back"),
-            (Want::Absent, Observed::Absent) => {}
-            (Want::Absent, Observed::Present(_)) => self.delete(resource),
+            (Want::Object(fields), Ok(None)) => self.create(placed, fields),
+            (Want::Object(fields), Ok(Some(object))) => self.update(placed, object, fields, true),
+            (Want::Fields(fields), Ok(Some(object))) => self.update(placed, object, fields, false),
+            (Want::Fields(_), Ok(None)) => self.note(key, "is gone, so there is nothing to give back"),
+            (Want::Absent, Ok(None)) => {}
+            (Want::Absent, Ok(Some(object))) => self.delete(placed, object),
         }
-    }
-
-    /// The object, which is there.
-    fn live(&self, key: &Key) -> &'a Arc<Value> {
-        self.state.kept(key).expect("it was seen to be there")
     }
 
     fn keep_entry(&mut self, key: &Key) {
         if let Some(entry) = self.compiled.mine.entry(key) {
-            self.after.insert(key.clone(), entry.clone());
+            self.after.push((key.clone(), entry.clone()));
         }
     }
 
@@ -105,20 +102,20 @@ impl<'a> Differ<'a> {
         });
     }
 
-    fn push(&mut self, resource: &Resource, op: Op, fields: Vec<FieldChange>) {
-        let needs = self.compiled.graph.needs(&resource.key);
+    fn push(&mut self, placed: Placed<'_>, op: Op, fields: Vec<FieldChange>) {
+        let resource = placed.resource();
         let change = Change {
             key: resource.key.clone(),
             op,
             fields,
             origin: resource.origin.clone(),
-            needs,
+            needs: placed.needs(),
         };
         self.set.steps.push(change);
     }
 
-    fn create(&mut self, resource: &Resource, fields: &BTreeMap<FieldPath, Target>) {
-        let key = &resource.key;
+    fn create(&mut self, placed: Placed<'_>, fields: &BTreeMap<FieldPath, Target>) {
+        let key = &placed.resource().key;
         let api = key.kind.api();
         let plan = &self.compiled.mine.plan;
         let mut object = json!({"apiVersion": api.api_version(), "kind": api.kind, "metadata": {"name": key.name}});
@@ -150,13 +147,12 @@ impl<'a> Differ<'a> {
                 taken_from: None,
             });
         }
-        self.after.insert(key.clone(), entry);
-        self.push(resource, Op::Create { object }, changes);
+        self.after.push((key.clone(), entry));
+        self.push(placed, Op::Create { object }, changes);
     }
 
-    fn delete(&mut self, resource: &Resource) {
-        let key = &resource.key;
-        let object = self.live(key);
+    fn delete(&mut self, placed: Placed<'_>, object: &Arc<Value>) {
+        let key = &placed.resource().key;
         if !carries_label(object) {
             let mark = if key.kind.cloud() { "tag" } else { "label" };
             self.note(
@@ -190,7 +186,7 @@ impl<'a> Differ<'a> {
             taken_from: None,
         });
         let before = object.clone();
-        self.push(resource, Op::Delete { before }, fields.collect());
+        self.push(placed, Op::Delete { before }, fields.collect());
     }
 
     /// Fields of an object that hostguard created which no longer hold what was written.
@@ -208,9 +204,9 @@ impl<'a> Differ<'a> {
             .collect()
     }
 
-    fn update(&mut self, resource: &Resource, fields: &BTreeMap<FieldPath, Target>, whole: bool) {
+    fn update(&mut self, placed: Placed<'_>, object: &Arc<Value>, fields: &BTreeMap<FieldPath, Target>, whole: bool) {
+        let resource = placed.resource();
         let key = &resource.key;
-        let object = self.live(key);
         let others_created = self
             .compiled
             .others
@@ -244,11 +240,11 @@ impl<'a> Differ<'a> {
             changes.extend(change);
         }
         if entry.created || !entry.fields.is_empty() {
-            self.after.insert(key.clone(), entry);
+            self.after.push((key.clone(), entry));
         }
         if !changes.is_empty() {
             let update = Change::update(key.clone(), object.clone(), changes, resource.origin.clone());
-            self.push(resource, update.op, update.fields);
+            self.push(placed, update.op, update.fields);
         }
     }
 
@@ -382,7 +378,11 @@ impl<'a> Differ<'a> {
         notes.append(&mut self.set.notes);
         self.set.notes = notes;
         self.set.findings = self.compiled.findings.clone();
-        let after = self.compiled.entries.clone().unwrap_or(self.after);
+        let after = self
+            .compiled
+            .entries
+            .clone()
+            .unwrap_or_else(|| self.after.into_iter().collect());
         let record = Record::new(self.compiled, self.state, &self.options.inventory_namespace, after);
         let accepted = self.compiled.mine.accepted.iter().map(|accepted| Note {
             about: record.key.to_string(),

@@ -286,13 +286,20 @@ impl State {
 
     /// Never of a pod: see [`State::pods`].
     pub fn get(&self, key: &Key) -> Observed<'_> {
+        match self.look(key) {
+            Err(why) => Observed::Unreadable(why),
+            Ok(None) => Observed::Absent,
+            Ok(Some(object)) => Observed::Present(object),
+        }
+    }
+
+    /// The object as it is kept, `None` when it is not there, or why that is not known. Equal places are equal objects.
+    pub fn look(&self, key: &Key) -> Result<Option<&Arc<Value>>, &Unreadable> {
         match self.coverage.get(&key.kind) {
-            _ if key.kind == Kind::Pod => Observed::Unreadable(&self.kept_apart),
-            None => Observed::Unreadable(&self.not_read),
-            Some(Some(why)) => Observed::Unreadable(why),
-            Some(None) => self
-                .find(key)
-                .map_or(Observed::Absent, |object| Observed::Present(object)),
+            _ if key.kind == Kind::Pod => Err(&self.kept_apart),
+            None => Err(&self.not_read),
+            Some(Some(why)) => Err(why),
+            Some(None) => Ok(self.find(key)),
         }
     }
 
@@ -302,11 +309,6 @@ impl State {
             Observed::Present(object) => Some(object),
             Observed::Absent | Observed::Unreadable(_) => None,
         }
-    }
-
-    /// The same as it is kept: equal places are equal objects.
-    pub fn kept(&self, key: &Key) -> Option<&Arc<Value>> {
-        self.present(key).and_then(|_| self.find(key))
     }
 
     /// All objects of a kind by name, or why they could not be read. Never of pods: see [`State::pods`].
