@@ -60,7 +60,7 @@ pub use known::Known;
 pub use lost::{failsafes_lost, neighbour_discovery_lost};
 pub use moves::{Move, MoveWay, Openness, moves, moves_on};
 pub use outgoing::{CutOff, Outgoing, ToPod, cut_off, cut_off_between_nodes, pods_cut_off};
-pub use reading::Reading;
+pub use reading::{Reading, felix_keeps};
 pub use rules::port_range;
 pub use verdict::{
     By, Direction, Hook, Hop, Origin, Packet, PolicyKind, PolicyName, RuleRef, Ruling, Verdict, Walk, Way,

@@ -70,6 +70,11 @@ pub(super) fn as_read(kind: &str, object: &Value) -> Option<Arc<Value>> {
     matches!(felix, Felix::Kept | Felix::Crashes).then(|| Arc::new(read))
 }
 
+/// Whether Felix makes anything of an object that is stored so.
+pub fn felix_keeps(kind: &str, object: &Value) -> bool {
+    as_read(kind, object).is_some()
+}
+
 /// Objects by kind, as Felix reads them; those that it drops are gone.
 #[derive(Default)]
 pub(super) struct Objects(BTreeMap<String, Vec<Arc<Value>>>);

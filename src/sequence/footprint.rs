@@ -3,22 +3,26 @@
 //! Steps whose footprints do not meet may be made together: every flow then sees at most one of them, so whatever part
 //! of them is made, each flow fares as before them or as after them, and both were judged.
 
+use std::borrow::Cow;
+use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::unseen::{decides_nothing, holds};
+use super::batch::{Like, Touch};
+use super::unseen::{decides_nothing, holds, labels_in, unseen};
 use crate::aws::{Protocols, Rule};
 use crate::changes::{Change, Op, merge};
 use crate::exposure::port_range;
 use crate::net::{PortSet, Protocol};
 use crate::resource::Kind;
 use crate::selector::Selector;
-use crate::state::{State, labels_of};
+use crate::state::{Labels, State, labels_of};
 
 /// Flows, by the port at which they come to a node.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Footprint {
+    #[default]
     Nothing,
     Ports(Ports),
     Everything,
@@ -29,7 +33,16 @@ type Ports = BTreeMap<Protocol, PortSet>;
 /// What there is before the steps, before them once controllers have caught up, and after them all: on the way there is
 /// nothing else, object by object.
 pub struct Around<'a> {
-    pub states: [&'a State; 3],
+    states: [&'a State; 3],
+    /// What is worked out once for all steps.
+    labels: OnceCell<Option<BTreeSet<Labels>>>,
+    services: OnceCell<Option<Vec<Ports>>>,
+    templates: OnceCell<bool>,
+    shadowed: OnceCell<bool>,
+    /// By selector: whether it matches no endpoint.
+    nobody: RefCell<BTreeMap<String, bool>>,
+    /// By the name of a label: whether no selector can name it.
+    unseen: RefCell<BTreeMap<String, bool>>,
 }
 
 impl Footprint {
@@ -43,7 +56,7 @@ impl Footprint {
         }
     }
 
-    fn and(self, other: Footprint) -> Footprint {
+    pub fn and(self, other: Footprint) -> Footprint {
         match (self, other) {
             (Footprint::Nothing, one) | (one, Footprint::Nothing) => one,
             (Footprint::Ports(mut a), Footprint::Ports(b)) => {
@@ -66,7 +79,7 @@ fn add(all: &mut Ports, protocol: Protocol, ports: &PortSet) -> bool {
 }
 
 /// The object before and after a step, as far as it is there.
-fn sides(step: &Change) -> Vec<Value> {
+pub fn sides(step: &Change) -> Vec<Value> {
     match &step.op {
         Op::Create { object } => vec![object.clone()],
         Op::Delete { before } => vec![(**before).clone()],
@@ -78,21 +91,59 @@ fn sides(step: &Change) -> Vec<Value> {
     }
 }
 
-impl Around<'_> {
-    pub fn footprint(&self, step: &Change) -> Footprint {
+impl<'a> Around<'a> {
+    pub fn new(states: [&'a State; 3]) -> Around<'a> {
+        Around {
+            states,
+            labels: OnceCell::new(),
+            services: OnceCell::new(),
+            templates: OnceCell::new(),
+            shadowed: OnceCell::new(),
+            nobody: RefCell::default(),
+            unseen: RefCell::default(),
+        }
+    }
+
+    pub fn touch(&self, step: &Change) -> Touch {
         let sides = sides(step);
         let all = |of: &dyn Fn(&Value) -> Footprint| sides.iter().map(of).fold(Footprint::Nothing, Footprint::and);
+        let mut beside = None;
         let found = match step.key.kind {
-            _ if self.states.iter().all(|state| decides_nothing(state, step)) => Footprint::Nothing,
+            _ if self.decides_nothing(step) => Footprint::Nothing,
             Kind::Tier if self.is_empty_tier(&step.key.name) => Footprint::Nothing,
             Kind::GlobalNetworkSet => all(&|set| self.network_set(set)),
-            Kind::GlobalNetworkPolicy => all(&|policy| self.policy(policy)),
+            Kind::GlobalNetworkPolicy => match like(&sides) {
+                Some(like) => {
+                    beside = Some(like);
+                    all(&|policy| self.ports_of(policy))
+                }
+                None => all(&|policy| self.policy(policy)),
+            },
             Kind::Service => all(&service),
             Kind::SecurityGroupRule => all(&rule_of_group),
-            Kind::Node => self.labels(step),
+            Kind::Node => self.of_labels(step),
             _ => Footprint::Everything,
         };
-        self.closed(found)
+        let flows = self.closed(found);
+        Touch {
+            beside: beside.filter(|_| flows != Footprint::Nothing),
+            flows,
+        }
+    }
+
+    fn decides_nothing(&self, step: &Change) -> bool {
+        let everywhere = |of: &dyn Fn(&State) -> bool| self.states.iter().all(|state| of(state));
+        match (step.key.kind, &step.op) {
+            (Kind::Node, Op::Update { patch, .. }) => labels_in(patch).is_some_and(|mut names| {
+                names.all(|name| {
+                    let mut known = self.unseen.borrow_mut();
+                    *known
+                        .entry(name.clone())
+                        .or_insert_with(|| everywhere(&|state| unseen(state, name)))
+                })
+            }),
+            _ => everywhere(&|state| decides_nothing(state, step)),
+        }
     }
 
     fn all(&self, kind: Kind) -> impl Iterator<Item = &Value> {
@@ -136,13 +187,18 @@ impl Around<'_> {
     /// is asked depends on who has such a policy, where some are named.
     fn policy(&self, policy: &Value) -> Footprint {
         let spec = &policy["spec"];
+        let plain = spec["preDNAT"] == true && spec["egress"].as_array().is_none_or(Vec::is_empty);
+        match self.ports_of(policy) {
+            Footprint::Ports(_) if !plain || self.shadowed() => Footprint::Everything,
+            found => found,
+        }
+    }
+
+    /// The ports that the rules of a policy on the way in decide about.
+    fn ports_of(&self, policy: &Value) -> Footprint {
+        let spec = &policy["spec"];
         if self.selects_nobody(spec["selector"].as_str().unwrap_or_default()) {
             return Footprint::Nothing;
-        }
-        let named = |endpoint: &Value| endpoint["spec"]["interfaceName"].as_str() != Some("*");
-        let plain = spec["preDNAT"] == true && spec["egress"].as_array().is_none_or(Vec::is_empty);
-        if !plain || !self.read(&[Kind::HostEndpoint]) || self.all(Kind::HostEndpoint).any(named) {
-            return Footprint::Everything;
         }
         let mut ports = Ports::new();
         for rule in spec["ingress"].as_array().into_iter().flatten() {
@@ -155,25 +211,58 @@ impl Around<'_> {
         Footprint::Ports(ports)
     }
 
+    /// Whether some node may have an endpoint for one of its interfaces beside one for all: which of the two is asked
+    /// before DNAT depends on which of them has such a policy.
+    fn shadowed(&self) -> bool {
+        *self.shadowed.get_or_init(|| {
+            if !self.read(&[Kind::HostEndpoint]) {
+                return true;
+            }
+            let mut kinds: BTreeMap<&str, BTreeSet<bool>> = BTreeMap::new();
+            for endpoint in self.all(Kind::HostEndpoint) {
+                let spec = &endpoint["spec"];
+                let node = spec["node"].as_str().unwrap_or_default();
+                let whole = spec["interfaceName"].as_str() == Some("*");
+                kinds.entry(node).or_default().insert(whole);
+            }
+            kinds.values().any(|kinds| kinds.len() > 1)
+        })
+    }
+
     /// Whether it matches no endpoint, nor one that a node may get on the way: these have the node's labels. What Calico,
     /// a namespace or an account add to labels is not looked at, so a selector that names such is taken to match.
     fn selects_nobody(&self, text: &str) -> bool {
-        let kinds = [Kind::HostEndpoint, Kind::Pod, Kind::Node];
-        let Ok(selector) = Selector::parse(text) else {
-            return false;
-        };
+        if let Some(known) = self.nobody.borrow().get(text) {
+            return *known;
+        }
         let inherited = text.contains("pcns.") || text.contains("pcsa.") || text.contains("projectcalico.org");
-        !inherited
-            && self.read(&kinds)
-            && !self.has_templates()
-            && !self.states.iter().any(|state| {
-                let lists = kinds.iter().filter_map(|kind| state.labels(*kind).ok());
-                lists.flatten().any(|labels| selector.matches(&*labels))
-            })
+        let nobody = match Selector::parse(text) {
+            Ok(selector) if !inherited && !self.has_templates() => {
+                let none = |all: &BTreeSet<Labels>| !all.iter().any(|labels| selector.matches(labels));
+                self.labels().is_some_and(none)
+            }
+            _ => false,
+        };
+        self.nobody.borrow_mut().insert(text.to_string(), nobody);
+        nobody
+    }
+
+    /// Labels of everything that is an endpoint or may become one; `None` where that is not known.
+    fn labels(&self) -> Option<&BTreeSet<Labels>> {
+        let kinds = [Kind::HostEndpoint, Kind::Pod, Kind::Node];
+        let all = self.labels.get_or_init(|| {
+            let lists = self
+                .states
+                .iter()
+                .flat_map(|state| kinds.map(|kind| state.labels(kind).ok()));
+            let lists: Option<Vec<_>> = lists.collect();
+            Some(lists?.into_iter().flatten().map(Cow::into_owned).collect())
+        });
+        all.as_ref()
     }
 
     /// Labels of a node arrive on its host endpoint and decide which policies hold there.
-    fn labels(&self, step: &Change) -> Footprint {
+    fn of_labels(&self, step: &Change) -> Footprint {
         let keys: Option<BTreeSet<&str>> = step
             .fields
             .iter()
@@ -225,7 +314,10 @@ impl Around<'_> {
             let templates = config.pointer("/spec/controllers/node/hostEndpoint/templates");
             templates.and_then(Value::as_array).is_some_and(|all| !all.is_empty())
         };
-        !self.read(&[Kind::KubeControllersConfiguration]) || self.all(Kind::KubeControllersConfiguration).any(some)
+        let kind = Kind::KubeControllersConfiguration;
+        *self
+            .templates
+            .get_or_init(|| !self.read(&[kind]) || self.all(kind).any(some))
     }
 
     /// A flow to a node port goes on to ports behind the Service, and meets the policies on both.
@@ -233,29 +325,12 @@ impl Around<'_> {
         let Footprint::Ports(mut ports) = footprint else {
             return footprint;
         };
-        if !self.read(&[Kind::Service, Kind::EndpointSlice]) {
+        let Some(services) = self.services() else {
             return Footprint::Everything;
-        }
-        let mut services: Vec<Ports> = Vec::new();
-        for state in self.states {
-            for (key, object) in state.list(Kind::Service).into_iter().flatten() {
-                let Footprint::Ports(mut own) = service(object) else {
-                    return Footprint::Everything;
-                };
-                for (_, slice) in state.list(Kind::EndpointSlice).into_iter().flatten() {
-                    let of = slice
-                        .pointer("/metadata/labels/kubernetes.io~1service-name")
-                        .and_then(Value::as_str);
-                    if slice["metadata"]["namespace"].as_str() == Some(&key.namespace) && of == Some(&key.name) {
-                        add_ports(&mut own, &slice["ports"], &["port"]);
-                    }
-                }
-                services.push(own);
-            }
-        }
+        };
         loop {
             let mut grew = false;
-            for own in &services {
+            for own in services {
                 if Footprint::Ports(own.clone()).meets(&Footprint::Ports(ports.clone())) {
                     for (protocol, more) in own {
                         grew |= add(&mut ports, *protocol, more);
@@ -267,6 +342,48 @@ impl Around<'_> {
             }
         }
     }
+
+    /// The ports of each Service, before and behind it; `None` where they are not known.
+    fn services(&self) -> Option<&[Ports]> {
+        let all = self.services.get_or_init(|| {
+            self.read(&[Kind::Service, Kind::EndpointSlice]).then_some(())?;
+            let all: BTreeSet<Ports> = self.states.iter().flat_map(|state| services_of(state)).collect();
+            Some(all.into_iter().collect())
+        });
+        all.as_deref()
+    }
+}
+
+/// What a policy has in common with others before and after a step on it, where that is the same.
+fn like(sides: &[Value]) -> Option<Like> {
+    let first = Like::of(sides.first()?)?;
+    sides
+        .iter()
+        .all(|side| Like::of(side).as_ref() == Some(&first))
+        .then_some(first)
+}
+
+fn services_of(state: &State) -> Vec<Ports> {
+    let mut slices: BTreeMap<(&str, &str), Vec<&Value>> = BTreeMap::new();
+    for (_, slice) in state.list(Kind::EndpointSlice).into_iter().flatten() {
+        let label = slice.pointer("/metadata/labels/kubernetes.io~1service-name");
+        if let (Some(namespace), Some(of)) = (slice["metadata"]["namespace"].as_str(), label.and_then(Value::as_str)) {
+            slices.entry((namespace, of)).or_default().push(slice);
+        }
+    }
+    let services = state.list(Kind::Service).into_iter().flatten();
+    let ports = services.map(|(key, object)| {
+        let mut own = ports_of_service(object);
+        for slice in slices
+            .get(&(key.namespace.as_str(), key.name.as_str()))
+            .into_iter()
+            .flatten()
+        {
+            add_ports(&mut own, &slice["ports"], &["port"]);
+        }
+        own
+    });
+    ports.collect()
 }
 
 /// A rule of a security group decides about its ports, at every node that the group is on.
@@ -285,7 +402,7 @@ fn rule_of_group(object: &Value) -> Footprint {
 }
 
 /// The ports of a Service, before and behind it where they are numbers.
-fn service(object: &Value) -> Footprint {
+fn ports_of_service(object: &Value) -> Ports {
     let mut ports = Ports::new();
     add_ports(
         &mut ports,
@@ -298,7 +415,11 @@ fn service(object: &Value) -> Footprint {
     {
         add(&mut ports, Protocol::Tcp, &PortSet::from_ranges([(port, port)]));
     }
-    Footprint::Ports(ports)
+    ports
+}
+
+fn service(object: &Value) -> Footprint {
+    Footprint::Ports(ports_of_service(object))
 }
 
 fn add_ports(all: &mut Ports, list: &Value, names: &[&str]) {

@@ -3,6 +3,7 @@
 //! The order is found by asking the simulator, so it is its own proof: after every step, as written and once
 //! controllers have caught up, nothing is more open than before or after, and no connection that must stay is cut off.
 
+mod batch;
 mod footprint;
 mod judge;
 mod lockout;
@@ -13,7 +14,7 @@ mod unseen;
 
 use std::rc::Rc;
 
-use crate::changes::{Change, ChangeSet};
+use crate::changes::{self, Change, ChangeSet};
 use crate::expect::{Resolved, Watch};
 use crate::exposure::Known;
 use crate::resource::{Key, Kind};
@@ -29,7 +30,8 @@ pub use judge::{Breach, Wrong};
 pub use search::{Blocked, Stuck};
 pub use unlooked::not_looked_at;
 
-use footprint::{Around, Footprint};
+use batch::{Batch, Company};
+use footprint::Around;
 use judge::Judge;
 use prefix::Prefix;
 use search::Search;
@@ -90,20 +92,19 @@ impl Sequence {
         }
         let start = Prefix::start(state, end);
         let judge = judge(state, end, terms, &start);
-        let steps = Search::new(&judge, &set.steps, terms.accepted).run(&start);
+        let around = Around::new([state, start.settled_state(), end]);
+        let steps = Search::new(&judge, &set.steps, terms.accepted)
+            .in_leaps(&around)
+            .run(&start);
         Some(steps.map(|mut steps| {
-            together(&mut steps, [state, start.settled_state(), end]);
+            together(&mut steps, &around, Company::of(state));
             Sequence::of(steps)
         }))
     }
 
     fn of(steps: Vec<Step>) -> Sequence {
-        let set = ChangeSet {
-            steps: steps.iter().map(|step| step.change.clone()).collect(),
-            ..ChangeSet::default()
-        };
         Sequence {
-            digest: set.digest(),
+            digest: changes::digest(steps.iter().map(|step| &step.change)),
             steps,
         }
     }
@@ -141,22 +142,19 @@ impl Sequence {
 const TOGETHER: usize = 64;
 
 /// Marks steps that may be made together with those before them.
-fn together(steps: &mut [Step], states: [&State; 3]) {
-    let around = Around { states };
-    let mut batch: Vec<(Key, Footprint)> = Vec::new();
+fn together(steps: &mut [Step], around: &Around<'_>, mut company: Company) {
+    let mut batch = Batch::new(company.clone());
     for step in steps {
-        let footprint = around.footprint(&step.change);
+        let touch = around.touch(&step.change);
         let alone = step.wait || !step.accepted.is_empty() || !step.interrupts.is_empty();
-        let apart = |(key, other): &(Key, Footprint)| {
-            !footprint.meets(other) && step.change.needs.iter().all(|need| need.key != *key)
-        };
         // The namespace of the record comes before the record is written.
         let first = step.change.key.kind == Kind::Namespace;
-        step.together = !batch.is_empty() && batch.len() < TOGETHER && !alone && !first && batch.iter().all(apart);
+        let may = batch.len() > 0 && batch.len() < TOGETHER && !alone && !first;
+        step.together = may && batch.take(&step.change, &touch);
         if !step.together {
-            batch.clear();
+            batch = Batch::alone(company.clone(), &step.change, &touch);
         }
-        batch.push((step.change.key.clone(), footprint));
+        company.made(&step.change);
     }
 }
 

@@ -130,7 +130,7 @@ impl Prefix {
         World::of_state_with(state, &self.shared.reading)
     }
 
-    fn state(&self) -> &Rc<State> {
+    pub fn state(&self) -> &Rc<State> {
         self.written.state.get().expect("what is written is there")
     }
 
@@ -162,16 +162,17 @@ impl Prefix {
         Rc::ptr_eq(&self.written.world, &self.settled.world)
     }
 
-    /// With one more step, and what that step does.
-    pub fn with(&self, step: &Change) -> (Prefix, Effect) {
-        let state = self.state().after(step);
+    /// With these steps more, and what they do.
+    pub fn with(&self, steps: &[&Change]) -> (Prefix, Effect) {
+        let state = self.state().after_all(steps.iter().copied());
         // without endpoints nobody reaches it, so this is the worse of the two
-        let state = if step.key.kind == Kind::Service {
+        let state = if steps.iter().any(|step| step.key.kind == Kind::Service) {
             state.served_like(&self.shared.end)
         } else {
             state
         };
-        let (written, settled) = if decides_nothing(self.state(), step) {
+        // Steps that decide nothing each before them all do not do so together either: none is on what others look at.
+        let (written, settled) = if steps.iter().all(|step| decides_nothing(self.state(), step)) {
             let settled = Seen {
                 state: OnceCell::new(),
                 world: self.settled.world.clone(),
@@ -179,10 +180,10 @@ impl Prefix {
             (Seen::new(state, self.written.world.clone()), settled)
         } else {
             let written = next(&self.written, &state, &self.shared);
-            let settled = if State::is_settled_by(step.key.kind) {
+            let settled = if steps.iter().any(|step| State::is_settled_by(step.key.kind)) {
                 settle(&written, &state, &self.shared)
             } else {
-                self.settled_with(step, &written, &state)
+                self.settled_with(steps, &written, &state)
             };
             (written, settled)
         };
@@ -197,13 +198,13 @@ impl Prefix {
         (prefix, effect)
     }
 
-    /// What controllers make of it with a step that they do not look at: the same as without, and the step.
-    fn settled_with(&self, step: &Change, written: &Seen, state: &State) -> Seen {
+    /// What controllers make of it with steps that they do not look at: the same as without, and the steps.
+    fn settled_with(&self, steps: &[&Change], written: &Seen, state: &State) -> Seen {
         let before = self.settled_state();
         if **before == **self.state() {
             return Seen::new(state.clone(), written.world.clone());
         }
-        next(&self.settled, &before.after(step), &self.shared)
+        next(&self.settled, &before.after_all(steps.iter().copied()), &self.shared)
     }
 
     fn effect(&self, written: &Seen, settled: &Seen) -> Effect {

@@ -24,7 +24,7 @@ pub(super) fn decides_nothing(state: &State, step: &Change) -> bool {
         // a namespace that is made has no pods
         Kind::Namespace => matches!(step.op, Op::Create { .. }),
         Kind::Node => match &step.op {
-            Op::Update { patch, .. } => labels_of(patch).is_some_and(|mut names| names.all(|name| unseen(state, name))),
+            Op::Update { patch, .. } => labels_in(patch).is_some_and(|mut names| names.all(|name| unseen(state, name))),
             Op::Create { .. } | Op::Delete { .. } => false,
         },
         _ => false,
@@ -32,7 +32,7 @@ pub(super) fn decides_nothing(state: &State, step: &Change) -> bool {
 }
 
 /// The labels that a patch is about, if it is about nothing else.
-fn labels_of(patch: &Value) -> Option<impl Iterator<Item = &String>> {
+pub(super) fn labels_in(patch: &Value) -> Option<impl Iterator<Item = &String>> {
     let only = |value: &Value, names: &[&str]| {
         let map = value.as_object();
         map.is_some_and(|map| map.keys().all(|name| names.contains(&name.as_str())))
@@ -46,7 +46,7 @@ fn labels_of(patch: &Value) -> Option<impl Iterator<Item = &String>> {
 
 /// Whether no selector can name the label. Selectors write names as they are, so a text that does not hold the name does
 /// not name it; what Calico puts before names (`pcns.`, `pcsa.`) is left out, and its own labels count as named.
-fn unseen(state: &State, label: &str) -> bool {
+pub(super) fn unseen(state: &State, label: &str) -> bool {
     let written = ["pcns.", "pcsa."].iter().find_map(|prefix| label.strip_prefix(prefix));
     let written = written.unwrap_or(label);
     if written.is_empty() || written.starts_with("projectcalico.org/") {
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn a_patch_of_labels_and_of_nothing_else() {
-        let names = |patch: Value| labels_of(&patch).map(|names| names.cloned().collect::<Vec<_>>());
+        let names = |patch: Value| labels_in(&patch).map(|names| names.cloned().collect::<Vec<_>>());
         let both = json!({"metadata": {"labels": {"a": "1", "b": null}, "resourceVersion": "7"}});
         assert_eq!(names(both), Some(vec!["a".to_string(), "b".to_string()]));
         assert_eq!(names(json!({"metadata": {"labels": {"a": "1"}}, "spec": {}})), None);

@@ -4,14 +4,19 @@
 //! is there already (labels, automatic host endpoints) come after the others, and what opens the firewall in front of it
 //! all comes last. An order without interruptions is looked for first.
 
+mod leap;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use super::batch::Touch;
+use super::footprint::Around;
 use super::judge::{Breach, Findings, Judge, Wrong};
 use super::prefix::{Effect, Prefix};
 use super::{Acceptance, Step};
 use crate::changes::{Change, Op};
 use crate::resource::{Key, Kind};
+use leap::Stride;
 
 /// Prefixes that can be gone back to.
 const DEPTH: usize = 64;
@@ -43,17 +48,23 @@ pub struct Search<'a> {
     steps: &'a [Change],
     accepted: &'a [Acceptance],
     needs: Vec<Vec<usize>>,
+    /// Whether another step needs this one.
+    frees: Vec<bool>,
     interruptions: bool,
+    /// What each step can influence; empty where steps are looked at one by one.
+    touches: Vec<Touch>,
+    stride: Stride,
     looked: usize,
     dead: BTreeSet<Vec<usize>>,
     best: Option<(Vec<usize>, Prefix, Vec<Breach>)>,
 }
 
-/// A step that may go next, and what comes of it.
+/// Steps that may go next, and what comes of them.
 struct Next {
-    at: usize,
+    /// In their order.
+    at: Vec<usize>,
     prefix: Prefix,
-    step: Step,
+    steps: Vec<Step>,
     accepted: Vec<Breach>,
 }
 
@@ -64,6 +75,8 @@ struct Frame {
     accepted: Vec<Breach>,
     /// Candidates that were tried already.
     tried: BTreeSet<usize>,
+    /// Many at once were.
+    leapt: bool,
 }
 
 impl<'a> Search<'a> {
@@ -73,20 +86,45 @@ impl<'a> Search<'a> {
             let needs = step.needs.iter().filter_map(|need| places.get(&need.key).copied());
             needs.collect()
         });
+        let needs: Vec<Vec<usize>> = needs.collect();
+        let mut frees = vec![false; steps.len()];
+        for on in needs.iter().flatten() {
+            frees[*on] = true;
+        }
         Search {
             judge,
             steps,
             accepted,
-            needs: needs.collect(),
+            needs,
+            frees,
             interruptions: false,
+            touches: Vec::new(),
+            stride: Stride::default(),
             looked: 0,
             dead: BTreeSet::new(),
             best: None,
         }
     }
 
+    /// Looks at many steps at once where no flow meets two of them.
+    pub fn in_leaps(mut self, around: &Around<'_>) -> Search<'a> {
+        self.touches = self.steps.iter().map(|step| around.touch(step)).collect();
+        self
+    }
+
+    /// The same, and how many looks it took.
+    #[cfg(test)]
+    fn counted(mut self, start: &Prefix) -> (Result<Vec<Step>, Stuck>, usize) {
+        let found = self.find(start);
+        (found, self.looked)
+    }
+
     /// An order of all steps.
     pub fn run(mut self, start: &Prefix) -> Result<Vec<Step>, Stuck> {
+        self.find(start)
+    }
+
+    fn find(&mut self, start: &Prefix) -> Result<Vec<Step>, Stuck> {
         if self.judge.breaks_a_promise_in_the_end() {
             return Err(Stuck {
                 done: Vec::new(),
@@ -123,7 +161,7 @@ impl<'a> Search<'a> {
         let (mut prefix, mut left) = (start.clone(), cut.to_vec());
         let mut blocked = Vec::new();
         for step in self.steps {
-            let (next, effect) = prefix.with(step);
+            let (next, effect) = prefix.with(&[step]);
             prefix = next;
             if !effect.differs {
                 continue;
@@ -167,6 +205,7 @@ impl<'a> Search<'a> {
             steps: Vec::new(),
             accepted: Vec::new(),
             tried: BTreeSet::new(),
+            leapt: false,
         }];
         while let Some(frame) = stack.last_mut() {
             if frame.done.len() == self.steps.len() {
@@ -178,15 +217,18 @@ impl<'a> Search<'a> {
             }
             match self.next(frame) {
                 Some(next) => {
-                    frame.tried.insert(next.at);
+                    match next.at.as_slice() {
+                        [one] => drop(frame.tried.insert(*one)),
+                        _ => frame.leapt = true,
+                    }
                     let mut done = frame.done.clone();
-                    let place = done.partition_point(|other| *other < next.at);
-                    done.insert(place, next.at);
+                    done.extend(&next.at);
+                    done.sort_unstable();
                     if self.dead.contains(&done) {
                         continue;
                     }
                     let mut steps = frame.steps.clone();
-                    steps.push(Rc::new(next.step));
+                    steps.extend(next.steps.into_iter().map(Rc::new));
                     let mut accepted = frame.accepted.clone();
                     accepted.extend(next.accepted);
                     stack.push(Frame {
@@ -195,6 +237,7 @@ impl<'a> Search<'a> {
                         steps,
                         accepted,
                         tried: BTreeSet::new(),
+                        leapt: false,
                     });
                     if stack.len() > DEPTH {
                         stack.remove(0);
@@ -212,12 +255,15 @@ impl<'a> Search<'a> {
         None
     }
 
-    /// The first step that may go next and was not tried from here.
+    /// The first step that may go next and was not tried from here, or many at once.
     fn next(&mut self, frame: &Frame) -> Option<Next> {
-        let ready = self.ready(&frame.done);
-        let (opening, others): (Vec<usize>, Vec<usize>) = ready.into_iter().partition(|at| opens(&self.steps[*at]));
-        let (arming, plain): (Vec<usize>, Vec<usize>) = others.into_iter().partition(|at| arms(&self.steps[*at]));
-        for at in plain.into_iter().chain(arming).chain(opening) {
+        if !frame.leapt
+            && frame.tried.is_empty()
+            && let Some(next) = self.leap(frame)
+        {
+            return Some(next);
+        }
+        for at in self.candidates(&frame.done) {
             if frame.tried.contains(&at) {
                 continue;
             }
@@ -226,6 +272,14 @@ impl<'a> Search<'a> {
             }
         }
         None
+    }
+
+    /// Steps whose needs are met, in the order in which they are tried.
+    fn candidates(&self, done: &[usize]) -> Vec<usize> {
+        let ready = self.ready(done);
+        let (opening, others): (Vec<usize>, Vec<usize>) = ready.into_iter().partition(|at| opens(&self.steps[*at]));
+        let (arming, plain): (Vec<usize>, Vec<usize>) = others.into_iter().partition(|at| arms(&self.steps[*at]));
+        plain.into_iter().chain(arming).chain(opening).collect()
     }
 
     /// Steps whose needs are met, in the order given.
@@ -239,7 +293,7 @@ impl<'a> Search<'a> {
     /// One more step, with a wait before it where it must not come sooner; or what would be wrong.
     fn judged(&mut self, prefix: &Prefix, accepted: &[Breach], at: usize) -> Result<Next, Vec<Breach>> {
         self.looked += 1;
-        let (unwaited, effect) = prefix.with(&self.steps[at]);
+        let (unwaited, effect) = prefix.with(&[&self.steps[at]]);
         if !prefix.keeps_back(&self.steps[at]) {
             let turns = (effect.opens && prefix.pending.closes) || (effect.closes && prefix.pending.opens);
             let at_once = self.look(at, &unwaited, &effect, accepted);
@@ -252,7 +306,7 @@ impl<'a> Search<'a> {
                 return Err(at_once.err().unwrap_or_default());
             }
         }
-        let (waited, effect) = prefix.waited().with(&self.steps[at]);
+        let (waited, effect) = prefix.waited().with(&[&self.steps[at]]);
         let (accepted, interrupts) = self.look(at, &waited, &effect, accepted)?;
         let mut waited = waited;
         waited.pending = effect;
@@ -310,16 +364,20 @@ impl<'a> Search<'a> {
 
     fn take(&self, at: usize, prefix: Prefix, wait: bool, accepted: Vec<Breach>, interrupts: Vec<Breach>) -> Next {
         Next {
-            at,
+            at: vec![at],
             prefix,
-            step: Step {
-                change: self.steps[at].clone(),
-                wait,
-                together: false,
-                accepted: accepted.clone(),
-                interrupts,
-            },
+            steps: vec![self.step(at, wait, accepted.clone(), interrupts)],
             accepted,
+        }
+    }
+
+    fn step(&self, at: usize, wait: bool, accepted: Vec<Breach>, interrupts: Vec<Breach>) -> Step {
+        Step {
+            change: self.steps[at].clone(),
+            wait,
+            together: false,
+            accepted,
+            interrupts,
         }
     }
 
@@ -344,8 +402,8 @@ impl<'a> Search<'a> {
                 .filter(|breach| breach.wrong != Wrong::Interrupted)
                 .collect();
             let helps = |other: &usize| {
-                let (with, _) = prefix.with(&self.steps[*other]);
-                let (both, _) = with.waited().with(&self.steps[at]);
+                let (with, _) = prefix.with(&[&self.steps[*other]]);
+                let (both, _) = with.waited().with(&[&self.steps[at]]);
                 let findings = self.judge.judge(&both.settled.world);
                 !findings
                     .worst()
@@ -376,15 +434,15 @@ impl<'a> Search<'a> {
             let ready = self.ready(&done);
             let found = ready.into_iter().find_map(|at| {
                 let next = self.judged(&prefix, &accepted, at).ok()?;
-                let (_, effect) = prefix.with(&self.steps[at]);
+                let (_, effect) = prefix.with(&[&self.steps[at]]);
                 (!effect.opens).then_some(next)
             });
             let Some(next) = found else { break };
-            let place = done.partition_point(|other| *other < next.at);
-            done.insert(place, next.at);
+            done.extend(&next.at);
+            done.sort_unstable();
             prefix = next.prefix;
             accepted.extend(next.accepted);
-            steps.push(next.step);
+            steps.extend(next.steps);
         }
         let left = (0..self.steps.len()).filter(|at| done.binary_search(at).is_err());
         let why = "an earlier step failed, and without it this one is not known to be safe";
