@@ -19,6 +19,10 @@ struct Watched<'r> {
 }
 
 impl<'r> Watch<'r> {
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
     pub fn new(resolved: &'r Resolved, before: &World) -> Self {
         let never_open = resolved.never_open.iter().map(|line| (line, true));
         let lines: Vec<(&Line, bool)> = never_open

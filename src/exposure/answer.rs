@@ -40,7 +40,7 @@ fn ends(world: &World, packet: &Packet) -> Vec<(usize, End)> {
     };
     let mut ends: Vec<(usize, End)> = Vec::new();
     for (choice, source_port) in client_ports.into_iter().enumerate() {
-        for dataplane in world.dataplanes() {
+        for dataplane in world.dataplanes.iter().copied() {
             let mut walker = Walker::new(world, dataplane);
             walker.backend = packet.backend.as_deref();
             walker.start(packet, source_port);

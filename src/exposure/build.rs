@@ -116,6 +116,7 @@ impl World {
             stages: Vec::new(),
             applied: Vec::new(),
             places: BTreeMap::new(),
+            dataplanes: BTreeSet::new(),
             policies: Vec::new(),
             tiers: Vec::new(),
         };
@@ -168,6 +169,7 @@ impl World {
         for (index, node) in sorted.iter().enumerate() {
             let felix = settings.entry(configurations.of(node));
             let felix = Rc::clone(felix.or_insert_with_key(|felix| Rc::new(felix.clone())));
+            self.dataplanes.extend(&felix.dataplanes);
             let node = self::node(self, node, felix, owned.remove(&index).unwrap_or_default());
             self.nodes.push(node);
         }

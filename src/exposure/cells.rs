@@ -270,7 +270,7 @@ impl<'w> Prober<'w> {
                 destination: target.address,
                 port,
             };
-            for dataplane in self.world.dataplanes() {
+            for dataplane in self.world.dataplanes.iter().copied() {
                 let mut walker = Walker::new(self.world, dataplane);
                 let mut walking = Walking::new(header.clone());
                 walker.memory = Some(&self.notes.memory);

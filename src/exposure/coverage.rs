@@ -96,28 +96,20 @@ impl<'w> Census<'w> {
         })
     }
 
-    /// The client's packet to the place, in the first world that has both, and the addresses that it may come from.
-    fn packet(&self, name: &Name, place: &Place, subject: &Subject) -> Option<(Packet, AddressSet)> {
+    /// The addresses that the client's packet to the place may come from, in the first world that has both.
+    fn sources(&self, name: &Name, place: &Place) -> Option<AddressSet> {
         self.worlds.iter().find_map(|(world, of)| {
             let (client, node) = (*of.get(name)?, world.node(&place.0)?);
-            let target = Target { node, address: place.1 };
-            let sources = world.sources(client, target)?;
-            let from = match name.clone() {
-                (node, None) => Origin::Node(node),
-                (namespace, Some(name)) => Origin::Pod { namespace, name },
-            };
-            let subject = Subject {
-                sources: sources.clone(),
-                ..subject.clone()
-            };
-            let sent = witness(&subject, &nodes_of(std::slice::from_ref(place)), &sources);
-            Some((Packet { from, ..sent }, sources))
+            world.sources(client, Target { node, address: place.1 })
         })
     }
 }
 
 /// What was found: for each answer and class of places, the classes of clients that find it.
-pub(super) struct Coverage<A>(BTreeMap<(Subject, A), BTreeMap<usize, BTreeSet<usize>>>);
+pub(super) struct Coverage<A>(BTreeMap<(Subject, A), Found>);
+
+/// For each class of places, classes of clients.
+type Found = BTreeMap<usize, BTreeSet<usize>>;
 
 impl<A> Default for Coverage<A> {
     fn default() -> Self {
@@ -131,6 +123,31 @@ pub(super) struct Covered {
     pub nodes: Arc<Nodes>,
     pub clients: Clients,
     pub witness: Packet,
+}
+
+/// Clients at places, whatever they ask for there.
+struct Who {
+    nodes: Arc<Nodes>,
+    clients: Clients,
+    sources: AddressSet,
+    /// A packet of one of them, without what it asks for.
+    from: Origin,
+    own: AddressSet,
+    place: Place,
+}
+
+impl Who {
+    fn witness(&self, subject: &Subject) -> Packet {
+        let subject = Subject {
+            sources: self.own.clone(),
+            ..subject.clone()
+        };
+        let sent = witness(&subject, &nodes_of(std::slice::from_ref(&self.place)), &self.own);
+        Packet {
+            from: self.from.clone(),
+            ..sent
+        }
+    }
 }
 
 /// Classes of clients of one kind and family.
@@ -152,28 +169,33 @@ impl<A: Ord + Clone> Coverage<A> {
     }
 
     pub fn rows(self, census: &Census<'_>) -> Vec<(Covered, A)> {
-        let mut kin: BTreeMap<(From, Family), Kin> = BTreeMap::new();
+        let mut kin: BTreeMap<(From, Family), (Kin, BTreeMap<Found, Vec<Who>>)> = BTreeMap::new();
         // Rows that differ in their ports only are one.
         let mut rows: BTreeMap<Row<A>, (PortSet, Packet)> = BTreeMap::new();
         let mut shared: BTreeSet<Arc<Nodes>> = BTreeSet::new();
         for ((subject, answer), found) in self.0 {
             let of = (subject.from, subject.family);
-            let kin = kin.entry(of).or_insert_with(|| Kin::new(census, of));
-            for (places, covering) in kin.buckets(&found) {
-                let Some(mut row) = kin.row(&subject, &places, &covering) else {
-                    continue;
+            let (kin, known) = kin.entry(of).or_insert_with(|| (Kin::new(census, of), BTreeMap::new()));
+            // On other ports, other answers: who and where is the same for thousands of them.
+            let covered = known.entry(found).or_insert_with_key(|found| {
+                let buckets = kin.buckets(found).into_iter();
+                let rows = buckets.filter_map(|(places, covering)| kin.who(of.0, &places, &covering));
+                let shared = |who: Who| {
+                    let nodes = shared.get(&who.nodes).cloned().unwrap_or_else(|| who.nodes.clone());
+                    shared.insert(nodes.clone());
+                    Who { nodes, ..who }
                 };
-                let own = std::mem::replace(&mut row.subject.ports, PortSet::empty());
-                let nodes = match shared.get(&row.nodes) {
-                    Some(known) => Arc::clone(known),
-                    None => {
-                        shared.insert(Arc::clone(&row.nodes));
-                        row.nodes
-                    }
+                rows.map(shared).collect::<Vec<Who>>()
+            });
+            for who in covered {
+                let about = Subject {
+                    sources: who.sources.clone(),
+                    ports: PortSet::empty(),
+                    ..subject.clone()
                 };
-                let entry = rows.entry((row.subject, answer.clone(), nodes, row.clients));
-                let (ports, _) = entry.or_insert_with(|| (PortSet::empty(), row.witness));
-                *ports = ports.union(&own);
+                let entry = rows.entry((about, answer.clone(), who.nodes.clone(), who.clients.clone()));
+                let (ports, _) = entry.or_insert_with(|| (PortSet::empty(), who.witness(&subject)));
+                *ports = ports.union(&subject.ports);
             }
         }
         let row = |((subject, answer, nodes, clients), (ports, witness)): (_, (PortSet, Packet))| {
@@ -245,7 +267,7 @@ impl<'c> Kin<'c> {
         buckets.into_iter().map(row).collect()
     }
 
-    fn row(&self, subject: &Subject, places: &[Place], covering: &BTreeSet<usize>) -> Option<Covered> {
+    fn who(&self, from: From, places: &[Place], covering: &BTreeSet<usize>) -> Option<Who> {
         let nodes = Arc::new(nodes_of(places));
         let at: BTreeMap<&String, &Place> = places.iter().rev().map(|place| (&place.0, place)).collect();
         let only = nodes.keys().next().filter(|_| nodes.len() == 1);
@@ -257,7 +279,7 @@ impl<'c> Kin<'c> {
         let of = self.members.values().flatten().filter(taking_part).count();
         let covered = covering.iter().filter_map(|class| self.members.get(class)).flatten();
         let covered: Vec<&Member> = covered.filter(taking_part).collect();
-        let (mut witness, mut sources) = (None, Vec::new());
+        let (mut sender, mut sources) = (None, Vec::new());
         for member in &covered {
             let place = if self.same {
                 at.get(&member.home).copied()
@@ -265,23 +287,27 @@ impl<'c> Kin<'c> {
                 at.values().copied().find(|place| place.0 != member.home)
             };
             let Some(place) = place else { continue };
-            if let Some((packet, own)) = self.census.packet(&member.name, place, subject) {
+            if let Some(own) = self.census.sources(&member.name, place) {
+                sender.get_or_insert_with(|| (member.name.clone(), own.clone(), place.clone()));
                 sources.push(own);
-                witness.get_or_insert(packet);
             }
         }
-        if subject.from == From::ThisNode {
+        if from == From::ThisNode {
             // A process reaches its own node by the address that it asks for.
             sources = vec![AddressSet::from_addresses(
                 places.iter().map(|(_, a): &(String, IpAddr)| *a),
             )];
         }
         let first = covered.iter().map(|member| &member.name).min()?;
-        Some(Covered {
-            subject: Subject {
-                sources: AddressSet::union_of(&sources),
-                ..subject.clone()
+        let (name, own, place) = sender?;
+        Some(Who {
+            sources: AddressSet::union_of(&sources),
+            from: match name {
+                (node, None) => Origin::Node(node),
+                (namespace, Some(name)) => Origin::Pod { namespace, name },
             },
+            own,
+            place,
             nodes,
             clients: Clients {
                 count: covered.len(),
@@ -291,7 +317,6 @@ impl<'c> Kin<'c> {
                     (namespace, Some(name)) => format!("{namespace}/{name}"),
                 },
             },
-            witness: witness?,
         })
     }
 }

@@ -55,7 +55,7 @@ const WITHOUT_POLICY: [&str; 3] = ["IPPool", "EndpointSlice", "Service"];
 /// Those of these policies that do nothing. Nothing is said of a world of which too little is known.
 pub fn idle(world: &World, policies: &BTreeSet<PolicyName>) -> Idleness {
     let unread = world.unread.keys().any(|kind| !WITHOUT_POLICY.contains(&kind.as_str()));
-    if unread || world.nodes.is_empty() || world.dataplanes().contains(&Dataplane::Ebpf) {
+    if unread || world.nodes.is_empty() || world.dataplanes.contains(&Dataplane::Ebpf) {
         return Idleness::default();
     }
     let judge = Judge {

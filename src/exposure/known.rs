@@ -4,7 +4,8 @@
 //! they meet differs, told by [`Sameness`]; ports whose packets are sent on to something that differs are looked at anew.
 
 use std::cell::{OnceCell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use super::cells::{Cell, Client, Notes, Ports, Prober, together};
@@ -35,6 +36,40 @@ impl Known {
         let notes = Rc::new(Notes::new(&world, true));
         take_over(before, &same, &Prober::with(&world, notes.clone()), &notes);
         Rc::new(Known { world, notes })
+    }
+
+    /// Each node by the classes of its addresses, of itself as a client and of its pods: those with the same cannot be told
+    /// apart by any packet. Left out are nodes that have one of these addresses, or a pod that has.
+    pub fn sorts_of_nodes(&self, but: &BTreeSet<IpAddr>) -> BTreeMap<String, Vec<usize>> {
+        let prober = self.prober();
+        let mut sorts: Vec<[Vec<usize>; 2]> = vec![Default::default(); self.world.nodes.len()];
+        let mut left_out = vec![false; self.world.nodes.len()];
+        for (number, class) in prober.target_classes().iter().enumerate() {
+            for target in class {
+                sorts[target.node][0].push(number);
+                left_out[target.node] |= but.contains(&target.address);
+            }
+        }
+        for (number, class) in prober.client_classes().iter().enumerate() {
+            for client in class {
+                let Some(home) = client.home(&self.world) else { continue };
+                sorts[home][1].push(number);
+                if let Client::Pod(pod) = client {
+                    left_out[home] |= self.world.pods[*pod].addresses.iter().any(|own| but.contains(own));
+                }
+            }
+        }
+        let nodes = self.world.nodes.iter().zip(sorts).zip(left_out);
+        let named = nodes
+            .filter(|(_, left_out)| !left_out)
+            .map(|((node, [mut targets, mut clients]), _)| {
+                targets.sort_unstable();
+                clients.sort_unstable();
+                targets.push(usize::MAX); // no class has this number
+                targets.append(&mut clients);
+                (node.name.clone(), targets)
+            });
+        named.collect()
     }
 
     pub fn world(&self) -> &World {

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::cells::{Client, Ports};
 use super::compare::{Found, Raw, Sides};
@@ -42,8 +43,8 @@ pub struct Move {
     /// if it becomes more open, before if it becomes less; none is the host.
     pub subject: Subject,
     /// Clients inside the cluster: a node, or a pod with its namespace first.
-    pub clients: BTreeSet<Name>,
-    pub nodes: Nodes,
+    pub clients: Arc<BTreeSet<Name>>,
+    pub nodes: Arc<Nodes>,
     pub before: Openness,
     pub after: Openness,
 }
@@ -111,6 +112,7 @@ fn from_outside(sides: &Sides<'_>, only: Option<&Ports>) -> Vec<Move> {
         if moves_nothing || sides.alike([Some(Client::Outside); 2], pair) {
             continue;
         }
+        let nodes = Arc::new(nodes_of(&pair.places));
         for (subject, found) in sides.compare(pair, only) {
             let sources = subject.sources.intersect(&outside);
             if sources.is_empty() {
@@ -124,8 +126,8 @@ fn from_outside(sides: &Sides<'_>, only: Option<&Ports>) -> Vec<Move> {
                         service: moved.service,
                         ..subject.clone()
                     },
-                    clients: BTreeSet::new(),
-                    nodes: nodes_of(&pair.places),
+                    clients: Arc::default(),
+                    nodes: nodes.clone(),
                     before: moved.before,
                     after: moved.after,
                 });
@@ -140,8 +142,14 @@ fn from_inside(sides: &Sides<'_>, only: Option<&Ports>) -> Vec<Move> {
     let translated = sides.same.translated_ports();
     let places = sides.pairs.iter().map(|pair| pair.places.clone()).collect();
     let census = Census::new(client_pairs(sides), places, vec![sides.after.0, sides.before.0]);
+    let nodes: Vec<Arc<Nodes>> = sides
+        .pairs
+        .iter()
+        .map(|pair| Arc::new(nodes_of(&pair.places)))
+        .collect();
     for (sender, senders) in census.senders.iter().enumerate() {
-        for (place, pair) in sides.pairs.iter().enumerate() {
+        let all: Arc<BTreeSet<Name>> = Arc::new(senders.iter().cloned().collect());
+        for (place, nodes) in nodes.iter().enumerate() {
             for same in [true, false] {
                 let Some((from, clients, one)) = meeting(sides, &census, sender, place, same) else {
                     continue;
@@ -161,8 +169,8 @@ fn from_inside(sides: &Sides<'_>, only: Option<&Ports>) -> Vec<Move> {
                                 sources: AddressSet::empty(),
                                 ..subject.clone()
                             },
-                            clients: senders.iter().cloned().collect(),
-                            nodes: nodes_of(&pair.places),
+                            clients: all.clone(),
+                            nodes: nodes.clone(),
                             before: moved.before,
                             after: moved.after,
                         });
@@ -239,8 +247,14 @@ impl Move {
         if a.from == From::Outside && sources.is_empty() {
             return None;
         }
-        let nodes = common_nodes(&self.nodes, &other.nodes);
-        let clients: BTreeSet<Name> = self.clients.intersection(&other.clients).cloned().collect();
+        let nodes = match self.nodes == other.nodes {
+            true => self.nodes.clone(),
+            false => Arc::new(common_nodes(&self.nodes, &other.nodes)),
+        };
+        let clients = match self.clients == other.clients {
+            true => self.clients.clone(),
+            false => Arc::new(self.clients.intersection(&other.clients).cloned().collect()),
+        };
         let met = match a.from {
             From::Outside => !nodes.is_empty(),
             From::ThisNode => clients.iter().any(|(node, _)| nodes.contains_key(node)),
@@ -281,11 +295,17 @@ impl Move {
 
     /// The part at these nodes.
     pub fn at(&self, keep: impl Fn(&str) -> bool) -> Option<Move> {
-        let nodes: Nodes = self.nodes.clone().into_iter().filter(|(name, _)| keep(name)).collect();
-        (!nodes.is_empty()).then(|| self.narrowed(self.subject.clone(), self.clients.clone(), nodes))
+        if self.nodes.keys().all(|name| keep(name)) {
+            return (!self.nodes.is_empty()).then(|| self.clone());
+        }
+        let kept = self.nodes.iter().filter(|(name, _)| keep(name));
+        let nodes: Nodes = kept
+            .map(|(name, addresses)| (name.clone(), addresses.clone()))
+            .collect();
+        (!nodes.is_empty()).then(|| self.narrowed(self.subject.clone(), self.clients.clone(), nodes.into()))
     }
 
-    fn narrowed(&self, subject: Subject, clients: BTreeSet<Name>, nodes: Nodes) -> Move {
+    fn narrowed(&self, subject: Subject, clients: Arc<BTreeSet<Name>>, nodes: Arc<Nodes>) -> Move {
         Move {
             way: self.way,
             subject,

@@ -45,6 +45,8 @@ pub struct World {
     pub(super) applied: Vec<Applied>,
     /// Where each address is.
     pub(super) places: BTreeMap<IpAddr, Place>,
+    /// Each dataplane that may be in use on some node.
+    pub(super) dataplanes: BTreeSet<Dataplane>,
 }
 
 /// What an answer takes for granted.
@@ -387,14 +389,6 @@ impl World {
     /// The first of them.
     pub(super) fn own_address(&self, node: usize, port: Port, family: Family) -> Option<IpAddr> {
         self.own_addresses(node, port, family).first().copied()
-    }
-
-    /// Each dataplane that may be in use on some node.
-    pub(super) fn dataplanes(&self) -> BTreeSet<Dataplane> {
-        self.nodes
-            .iter()
-            .flat_map(|node| node.felix.dataplanes.iter().copied())
-            .collect()
     }
 
     /// What answers take for granted, each the same everywhere.

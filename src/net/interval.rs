@@ -2,8 +2,10 @@
 //!
 //! Knows nothing of addresses: `net` builds address and port sets from it. One form per set, so `==` is set equality.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
+use std::sync::Arc;
 
 /// A whole number type with both ends reachable.
 pub trait Point: Copy + Ord + Debug {
@@ -31,17 +33,33 @@ macro_rules! point {
 }
 point!(u8, u16, u32, u128);
 
-/// Invariant: sorted by start, and each interval starts at least two after the end of the one before.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct IntervalSet<T>(Vec<(T, T)>);
+/// Invariant: sorted by start, and each interval starts at least two after the end of the one before. Clones share them:
+/// a set of all pods' addresses is in thousands of rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IntervalSet<T>(Arc<[(T, T)]>);
+
+impl<T: Point> PartialOrd for IntervalSet<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<T: Point> Ord for IntervalSet<T> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        match Arc::ptr_eq(&self.0, &other.0) {
+            true => Ordering::Equal,
+            false => self.0.cmp(&other.0),
+        }
+    }
+}
 
 impl<T: Point> IntervalSet<T> {
     pub fn empty() -> Self {
-        IntervalSet(Vec::new())
+        IntervalSet(Arc::default())
     }
 
     pub fn all() -> Self {
-        IntervalSet(vec![(T::MIN, T::MAX)])
+        IntervalSet([(T::MIN, T::MAX)].into())
     }
 
     /// Intervals in any order, overlapping or not; one whose start is after its end counts as empty.
@@ -56,14 +74,14 @@ impl<T: Point> IntervalSet<T> {
                 _ => merged.push((lo, hi)),
             }
         }
-        IntervalSet(merged)
+        IntervalSet(merged.into())
     }
 
     /// Each interval of `gaps` put into the set that has most of its neighbours, the first of several; none is lost while
     /// there is a set.
     pub fn fill(sets: &mut [&mut Self], gaps: &Self) {
         let mut filled: Vec<Vec<(T, T)>> = vec![Vec::new(); sets.len()];
-        for (lo, hi) in &gaps.0 {
+        for (lo, hi) in gaps.0.iter() {
             let beside = [lo.prev(), hi.next()];
             let neighbours = |set: &Self| beside.iter().flatten().filter(|point| set.contains(**point)).count();
             let counts = sets.iter().enumerate().map(|(at, set)| (at, neighbours(set)));
@@ -90,7 +108,13 @@ impl<T: Point> IntervalSet<T> {
     }
 
     pub fn union(&self, other: &Self) -> Self {
-        Self::from_intervals(self.0.iter().chain(&other.0).copied())
+        if other.is_empty() || Arc::ptr_eq(&self.0, &other.0) {
+            return self.clone();
+        }
+        if self.is_empty() {
+            return other.clone();
+        }
+        Self::from_intervals(self.0.iter().chain(other.0.iter()).copied())
     }
 
     pub fn intersect(&self, other: &Self) -> Self {
@@ -103,12 +127,12 @@ impl<T: Point> IntervalSet<T> {
             if a.1 < b.1 { i += 1 } else { j += 1 }
         }
         // Pieces of two sets with gaps are themselves separated by a gap, so the invariant holds.
-        IntervalSet(out)
+        IntervalSet(out.into())
     }
 
     pub fn complement(&self) -> Self {
         let (mut from, mut out) = (Some(T::MIN), Vec::new());
-        for (lo, hi) in &self.0 {
+        for (lo, hi) in self.0.iter() {
             if let (Some(start), Some(end)) = (from, lo.prev())
                 && start <= end
             {
@@ -119,7 +143,7 @@ impl<T: Point> IntervalSet<T> {
         if let Some(start) = from {
             out.push((start, T::MAX));
         }
-        IntervalSet(out)
+        IntervalSet(out.into())
     }
 
     pub fn minus(&self, other: &Self) -> Self {
@@ -144,7 +168,7 @@ impl<T: Point> IntervalSet<T> {
         // Where a set begins, and after what point it ends.
         let mut edges: Vec<(T, bool, usize)> = Vec::new();
         for (index, set) in sets.iter().enumerate() {
-            for (lo, hi) in &set.0 {
+            for (lo, hi) in set.0.iter() {
                 edges.push((*lo, true, index));
                 edges.extend(hi.next().map(|after| (after, false, index)));
             }
@@ -238,10 +262,10 @@ mod tests {
             let plain = |s: &RangeSetBlaze<u128>| s.ranges().map(|r| (*r.start(), *r.end())).collect::<Vec<_>>();
             let (x, y) = (IntervalSet::from_intervals(a.clone()), IntervalSet::from_intervals(b.clone()));
             let (p, q) = (blaze(&a), blaze(&b));
-            prop_assert_eq!(x.union(&y).0, plain(&(&p | &q)));
-            prop_assert_eq!(x.intersect(&y).0, plain(&(&p & &q)));
-            prop_assert_eq!(x.minus(&y).0, plain(&(&p - &q)));
-            prop_assert_eq!(x.complement().0, plain(&!&p));
+            prop_assert_eq!(x.union(&y).intervals().to_vec(), plain(&(&p | &q)));
+            prop_assert_eq!(x.intersect(&y).intervals().to_vec(), plain(&(&p & &q)));
+            prop_assert_eq!(x.minus(&y).intervals().to_vec(), plain(&(&p - &q)));
+            prop_assert_eq!(x.complement().intervals().to_vec(), plain(&!&p));
         }
 
         #[test]
@@ -258,9 +282,9 @@ mod tests {
             let plain = |s: &RangeSetBlaze<u32>| s.ranges().map(|r| (*r.start(), *r.end())).collect::<Vec<_>>();
             let (x, y) = (IntervalSet::from_intervals(a.clone()), IntervalSet::from_intervals(b.clone()));
             let (p, q) = (blaze(&a), blaze(&b));
-            prop_assert_eq!(x.union(&y).0, plain(&(&p | &q)));
-            prop_assert_eq!(x.minus(&y).0, plain(&(&p - &q)));
-            prop_assert_eq!(x.complement().0, plain(&!&p));
+            prop_assert_eq!(x.union(&y).intervals().to_vec(), plain(&(&p | &q)));
+            prop_assert_eq!(x.minus(&y).intervals().to_vec(), plain(&(&p - &q)));
+            prop_assert_eq!(x.complement().intervals().to_vec(), plain(&!&p));
         }
     }
 

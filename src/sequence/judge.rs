@@ -4,7 +4,8 @@
 //! The worlds are exact and so is the comparison; a part counts as more open only where it is so compared with every
 //! end, and as interrupted only where it is open in every end.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use super::lockout::{Incoming, Needed};
@@ -152,6 +153,35 @@ impl<'a> Judge<'a> {
             locked_out: self.locked_out(&vec![Vec::new(); self.before.len()], world),
             ..Findings::default()
         }
+    }
+
+    /// Whether the plan forbids something.
+    pub fn watches(&self) -> bool {
+        self.watch.as_ref().is_some_and(|watch| !watch.is_empty())
+    }
+
+    /// Each node by what may tell it from others, in the ends and in these worlds; without nodes whose pods must be reached.
+    pub fn sorts_of_nodes<'w>(&self, worlds: impl Iterator<Item = &'w Rc<Known>>) -> BTreeMap<String, Vec<Vec<usize>>> {
+        let called: BTreeSet<IpAddr> = self.needed.to_pods.iter().map(|(_, pod)| pod.address).collect();
+        let mut sorts: BTreeMap<String, Vec<Vec<usize>>> = BTreeMap::new();
+        let mut add = |world: &Known| {
+            for (node, sort) in world.sorts_of_nodes(&called) {
+                sorts.entry(node).or_default().push(sort);
+            }
+        };
+        self.before.iter().chain([&self.after]).for_each(|end| add(end));
+        let mut many = self.before.len() + 1;
+        for world in worlds {
+            add(world);
+            many += 1;
+        }
+        sorts.retain(|node, sort| {
+            let needed = self.needed.incoming.iter().map(|flow| usize::from(flow.at(node)));
+            let everywhere = sort.len() == many;
+            sort.push(needed.collect());
+            everywhere
+        });
+        sorts
     }
 
     /// Whether what the plan forbids is so once everything is done, whatever the order.

@@ -4,7 +4,10 @@
 //! is there already (labels, automatic host endpoints) come after the others, and what opens the firewall in front of it
 //! all comes last. An order without interruptions is looked for first.
 
+mod alike;
 mod leap;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -16,6 +19,7 @@ use super::prefix::{Effect, Prefix};
 use super::{Acceptance, Step};
 use crate::changes::{Change, Op};
 use crate::resource::{Key, Kind};
+use alike::Alike;
 use leap::Stride;
 
 /// Prefixes that can be gone back to.
@@ -54,6 +58,7 @@ pub struct Search<'a> {
     /// What each step can influence; empty where steps are looked at one by one.
     touches: Vec<Touch>,
     stride: Stride,
+    alike: Alike,
     looked: usize,
     dead: BTreeSet<Vec<usize>>,
     best: Option<(Vec<usize>, Prefix, Vec<Breach>)>,
@@ -100,6 +105,7 @@ impl<'a> Search<'a> {
             interruptions: false,
             touches: Vec::new(),
             stride: Stride::default(),
+            alike: Alike::default(),
             looked: 0,
             dead: BTreeSet::new(),
             best: None,
@@ -257,17 +263,18 @@ impl<'a> Search<'a> {
 
     /// The first step that may go next and was not tried from here, or many at once.
     fn next(&mut self, frame: &Frame) -> Option<Next> {
-        if !frame.leapt
-            && frame.tried.is_empty()
-            && let Some(next) = self.leap(frame)
-        {
-            return Some(next);
+        if !frame.leapt && frame.tried.is_empty() {
+            let many = self.alike(frame).or_else(|| self.leap(frame));
+            if many.is_some() {
+                return many;
+            }
         }
         for at in self.candidates(&frame.done) {
             if frame.tried.contains(&at) {
                 continue;
             }
             if let Ok(next) = self.judged(&frame.prefix, &frame.accepted, at) {
+                self.remember(frame, &next);
                 return Some(next);
             }
         }
