@@ -14,6 +14,7 @@ use std::num::NonZeroU16;
 use std::str::FromStr;
 
 use ipnet::IpNet;
+use serde::{Serialize, Serializer};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Family {
@@ -247,26 +248,33 @@ impl fmt::Display for Cidr {
         // Answers list thousands of IPv4 networks; std writes each byte of one by itself.
         match (self.0, f.width(), f.precision()) {
             (IpNet::V4(net), None, None) => {
-                let mut text = String::with_capacity(18);
+                let (mut text, mut len) = ([b'.'; 18], 0);
                 for byte in net.addr().octets() {
-                    decimal(&mut text, byte);
-                    text.push('.');
+                    len = decimal(&mut text, len, byte) + 1;
                 }
-                text.pop();
-                text.push('/');
-                decimal(&mut text, net.prefix_len());
-                f.write_str(&text)
+                text[len - 1] = b'/';
+                len = decimal(&mut text, len, net.prefix_len());
+                f.write_str(std::str::from_utf8(&text[..len]).expect("digits, points and a slash"))
             }
             _ => self.0.fmt(f),
         }
     }
 }
 
-fn decimal(text: &mut String, number: u8) {
+/// The number in decimal, behind what is there already; the new length.
+fn decimal(text: &mut [u8], mut len: usize, number: u8) -> usize {
     for place in [100, 10, 1] {
         if number >= place || place == 1 {
-            text.push(char::from(b'0' + number / place % 10));
+            text[len] = b'0' + number / place % 10;
+            len += 1;
         }
+    }
+    len
+}
+
+impl Serialize for Cidr {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
@@ -438,6 +446,17 @@ impl std::error::Error for ProtocolError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_network_prints_as_std_would_print_it() {
+        for byte in 0..=u8::MAX {
+            for prefix in 0..=32 {
+                let address = std::net::Ipv4Addr::new(byte, 0, 255 - byte, byte / 2);
+                let cidr = Cidr(IpNet::new(address.into(), prefix).expect("at most 32"));
+                assert_eq!(cidr.to_string(), format!("{address}/{prefix}"));
+            }
+        }
+    }
 
     #[test]
     fn a_strict_network_says_which_rule_it_breaks() {

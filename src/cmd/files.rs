@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::sync::OnceLock;
 
 use super::prepare::Intent;
 use super::{Console, Failure};
@@ -15,16 +16,40 @@ pub(super) struct Loaded {
     pub source: Source,
     document: Document,
     pub given: Given,
+    /// The plan as far as it is known offline, once that was checked.
+    offline: OnceLock<Plan>,
 }
 
 impl Loaded {
-    /// The file's only plan; without lookups as far as it is known offline.
-    pub fn check(&self, lookups: Option<&BTreeMap<String, String>>) -> Result<Plan, Failure> {
-        let lookups = lookups.map_or(Lookups::Pending, |values| Lookups::Known(values.clone()));
-        match self.document.the_plan(&self.given, &lookups) {
-            Ok(plan) => Ok(plan),
-            Err(problems) => Err(Failure::Plan(self.source.clone(), problems)),
+    fn new(document: Document, given: Given) -> Loaded {
+        Loaded {
+            source: document.source().clone(),
+            document,
+            given,
+            offline: OnceLock::new(),
         }
+    }
+
+    /// The file's only plan, as far as it is known offline.
+    pub fn offline(&self) -> Result<Plan, Failure> {
+        if let Some(plan) = self.offline.get() {
+            return Ok(plan.clone());
+        }
+        let plan = self.checked(&Lookups::Pending)?;
+        Ok(self.offline.get_or_init(|| plan).clone())
+    }
+
+    /// The same with what was looked up.
+    pub fn check(&self, lookups: &BTreeMap<String, String>) -> Result<Plan, Failure> {
+        match lookups.is_empty() {
+            true => self.offline(),
+            false => self.checked(&Lookups::Known(lookups.clone())),
+        }
+    }
+
+    fn checked(&self, lookups: &Lookups) -> Result<Plan, Failure> {
+        let plan = self.document.the_plan(&self.given, lookups);
+        plan.map_err(|problems| Failure::Plan(self.source.clone(), problems))
     }
 
     /// Every plan of the file, checked offline.
@@ -42,11 +67,7 @@ impl Loaded {
 pub(super) fn load(file: &str, inputs: &Inputs) -> Result<Loaded, Failure> {
     let given = given(inputs)?;
     let document = read(file)?;
-    Ok(Loaded {
-        source: document.source().clone(),
-        document,
-        given,
-    })
+    Ok(Loaded::new(document, given))
 }
 
 /// Two plans whose inputs come from the same options, for each file that is not empty. A name that only one of them
@@ -71,11 +92,7 @@ pub(super) fn load_two(base: &str, head: &str, inputs: &Inputs) -> Result<[Optio
     let of_head = load(head.as_ref(), base.as_ref());
     let loaded = |document: Option<Document>, given: Option<Given>| {
         let (document, given) = (document?, given?);
-        Some(Loaded {
-            source: document.source().clone(),
-            document,
-            given,
-        })
+        Some(Loaded::new(document, given))
     };
     Ok([loaded(base, of_base), loaded(head, of_head)])
 }
@@ -87,11 +104,7 @@ fn shown_name(file: &str) -> &str {
 /// A plan as it was saved: its text and the values given then.
 pub(super) fn saved(name: &str, text: &str, given: Given) -> Loaded {
     let document = Document::read(name, text.as_bytes());
-    Loaded {
-        source: document.source().clone(),
-        document,
-        given,
-    }
+    Loaded::new(document, given)
 }
 
 fn read(file: &str) -> Result<Document, Failure> {

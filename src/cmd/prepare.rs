@@ -12,14 +12,14 @@ use crate::compile::{self, Compiled};
 use crate::diff::{self, Difference};
 use crate::error::{Error, codes};
 use crate::expect::Resolved;
-use crate::exposure::{self, Assumption, By, Direction, Reading, World};
+use crate::exposure::{self, Assumption, By, Direction};
 use crate::gate::Finding;
 use crate::history::Past;
 use crate::net::Cidr;
 use crate::plan::{InputValue, Plan};
 use crate::render::{Answer, Names, Words};
 use crate::resource::{Key, Kind};
-use crate::sequence::{Acceptance, Breach, Sequence, Terms, not_looked_at};
+use crate::sequence::{Acceptance, Breach, Ends, Sequence, Terms, not_looked_at};
 use crate::source::Source;
 use crate::standing::{Picture, reach};
 use crate::state::{Observed, State};
@@ -81,7 +81,7 @@ impl Intent {
     /// The plan as far as it is known without a cluster: enough for its scope.
     pub fn offline(&self) -> Result<Plan, Failure> {
         match self {
-            Intent::Plan(loaded) => loaded.check(None),
+            Intent::Plan(loaded) => loaded.offline(),
             Intent::Nothing { plan, .. } | Intent::Before { plan, .. } => Ok(plan.as_ref().clone()),
         }
     }
@@ -99,8 +99,8 @@ impl Intent {
         let world = |errors| Failure::World(self.source().cloned(), errors);
         let (plan, lookups) = match self {
             Intent::Plan(loaded) => {
-                let lookups = compile::resolve_lookups(&loaded.check(None)?, state).map_err(world)?;
-                (loaded.check(Some(&lookups))?, lookups)
+                let lookups = compile::resolve_lookups(&loaded.offline()?, state).map_err(world)?;
+                (loaded.check(&lookups)?, lookups)
             }
             Intent::Nothing { plan, .. } | Intent::Before { plan, .. } => (plan.as_ref().clone(), BTreeMap::new()),
         };
@@ -212,37 +212,36 @@ impl Prepared {
     /// Works out what the steps do to who can reach what. Only for what is shown: steps that are computed again while
     /// they are made do without.
     pub fn look(&mut self, intent: &Intent, state: &State, accepted: &[Acceptance]) {
-        let reading = Reading::default();
-        let world = World::of_state_with(state, &reading);
-        self.assumptions = world.assumptions();
         let after = predicted(state, &self.difference);
-        let world_after = World::of_state_with(&after, &reading);
+        let ends = Ends::new(state, &after);
+        let (world, world_after) = (ends.before(), ends.after());
+        self.assumptions = world.assumptions();
         if !self.difference.set.steps.is_empty() {
-            self.exposure = exposure::difference(&world, &world_after);
-            self.inside = exposure::difference_inside(&world, &world_after);
+            self.exposure = exposure::difference(world, world_after);
+            self.inside = exposure::difference_inside(world, world_after);
             self.names = names(Some((&self.plan, &self.lookups)), &after);
         }
-        let idle = idle::look(&self.plan, &after, &world_after);
+        let idle = idle::look(&self.plan, &after, world_after);
         self.resolved = promises::resolved(self, &after);
-        self.sequence(state, &after, accepted);
+        self.sequence(&ends, accepted);
         self.difference.set.notes.extend(idle.notes);
         let unlooked = not_looked_at(state, &after, &self.difference.set.steps);
         self.difference.set.notes.extend(unlooked);
         let traps = traps::look(&self.plan, &self.compiled.groups, &after, &self.exposure);
         self.difference.set.notes.extend(traps);
-        self.promised = promises::judge(self, &self.resolved, (&world, &after, &world_after));
+        self.promised = promises::judge(self, &self.resolved, (world, &after, world_after));
         self.refused.append(&mut self.promised.unmet);
         self.difference.set.notes.extend(self.promised.notes.iter().cloned());
-        gates::look(self, (intent, state), (&world, &after, &world_after), idle.findings);
+        gates::look(self, (intent, state), (world, &after, world_after), idle.findings);
     }
 
     /// Puts the steps in an order that is proven, or says why there is none.
-    fn sequence(&mut self, state: &State, after: &State, accepted: &[Acceptance]) {
+    fn sequence(&mut self, ends: &Ends<'_>, accepted: &[Acceptance]) {
         let terms = Terms {
             accepted,
             promised: Some(&self.resolved),
         };
-        match Sequence::find_to(after, state, &self.difference.set, &terms) {
+        match Sequence::between(ends, &self.difference.set, &terms) {
             None => {}
             Some(Ok(sequence)) => {
                 self.difference.set.steps = sequence.steps().iter().map(|step| step.change.clone()).collect();

@@ -67,6 +67,11 @@ pub enum Nobody {
 }
 
 impl Resolved {
+    /// Whether something may never open, or never close.
+    pub fn forbids(&self) -> bool {
+        !self.never_open.is_empty() || !self.never_close.is_empty()
+    }
+
     /// `end` is what the plan leaves: labels are looked up there.
     pub fn new(plan: &Plan, groups: &BTreeMap<String, Vec<String>>, node_ports: &NodePorts, end: &State) -> Resolved {
         let resolver = Resolver {

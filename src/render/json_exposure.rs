@@ -11,7 +11,7 @@ use super::json::pretty;
 use super::sources::{Names, Shares, who};
 use super::walk::{Places, ruling};
 use crate::exposure::{Answer, Assumption, Clients, From, Hop, Movement, Origin, Packet, Reach, Row, Subject, Walk};
-use crate::net::Family;
+use crate::net::{Cidr, Family};
 
 /// The published schema of [`exposure_json`]'s answer.
 pub const EXPOSURE_SCHEMA: &str = include_str!("exposure.schema.json");
@@ -121,7 +121,7 @@ pub(super) struct RowJson<'a> {
     ports: Vec<(u16, u16)>,
     protocol: String,
     service: Option<&'a str>,
-    sources: Vec<String>,
+    sources: Vec<Cidr>,
     sources_text: String,
     witness: WitnessJson,
 }
@@ -201,7 +201,7 @@ fn about<'a, T>(
         ports: subject.ports.ranges().to_vec(),
         protocol: subject.protocol.to_string(),
         service: subject.service.as_deref(),
-        sources: subject.sources.to_cidrs().iter().map(ToString::to_string).collect(),
+        sources: subject.sources.to_cidrs(),
         sources_text: who(subject, clients, nodes, (names, &Shares::default())),
         witness: WitnessJson {
             destination: witness.destination,

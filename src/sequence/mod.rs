@@ -16,7 +16,7 @@ use std::rc::Rc;
 
 use crate::changes::{self, Change, ChangeSet};
 use crate::expect::{Resolved, Watch};
-use crate::exposure::Known;
+use crate::exposure::{Known, Reading, World};
 use crate::resource::{Key, Kind};
 use crate::state::State;
 
@@ -59,6 +59,39 @@ pub struct Acceptance {
     pub packet: String,
 }
 
+/// What is there and what will be, with their worlds: these share what was read of the objects that are in both.
+pub struct Ends<'s> {
+    state: &'s State,
+    end: &'s State,
+    reading: Rc<Reading>,
+    before: Rc<Known>,
+    after: Rc<Known>,
+}
+
+impl<'s> Ends<'s> {
+    pub fn new(state: &'s State, end: &'s State) -> Ends<'s> {
+        let reading = Rc::new(Reading::default());
+        let known = |state| Rc::new(Known::new(World::of_state_with(state, &reading)));
+        let before = known(state);
+        let after = if state == end { before.clone() } else { known(end) };
+        Ends {
+            state,
+            end,
+            reading,
+            before,
+            after,
+        }
+    }
+
+    pub fn before(&self) -> &World {
+        self.before.world()
+    }
+
+    pub fn after(&self) -> &World {
+        self.after.world()
+    }
+}
+
 /// What an order has to keep to beside what every cluster needs.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Terms<'a> {
@@ -82,17 +115,21 @@ pub struct Approved(Sequence);
 impl Sequence {
     /// Finds the order. `None` when a target could not be read: such a change set is shown, and never sequenced.
     pub fn find(state: &State, set: &ChangeSet, terms: &Terms<'_>) -> Option<Result<Sequence, Stuck>> {
-        Sequence::find_to(&state.after_all(&set.steps).settled(), state, set, terms)
+        Sequence::between(&Ends::new(state, &state.after_all(&set.steps).settled()), set, terms)
     }
 
     /// The same where what the steps and then controllers make of the state is known already.
-    pub fn find_to(end: &State, state: &State, set: &ChangeSet, terms: &Terms<'_>) -> Option<Result<Sequence, Stuck>> {
+    pub fn between(ends: &Ends<'_>, set: &ChangeSet, terms: &Terms<'_>) -> Option<Result<Sequence, Stuck>> {
         if !set.unreadable.is_empty() {
             return None;
         }
-        let start = Prefix::start(state, end);
-        let judge = judge(state, end, terms, &start);
-        let around = Around::new([state, start.settled_state(), end]);
+        if set.steps.is_empty() && !terms.promised.is_some_and(Resolved::forbids) {
+            return Some(Ok(Sequence::of(Vec::new()))); // there is nothing to be asked
+        }
+        let state = ends.state;
+        let start = Prefix::start(ends);
+        let judge = judge(ends, terms, &start);
+        let around = Around::new([state, start.settled_state(), ends.end]);
         let steps = Search::new(&judge, &set.steps, terms.accepted)
             .in_leaps(&around)
             .run(&start);
@@ -119,8 +156,9 @@ impl Sequence {
         left: &[Change],
     ) -> (Vec<Step>, Vec<(Key, String)>) {
         let end = before.after_all(&set.steps).settled();
-        let judge = judge(before, &end, terms, &Prefix::start(before, &end));
-        Search::new(&judge, left, terms.accepted).rest(&Prefix::start(now, &end))
+        let ends = Ends::new(before, &end);
+        let judge = judge(&ends, terms, &Prefix::start(&ends));
+        Search::new(&judge, left, terms.accepted).rest(&Prefix::start(&Ends::new(now, &end)))
     }
 
     pub fn steps(&self) -> &[Step] {
@@ -159,18 +197,17 @@ fn together(steps: &mut [Step], around: &Around<'_>, mut company: Company) {
 }
 
 /// Before, after, and what must stay.
-fn judge<'a>(state: &State, end: &State, terms: &Terms<'a>, start: &Prefix) -> Judge<'a> {
+fn judge<'a>(ends: &Ends<'_>, terms: &Terms<'a>, start: &Prefix) -> Judge<'a> {
     let mut before = vec![start.written.world.clone()];
     if !start.is_settled() {
         before.push(start.settled.world.clone());
     }
-    let after = Rc::new(Known::new(start.world_of(end)));
-    let mut needed = lockout::needed(state);
+    let mut needed = lockout::needed(ends.state);
     for flow in terms.promised.iter().flat_map(|promised| promised.kept()) {
         needed.known(flow);
     }
     let watch = terms.promised.map(|promised| Watch::new(promised, before[0].world()));
-    Judge::new(before, after, needed, watch)
+    Judge::new(before, ends.after.clone(), needed, watch)
 }
 
 impl Approved {

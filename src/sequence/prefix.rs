@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::Ends;
 use super::unseen::decides_nothing;
 use crate::changes::Change;
 use crate::exposure::{Known, MoveWay, Ports, Reading, World, moves};
@@ -47,7 +48,7 @@ pub struct Prefix {
 /// One for all prefixes.
 struct Shared {
     /// What was read of objects.
-    reading: Reading,
+    reading: Rc<Reading>,
     /// Once everything is done; most of what controllers make on the way is in it.
     end: State,
 }
@@ -107,13 +108,13 @@ impl Effect {
 
 impl Prefix {
     /// Before the first step.
-    pub fn start(state: &State, end: &State) -> Prefix {
+    pub fn start(ends: &Ends<'_>) -> Prefix {
+        let state = ends.state;
         let shared = Rc::new(Shared {
-            reading: Reading::default(),
-            end: end.clone(),
+            reading: ends.reading.clone(),
+            end: ends.end.clone(),
         });
-        let world = Rc::new(Known::new(World::of_state_with(state, &shared.reading)));
-        let written = Seen::new(state.clone(), world);
+        let written = Seen::new(state.clone(), ends.before.clone());
         let mut prefix = Prefix {
             settled: settle(&written, state, &shared),
             written,
@@ -123,11 +124,6 @@ impl Prefix {
         };
         prefix.behind = endpoints(state) != endpoints(prefix.settled_state());
         prefix
-    }
-
-    /// The world of another state that shares objects with it.
-    pub fn world_of(&self, state: &State) -> World {
-        World::of_state_with(state, &self.shared.reading)
     }
 
     pub fn state(&self) -> &Rc<State> {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::changes::FieldChange;
 use crate::resource::{FieldPath, Origin};
-use crate::sequence::{Terms, judge};
+use crate::sequence::{Ends, Terms, judge};
 use crate::state::{ClusterFacts, Serving, State};
 
 const NODES: usize = 6;
@@ -121,9 +121,10 @@ fn some_steps(state: &State, there: &[Value], random: &mut fastrand::Rng) -> Vec
 /// The order, and how many looks it took; with leaps or without.
 fn found(state: &State, steps: &[Change], leaps: bool) -> (Option<Vec<String>>, usize) {
     let end = state.after_all(steps).settled();
-    let start = Prefix::start(state, &end);
+    let ends = Ends::new(state, &end);
+    let start = Prefix::start(&ends);
     let (terms, around) = (Terms::default(), Around::new([state, start.settled_state(), &end]));
-    let judge = judge(state, &end, &terms, &start);
+    let judge = judge(&ends, &terms, &start);
     let mut search = Search::new(&judge, steps, &[]);
     if leaps {
         search = search.in_leaps(&around);
@@ -154,10 +155,7 @@ fn leaps_lead_to_the_order_that_is_found_one_by_one() {
         "{orders} orders, {stuck} stuck, {} looks one by one, {} in leaps",
         looks[0], looks[1]
     );
-    assert!(
-        orders > 50 && looks[1] < looks[0],
-        "{orders} orders, {looks:?} looks"
-    );
+    assert!(orders > 50 && looks[1] < looks[0], "{orders} orders, {looks:?} looks");
 }
 
 #[test]
