@@ -59,7 +59,7 @@ pub struct World {
     /// `cluster`, or a snapshot file that plays the cluster.
     #[arg(long, value_name = "cluster|FILE", default_value = "cluster")]
     pub live: String,
-    /// Refuse a snapshot file that was taken longer ago: 24h, 30m. A cluster is never old.
+    /// Refuse a snapshot file that was taken longer ago: 30m, 24h, 7d, 1w; a day is 24 hours. A cluster is never old.
     #[arg(long, value_name = "TIME", value_parser = lifetime)]
     pub max_age: Option<jiff::SignedDuration>,
     /// The kubeconfig file; default: $KUBECONFIG, then ~/.kube/config, then the pod's own account.
@@ -147,7 +147,7 @@ pub struct Plan {
     /// Save the change set: `show FILE` renders it, `apply FILE` does exactly it.
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
-    /// How long the saved change set may be applied: 24h, 30m.
+    /// How long the saved change set may be applied: 30m, 24h, 7d, 1w; a day is 24 hours.
     #[arg(long, value_name = "TIME", requires = "out", value_parser = lifetime)]
     pub expires: Option<jiff::SignedDuration>,
 }
@@ -172,10 +172,13 @@ pub struct DiffArgs {
     pub detailed_exitcode: bool,
 }
 
+/// A day is 24 hours, whatever the calendar makes of it; months and years are as long as they like, and no lifetime.
 fn lifetime(text: &str) -> Result<jiff::SignedDuration, String> {
-    let time: jiff::SignedDuration = text
-        .parse()
-        .map_err(|_| "expected a time such as 24h or 30m".to_string())?;
+    let not = |_| "expected a time such as 24h, 7d or 1d12h".to_string();
+    let span: jiff::Span = text.parse().map_err(not)?;
+    let time = span
+        .to_duration(jiff::SpanRelativeTo::days_are_24_hours())
+        .map_err(not)?;
     if time.is_positive() {
         Ok(time)
     } else {
@@ -433,4 +436,35 @@ pub struct Schema {
 pub struct Explain {
     /// A code (HG0104) or a field (spec.nodes); nothing lists both.
     pub what: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lifetime_is_any_number_of_weeks_days_hours_minutes_and_seconds() {
+        let hours = |text: &str| lifetime(text).map(|time| time.as_secs_f64() / 3600.0);
+        for (text, expected) in [
+            ("168h", 168.0),
+            ("7d", 168.0),
+            ("1w", 168.0),
+            ("2 weeks", 336.0),
+            ("1d12h", 36.0),
+            ("1w 1d 30m", 192.5),
+            ("90m", 1.5),
+            ("3600s", 1.0),
+            ("PT24H", 24.0),
+            ("P7D", 168.0),
+        ] {
+            assert_eq!(hours(text), Ok(expected), "{text}");
+        }
+        let not = Err("expected a time such as 24h, 7d or 1d12h".to_string());
+        for text in ["", "7", "7 dogs", "soon", "1mo", "1y", "99999999999w"] {
+            assert_eq!(hours(text), not, "{text}");
+        }
+        for text in ["0d", "-7d", "7d ago"] {
+            assert_eq!(hours(text), Err("expected more than nothing".to_string()), "{text}");
+        }
+    }
 }
