@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Arg, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 /// Protects Kubernetes hosts with Calico: shows what a plan changes, then does exactly that.
 ///
@@ -94,18 +95,42 @@ pub struct Inputs {
     pub files: Vec<PathBuf>,
 }
 
+/// A form of an answer. A verb offers those that it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
+    /// For people.
     Text,
+    /// For machines; `hostguard schema` describes it.
     Json,
-    /// A comment for a pull request; of `plan`, `show`, `diff`, `apply` and `exposure`.
+    /// A comment for a pull request.
     Markdown,
-    /// Findings for code scanning (SARIF 2.1.0); of `plan` and `check`.
+    /// Findings for code scanning (SARIF 2.1.0).
     Sarif,
-    /// Promises and gates as test cases (JUnit XML); of `plan` and `check`.
+    /// Promises and gates as test cases (JUnit XML).
     Junit,
-    /// One page to look at, with the graph of the resources; of `exposure`.
+    /// One page to look at, with the graph of the resources.
     Html,
+}
+
+/// Of what is shown before anybody says yes.
+const DRY: &[Format] = &[
+    Format::Text,
+    Format::Json,
+    Format::Markdown,
+    Format::Sarif,
+    Format::Junit,
+];
+/// Of what is done; it is no finding.
+const DONE: &[Format] = &[Format::Text, Format::Json, Format::Markdown];
+/// Of what needs nobody's yes.
+const TOLD: &[Format] = &[Format::Text, Format::Json];
+
+/// Has an option take some of the forms only.
+fn one_of(forms: &[Format]) -> impl FnOnce(Arg) -> Arg {
+    let words = forms.iter().filter_map(Format::to_possible_value);
+    let parser = PossibleValuesParser::new(words)
+        .map(|word| <Format as ValueEnum>::from_str(&word, false).expect("it was one of the words"));
+    |format| format.value_parser(parser)
 }
 
 /// A form of a graph.
@@ -127,6 +152,7 @@ pub struct Output {
 }
 
 #[derive(Debug, ClapArgs)]
+#[command(mut_arg("format", one_of(&[Format::Text, Format::Json, Format::Sarif, Format::Junit])))]
 pub struct Check {
     /// Plan files; `-` is standard input.
     #[arg(required = true, value_name = "PLAN")]
@@ -138,6 +164,7 @@ pub struct Check {
 }
 
 #[derive(Debug, ClapArgs)]
+#[command(mut_arg("format", one_of(DRY)))]
 pub struct Plan {
     #[command(flatten)]
     pub proposal: Proposal,
@@ -154,6 +181,7 @@ pub struct Plan {
 
 /// Two plans against one world.
 #[derive(Debug, ClapArgs)]
+#[command(mut_arg("format", one_of(DONE)))]
 pub struct DiffArgs {
     /// The plan as it was; `-` is standard input, an empty file no plan.
     #[arg(value_name = "BASE")]
@@ -249,6 +277,7 @@ pub enum OnFailure {
 }
 
 #[derive(Debug, ClapArgs)]
+#[command(mut_arg("format", one_of(DONE)))]
 pub struct Apply {
     /// PLAN may also be a change set that `plan --out` saved.
     #[command(flatten)]
@@ -273,6 +302,7 @@ fn id(text: &str) -> Result<String, String> {
 }
 
 #[derive(Debug, ClapArgs)]
+#[command(mut_arg("format", one_of(TOLD)))]
 pub struct Destroy {
     /// The plan file; only its name and its cluster are read.
     #[arg(value_name = "PLAN", required_unless_present = "name")]
@@ -305,6 +335,7 @@ pub struct Named {
 }
 
 #[derive(Debug, ClapArgs)]
+#[command(mut_arg("format", one_of(TOLD)))]
 pub struct History {
     #[command(flatten)]
     pub plan: Named,
@@ -315,6 +346,7 @@ pub struct History {
 }
 
 #[derive(Debug, ClapArgs)]
+#[command(mut_arg("format", one_of(TOLD)))]
 pub struct Revert {
     /// The run: its number, or the id of its change set.
     #[arg(value_name = "RUN")]
@@ -338,6 +370,7 @@ pub struct Revert {
 }
 
 #[derive(Debug, ClapArgs)]
+#[command(mut_arg("format", one_of(DRY)))]
 pub struct ShowArgs {
     /// What `plan --out` saved.
     #[arg(value_name = "FILE")]
@@ -359,6 +392,7 @@ pub struct Looked {
 }
 
 #[derive(Debug, ClapArgs)]
+#[command(mut_arg("format", one_of(&[Format::Text, Format::Json, Format::Markdown, Format::Html])))]
 pub struct ExposureArgs {
     #[command(flatten)]
     pub looked: Looked,
@@ -367,6 +401,7 @@ pub struct ExposureArgs {
 }
 
 #[derive(Debug, ClapArgs)]
+#[command(mut_arg("format", one_of(TOLD)))]
 pub struct Why {
     /// The source: an address, node/NAME or pod/NAMESPACE/NAME.
     #[arg(value_name = "FROM")]
@@ -393,7 +428,7 @@ pub struct Graph {
     #[command(flatten)]
     pub world: World,
     /// The form of the graph.
-    #[arg(short = 'o', long = "output", value_enum, default_value_t = Drawn::Mermaid)]
+    #[arg(short = 'o', long = "output", value_name = "FORMAT", value_enum, default_value_t = Drawn::Mermaid)]
     pub output: Drawn,
 }
 
