@@ -122,7 +122,6 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("HG0714", "tests/live/killed.rs"),
     ("HG0715", "tests/trust.rs"),
     ("HG0716", "tests/live/killed.rs"),
-    ("HG0717", "tests/trust.rs"),
     ("HG0718", "tests/trust.rs"),
     ("HG0719", "tests/trust.rs"),
     ("HG0720", "tests/trust.rs"),

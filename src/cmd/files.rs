@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 
 use super::prepare::Intent;
-use super::{Console, Failure};
+use super::{Console, Failure, mistaken};
 use crate::cli::Inputs;
 use crate::error::{Error, Kind, Style, codes, show_diagnostics};
 use crate::plan::{Document, Draft, Given, Lookups, Plan, read_inputs};
@@ -56,7 +56,7 @@ pub(super) fn load_two(base: &str, head: &str, inputs: &Inputs) -> Result<[Optio
     let document = |file: &str| {
         let bytes = bytes(file)?;
         let empty = bytes.trim_ascii().is_empty();
-        Ok::<_, Failure>((!empty).then(|| Document::read(shown_name(file), &bytes)))
+        (!empty).then(|| document(file, &bytes)).transpose()
     };
     let (base, head) = (document(base)?, document(head)?);
     let load = |document: Option<&Document>, other: Option<&Document>| {
@@ -95,7 +95,15 @@ pub(super) fn saved(name: &str, text: &str, given: Given) -> Loaded {
 }
 
 fn read(file: &str) -> Result<Document, Failure> {
-    Ok(Document::read(shown_name(file), &bytes(file)?))
+    document(file, &bytes(file)?)
+}
+
+/// What is another sort of file altogether is no plan with mistakes.
+fn document(file: &str, bytes: &[u8]) -> Result<Document, Failure> {
+    match mistaken::for_plan(file, bytes) {
+        Some(error) => Err(Failure::from(error)),
+        None => Ok(Document::read(shown_name(file), bytes)),
+    }
 }
 
 pub(super) fn bytes(file: &str) -> Result<Vec<u8>, Failure> {

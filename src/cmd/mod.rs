@@ -13,6 +13,7 @@ mod gates;
 mod graph;
 mod history;
 mod idle;
+mod mistaken;
 mod order;
 mod packet;
 mod plan;

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::carry::mention;
 use super::plan::{Shown, blocked, print, read_now, show_warnings};
 use super::prepare::{Intent, Prepared};
-use super::{Console, Failure, files, stale, world};
+use super::{Console, Failure, files, mistaken, stale, world};
 use crate::changes::{Change, Op, hex_digest};
 use crate::cli::{Apply, Plan, Proposal};
 use crate::compile;
@@ -196,9 +196,7 @@ fn read(file: &str, bytes: &[u8]) -> Result<Option<Saved>, Failure> {
         hostguard_change_set: u32,
     }
     let Ok(head) = serde_json::from_slice::<Head>(bytes) else {
-        let meant = bytes.trim_ascii_start().starts_with(b"{")
-            && bytes.windows(22).any(|part| part == b"\"hostguard_change_set\"");
-        return if meant {
+        return if mistaken::is_change_set(bytes) {
             Err(broken(file, "it is cut short, or no JSON"))
         } else {
             Ok(None)
@@ -262,7 +260,11 @@ fn read(file: &str, bytes: &[u8]) -> Result<Option<Saved>, Failure> {
 /// A change set that must be one.
 pub(super) fn of_file(file: &Path) -> Result<Saved, Failure> {
     let name = file.display().to_string();
-    read(&name, &files::bytes(&name)?)?.ok_or_else(|| broken(&name, "it has no `hostguard_change_set`"))
+    let bytes = files::bytes(&name)?;
+    read(&name, &bytes)?.ok_or_else(|| {
+        let other = mistaken::for_change_set(&name, &bytes).map(Failure::from);
+        other.unwrap_or_else(|| broken(&name, "it has no `hostguard_change_set`"))
+    })
 }
 
 /// The change set that is to be applied; `None`: it is a plan.
