@@ -34,7 +34,10 @@ pub(super) async fn out(
     let stop = Arc::new(AtomicBool::new(false));
     // the handlers are there before the first write is made
     let handled = |kind| {
-        signal(kind).map_err(|e| Error::failed(codes::INTERRUPTED, "signals cannot be handled").cause(e.to_string()))
+        signal(kind).map_err(|e| {
+            let error = Error::failed(codes::INTERRUPTED, "signals cannot be handled").cause(e.to_string());
+            error.fix("run it where a process may handle signals: a run that cannot be stopped is not begun")
+        })
     };
     let signals = [handled(SignalKind::interrupt())?, handled(SignalKind::terminate())?];
     let listeners = signals.map(|signals| tokio::spawn(listen(signals, stop.clone())));
@@ -377,7 +380,9 @@ fn refused(refused: Refused) -> Failure {
             "the lock was lost before the first step",
         )
         .fix("try again"),
-        Refused::Interrupted => Error::new(Kind::Interrupted, codes::INTERRUPTED, "interrupted; no change was made"),
+        Refused::Interrupted => {
+            Error::new(Kind::Interrupted, codes::INTERRUPTED, "interrupted; no change was made").fix("run it again")
+        }
         Refused::Failed(error) => error,
     })
 }

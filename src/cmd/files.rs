@@ -1,7 +1,7 @@
 //! Plans and input files from disk or standard input, and `HOSTGUARD_INPUT_*` from the environment.
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 
 use super::prepare::Intent;
 use super::{Console, Failure, mistaken};
@@ -114,8 +114,26 @@ pub(super) fn bytes(file: &str) -> Result<Vec<u8>, Failure> {
         std::fs::read(file)
     };
     read.map_err(|e| {
-        Failure::from(Error::failed(codes::FILE_UNREADABLE, format!("{file} cannot be read")).cause(e.to_string()))
+        let fix = match e.kind() {
+            ErrorKind::NotFound => "correct its name; it is looked for in the folder that hostguard is run in",
+            ErrorKind::IsADirectory => "name a file in it",
+            ErrorKind::PermissionDenied => "let the user that runs hostguard read it",
+            _ => "see why it cannot be read, or name another file",
+        };
+        let error = Error::failed(codes::FILE_UNREADABLE, format!("{file} cannot be read"));
+        Failure::from(error.cause(e.to_string()).fix(fix))
     })
+}
+
+/// A file that an answer was to be written to.
+pub(super) fn unwritable(file: &str, why: &std::io::Error) -> Error {
+    let fix = match why.kind() {
+        ErrorKind::NotFound => "make the folder first, or name another file with --out",
+        ErrorKind::PermissionDenied => "let the user that runs hostguard write there, or name another file with --out",
+        _ => "see why it cannot be written, or name another file with --out",
+    };
+    let error = Error::failed(codes::FILE_UNWRITABLE, format!("{file} cannot be written"));
+    error.cause(why.to_string()).fix(fix)
 }
 
 fn given(inputs: &Inputs) -> Result<Given, Failure> {

@@ -98,11 +98,8 @@ pub(super) fn write(file: &Path, shown: &Shown, args: &Plan, console: &mut dyn C
     let expires = match args.expires.map(|life| now.checked_add(life)).transpose() {
         Ok(expires) => expires.map(time),
         Err(e) => {
-            return Err(Failure::from(Error::new(
-                Kind::Usage,
-                codes::USAGE,
-                format!("--expires: {e}"),
-            )));
+            let error = Error::new(Kind::Usage, codes::USAGE, format!("--expires: {e}"));
+            return Err(Failure::from(error.fix("give it less time, such as --expires 7d")));
         }
     };
     let answer = shown.prepared.answer("plan", &shown.intent, &shown.state);
@@ -139,9 +136,7 @@ pub(super) fn write(file: &Path, shown: &Shown, args: &Plan, console: &mut dyn C
     saved.digest = digest(&saved);
     let mut bytes = serde_json::to_vec_pretty(&sorted(&saved)).expect("a change set is plain data");
     bytes.push(b'\n');
-    write_atomically(file, &bytes).map_err(|e| {
-        Error::failed(codes::FILE_UNWRITABLE, format!("{} cannot be written", file.display())).cause(e.to_string())
-    })?;
+    write_atomically(file, &bytes).map_err(|e| files::unwritable(&file.display().to_string(), &e))?;
     console.story(&format!("saved: {} ({})", file.display(), saved.id));
     Ok(())
 }
