@@ -149,9 +149,11 @@ fn fail(failure: Failure, (format, schema): Form, about: &str, console: &mut dyn
             }
             match format {
                 Format::Json => console.answer(&render::error_json(&errors, source.as_ref(), schema)),
-                Format::Markdown => {
-                    console.answer(&render::markdown::error_markdown(&files::plan_name(about), &errors))
-                }
+                Format::Markdown => console.answer(&render::markdown::error_markdown(
+                    &files::plan_name(about),
+                    &errors,
+                    source.as_ref(),
+                )),
                 Format::Sarif => console.answer(&render::error_sarif(&errors, source.as_ref())),
                 Format::Junit => console.answer(&render::error_junit(&errors, source.as_ref())),
                 Format::Text | Format::Html => {}

@@ -18,6 +18,7 @@ use super::sources::Names;
 use super::{Answer, exposure, gates, numbered, order, text};
 use crate::error::Error;
 use crate::exposure::{Assumption, Movement, Reach};
+use crate::source::Source;
 use inert::{code, marker};
 
 pub use diff::diff;
@@ -198,9 +199,10 @@ fn promise(fails: bool, text: String) -> Vec<Said> {
 
 /// Everything that speaks against it, or that a reviewer has to know before a yes.
 fn against(out: &mut String, answer: &Answer) {
-    let conflicts: Vec<Vec<Said>> = answer.conflicts.iter().map(error_lines).collect();
+    let said = |error: &Error| error_lines(error, answer.source);
+    let conflicts: Vec<Vec<Said>> = answer.conflicts.iter().map(said).collect();
     list(out, "Conflicts: this cannot be applied", &conflicts);
-    let refused: Vec<Vec<Said>> = answer.refused.iter().map(error_lines).collect();
+    let refused: Vec<Vec<Said>> = answer.refused.iter().map(said).collect();
     list(out, "Refused: nothing of this will be done", &refused);
     let steps = answer.sequence.iter().flat_map(|sequence| sequence.steps());
     let on_the_way = steps.flat_map(|step| {
@@ -227,10 +229,12 @@ fn against(out: &mut String, answer: &Answer) {
     list(out, "Gates", &gates.collect::<Vec<_>>());
 }
 
-/// What is wrong; below it why, what that means and what to do.
-fn error_lines(error: &Error) -> Vec<Said> {
+/// What is wrong and where the plan asks for it; below it why, what that means and what to do.
+fn error_lines(error: &Error, source: Option<&Source>) -> Vec<Said> {
     let line = |head: &str, text: &String| (head.to_string(), text.clone());
-    let mut lines = vec![(format!("**{}**", error.code), error.message.clone())];
+    let place = source.zip(error.span).map(|(source, span)| source.locate(span));
+    let place = place.map(|place| format!("{place}: ")).unwrap_or_default();
+    let mut lines = vec![(format!("**{}**", error.code), format!("{place}{}", error.message))];
     lines.extend(error.causes.iter().map(|cause| line("caused by", cause)));
     lines.extend(error.consequence.iter().map(|text| line("so", text)));
     lines.extend(error.fix.iter().map(|fix| line("fix:", fix)));

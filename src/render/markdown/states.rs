@@ -10,6 +10,7 @@ use crate::error::{Diagnostic, Error, Kind, Severity};
 use crate::render::Answer;
 use crate::render::{numbered, words};
 use crate::resource::Key;
+use crate::source::Source;
 
 pub(super) fn refused(answer: &Answer) -> bool {
     !(answer.conflicts.is_empty() && answer.refused.is_empty())
@@ -83,7 +84,11 @@ fn word(kind: Kind) -> &'static str {
 
 /// How the steps ended.
 pub(super) fn done(out: &mut String, answer: &Answer, report: &Report) {
-    let errors: Vec<Vec<Said>> = answer.ended.iter().map(error_lines).collect();
+    let errors: Vec<Vec<Said>> = answer
+        .ended
+        .iter()
+        .map(|error| error_lines(error, answer.source))
+        .collect();
     list(out, "What went wrong", &errors);
     let not_done = report.steps.iter().filter_map(|(key, verb, outcome)| {
         let why = match outcome {
@@ -148,14 +153,14 @@ fn command(out: &mut String, what: &str, command: Option<String>) {
     }
 }
 
-/// Errors that leave no answer about this plan.
-pub fn error_markdown(plan: &str, errors: &[Error]) -> String {
+/// Errors that leave no answer about this plan, with the plan that they point into.
+pub fn error_markdown(plan: &str, errors: &[Error], source: Option<&Source>) -> String {
     let worst = errors.iter().map(|error| error.kind).min_by_key(|kind| kind.rank());
     let state = match worst {
         Some(Kind::Stale) => "stale: no step was made, plan again",
         kind => kind.map_or("failed", word),
     };
-    let lines: Vec<Vec<Said>> = errors.iter().map(error_lines).collect();
+    let lines: Vec<Vec<Said>> = errors.iter().map(|error| error_lines(error, source)).collect();
     failed(plan, state, errors.iter().map(|error| error.code.as_str()), &lines)
 }
 
