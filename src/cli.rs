@@ -195,6 +195,8 @@ pub struct DiffArgs {
     pub world: World,
     #[command(flatten)]
     pub output: Output,
+    #[command(flatten)]
+    pub risk: Risk,
     /// Exit with 2 when there is a difference.
     #[arg(long)]
     pub detailed_exitcode: bool,
@@ -236,7 +238,7 @@ pub struct Proposal {
 /// What is accepted although it is worse on the way.
 #[derive(Debug, Default, ClapArgs)]
 pub struct Risk {
-    /// Accept that one packet fares worse at one step, as the refusal names them; written into the record.
+    /// Accept that one packet fares worse at one step, as the refusal names them; `apply` writes it into the record.
     #[arg(long = "accept", value_name = "STEP=PACKET", value_parser = acceptance)]
     pub accepted: Vec<(String, String)>,
 }
