@@ -304,7 +304,7 @@ fn id(text: &str) -> Result<String, String> {
 }
 
 #[derive(Debug, ClapArgs)]
-#[command(mut_arg("format", one_of(TOLD)))]
+#[command(mut_arg("format", one_of(DONE)))]
 pub struct Destroy {
     /// The plan file; only its name and its cluster are read.
     #[arg(value_name = "PLAN", required_unless_present = "name")]
@@ -348,7 +348,7 @@ pub struct History {
 }
 
 #[derive(Debug, ClapArgs)]
-#[command(mut_arg("format", one_of(TOLD)))]
+#[command(mut_arg("format", one_of(DONE)))]
 pub struct Revert {
     /// The run: its number, or the id of its change set.
     #[arg(value_name = "RUN")]

@@ -126,7 +126,6 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("HG0719", "tests/trust.rs"),
     ("HG0720", "tests/trust.rs"),
     ("HG0721", "tests/trust.rs"),
-    ("HG0722", "tests/trust.rs"),
     ("HG0723", "tests/trust.rs"),
     ("HG0724", "tests/trust.rs"),
     ("HG0725", "tests/trust.rs"),

@@ -166,7 +166,7 @@ async fn finish(
 }
 
 /// The one document of a run, where the form has one: what was planned, and what became of it.
-fn finish_document(
+pub(super) fn finish_document(
     shown: &Shown,
     verb: &'static str,
     (report, ended): (Option<&Report>, &[Error]),

@@ -120,6 +120,8 @@ fn about(verb: &Verb) -> String {
         Verb::Show(args) => args.file.display().to_string(),
         Verb::Exposure(args) => args.looked.after.clone().unwrap_or_else(|| "exposure".to_string()),
         Verb::Diff(args) => args.head.clone(),
+        Verb::Destroy(args) => args.plan.clone().or(args.name.clone()).unwrap_or_default(),
+        Verb::Revert(args) => args.plan.plan.clone().or(args.plan.name.clone()).unwrap_or_default(),
         _ => String::new(),
     }
 }

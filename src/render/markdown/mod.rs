@@ -55,6 +55,7 @@ pub fn plan(answer: &Answer) -> String {
 /// The answer in one line: what opens and closes, how many steps of which kind, gates, id, and how old it is.
 fn headline(answer: &Answer, rows: &[Line], id: &str) -> String {
     let mut parts = vec![format!("**{}**", code(answer.plan))];
+    parts.extend(states::back(answer));
     parts.extend(states::state(answer));
     let count = |movement| rows::count(rows, movement);
     let (opens, closes) = (count(Movement::Opens), count(Movement::Closes));
@@ -86,7 +87,8 @@ fn headline(answer: &Answer, rows: &[Line], id: &str) -> String {
             kinds.join(", ")
         ));
     }
-    parts.push(gates::counts(answer));
+    // what destroy leaves was there before: no gate is asked
+    parts.extend((answer.verb != "destroy").then(|| gates::counts(answer)));
     if !answer.set.steps.is_empty() {
         parts.push(format!("change set {}", code(short_id(id))));
     }
