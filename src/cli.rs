@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Arg, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 /// Protects Kubernetes hosts with Calico: shows what a plan changes, then does exactly that.
 ///
@@ -59,7 +60,7 @@ pub struct World {
     /// `cluster`, or a snapshot file that plays the cluster.
     #[arg(long, value_name = "cluster|FILE", default_value = "cluster")]
     pub live: String,
-    /// Refuse a snapshot file that was taken longer ago: 24h, 30m. A cluster is never old.
+    /// Refuse a snapshot file that was taken longer ago: 30m, 24h, 7d, 1w; a day is 24 hours. A cluster is never old.
     #[arg(long, value_name = "TIME", value_parser = lifetime)]
     pub max_age: Option<jiff::SignedDuration>,
     /// The kubeconfig file; default: $KUBECONFIG, then ~/.kube/config, then the pod's own account.
@@ -94,18 +95,42 @@ pub struct Inputs {
     pub files: Vec<PathBuf>,
 }
 
+/// A form of an answer. A verb offers those that it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
+    /// For people.
     Text,
+    /// For machines; `hostguard schema` describes it.
     Json,
-    /// A comment for a pull request; of `plan`, `show`, `diff`, `apply` and `exposure`.
+    /// A comment for a pull request.
     Markdown,
-    /// Findings for code scanning (SARIF 2.1.0); of `plan` and `check`.
+    /// Findings for code scanning (SARIF 2.1.0).
     Sarif,
-    /// Promises and gates as test cases (JUnit XML); of `plan` and `check`.
+    /// Promises and gates as test cases (JUnit XML).
     Junit,
-    /// One page to look at, with the graph of the resources; of `exposure`.
+    /// One page to look at, with the graph of the resources.
     Html,
+}
+
+/// Of what is shown before anybody says yes.
+const DRY: &[Format] = &[
+    Format::Text,
+    Format::Json,
+    Format::Markdown,
+    Format::Sarif,
+    Format::Junit,
+];
+/// Of what is done; it is no finding.
+const DONE: &[Format] = &[Format::Text, Format::Json, Format::Markdown];
+/// Of what needs nobody's yes.
+const TOLD: &[Format] = &[Format::Text, Format::Json];
+
+/// Has an option take some of the forms only.
+fn one_of(forms: &[Format]) -> impl FnOnce(Arg) -> Arg {
+    let words = forms.iter().filter_map(Format::to_possible_value);
+    let parser = PossibleValuesParser::new(words)
+        .map(|word| <Format as ValueEnum>::from_str(&word, false).expect("it was one of the words"));
+    |format| format.value_parser(parser)
 }
 
 /// A form of a graph.
@@ -127,6 +152,7 @@ pub struct Output {
 }
 
 #[derive(Debug, ClapArgs)]
+#[command(mut_arg("format", one_of(&[Format::Text, Format::Json, Format::Sarif, Format::Junit])))]
 pub struct Check {
     /// Plan files; `-` is standard input.
     #[arg(required = true, value_name = "PLAN")]
@@ -138,6 +164,7 @@ pub struct Check {
 }
 
 #[derive(Debug, ClapArgs)]
+#[command(mut_arg("format", one_of(DRY)))]
 pub struct Plan {
     #[command(flatten)]
     pub proposal: Proposal,
@@ -147,13 +174,14 @@ pub struct Plan {
     /// Save the change set: `show FILE` renders it, `apply FILE` does exactly it.
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
-    /// How long the saved change set may be applied: 24h, 30m.
+    /// How long the saved change set may be applied: 30m, 24h, 7d, 1w; a day is 24 hours.
     #[arg(long, value_name = "TIME", requires = "out", value_parser = lifetime)]
     pub expires: Option<jiff::SignedDuration>,
 }
 
 /// Two plans against one world.
 #[derive(Debug, ClapArgs)]
+#[command(mut_arg("format", one_of(DONE)))]
 pub struct DiffArgs {
     /// The plan as it was; `-` is standard input, an empty file no plan.
     #[arg(value_name = "BASE")]
@@ -167,15 +195,20 @@ pub struct DiffArgs {
     pub world: World,
     #[command(flatten)]
     pub output: Output,
+    #[command(flatten)]
+    pub risk: Risk,
     /// Exit with 2 when there is a difference.
     #[arg(long)]
     pub detailed_exitcode: bool,
 }
 
+/// A day is 24 hours, whatever the calendar makes of it; months and years are as long as they like, and no lifetime.
 fn lifetime(text: &str) -> Result<jiff::SignedDuration, String> {
-    let time: jiff::SignedDuration = text
-        .parse()
-        .map_err(|_| "expected a time such as 24h or 30m".to_string())?;
+    let not = |_| "expected a time such as 24h, 7d or 1d12h".to_string();
+    let span: jiff::Span = text.parse().map_err(not)?;
+    let time = span
+        .to_duration(jiff::SpanRelativeTo::days_are_24_hours())
+        .map_err(not)?;
     if time.is_positive() {
         Ok(time)
     } else {
@@ -205,7 +238,7 @@ pub struct Proposal {
 /// What is accepted although it is worse on the way.
 #[derive(Debug, Default, ClapArgs)]
 pub struct Risk {
-    /// Accept that one packet fares worse at one step, as the refusal names them; written into the record.
+    /// Accept that one packet fares worse at one step, as the refusal names them; `apply` writes it into the record.
     #[arg(long = "accept", value_name = "STEP=PACKET", value_parser = acceptance)]
     pub accepted: Vec<(String, String)>,
 }
@@ -246,6 +279,7 @@ pub enum OnFailure {
 }
 
 #[derive(Debug, ClapArgs)]
+#[command(mut_arg("format", one_of(DONE)))]
 pub struct Apply {
     /// PLAN may also be a change set that `plan --out` saved.
     #[command(flatten)]
@@ -270,6 +304,7 @@ fn id(text: &str) -> Result<String, String> {
 }
 
 #[derive(Debug, ClapArgs)]
+#[command(mut_arg("format", one_of(DONE)))]
 pub struct Destroy {
     /// The plan file; only its name and its cluster are read.
     #[arg(value_name = "PLAN", required_unless_present = "name")]
@@ -302,6 +337,7 @@ pub struct Named {
 }
 
 #[derive(Debug, ClapArgs)]
+#[command(mut_arg("format", one_of(TOLD)))]
 pub struct History {
     #[command(flatten)]
     pub plan: Named,
@@ -312,6 +348,7 @@ pub struct History {
 }
 
 #[derive(Debug, ClapArgs)]
+#[command(mut_arg("format", one_of(DONE)))]
 pub struct Revert {
     /// The run: its number, or the id of its change set.
     #[arg(value_name = "RUN")]
@@ -335,6 +372,7 @@ pub struct Revert {
 }
 
 #[derive(Debug, ClapArgs)]
+#[command(mut_arg("format", one_of(DRY)))]
 pub struct ShowArgs {
     /// What `plan --out` saved.
     #[arg(value_name = "FILE")]
@@ -356,6 +394,7 @@ pub struct Looked {
 }
 
 #[derive(Debug, ClapArgs)]
+#[command(mut_arg("format", one_of(&[Format::Text, Format::Json, Format::Markdown, Format::Html])))]
 pub struct ExposureArgs {
     #[command(flatten)]
     pub looked: Looked,
@@ -364,6 +403,7 @@ pub struct ExposureArgs {
 }
 
 #[derive(Debug, ClapArgs)]
+#[command(mut_arg("format", one_of(TOLD)))]
 pub struct Why {
     /// The source: an address, node/NAME or pod/NAMESPACE/NAME.
     #[arg(value_name = "FROM")]
@@ -390,7 +430,7 @@ pub struct Graph {
     #[command(flatten)]
     pub world: World,
     /// The form of the graph.
-    #[arg(short = 'o', long = "output", value_enum, default_value_t = Drawn::Mermaid)]
+    #[arg(short = 'o', long = "output", value_name = "FORMAT", value_enum, default_value_t = Drawn::Mermaid)]
     pub output: Drawn,
 }
 
@@ -433,4 +473,35 @@ pub struct Schema {
 pub struct Explain {
     /// A code (HG0104) or a field (spec.nodes); nothing lists both.
     pub what: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lifetime_is_any_number_of_weeks_days_hours_minutes_and_seconds() {
+        let hours = |text: &str| lifetime(text).map(|time| time.as_secs_f64() / 3600.0);
+        for (text, expected) in [
+            ("168h", 168.0),
+            ("7d", 168.0),
+            ("1w", 168.0),
+            ("2 weeks", 336.0),
+            ("1d12h", 36.0),
+            ("1w 1d 30m", 192.5),
+            ("90m", 1.5),
+            ("3600s", 1.0),
+            ("PT24H", 24.0),
+            ("P7D", 168.0),
+        ] {
+            assert_eq!(hours(text), Ok(expected), "{text}");
+        }
+        let not = Err("expected a time such as 24h, 7d or 1d12h".to_string());
+        for text in ["", "7", "7 dogs", "soon", "1mo", "1y", "99999999999w"] {
+            assert_eq!(hours(text), not, "{text}");
+        }
+        for text in ["0d", "-7d", "7d ago"] {
+            assert_eq!(hours(text), Err("expected more than nothing".to_string()), "{text}");
+        }
+    }
 }

@@ -48,6 +48,9 @@ pub struct Intent {
     /// What opens and what closes, a line each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exposure: Vec<String>,
+    /// The namespace of the records, where it was a step too: it was made before there could be an account, and stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace_made: Option<String>,
     pub steps: Vec<Step>,
     /// The values found did not fit, so that this run cannot be taken back by itself.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

@@ -74,7 +74,9 @@ impl CidrError {
             )),
             CidrError::PrefixTooLong { max, .. } => Some(format!("write a prefix length from 0 to {max}")),
             CidrError::BadPrefix { .. } => Some("write the prefix length as a plain number, such as `/24`".to_string()),
-            CidrError::NotAnAddress { .. } => None,
+            CidrError::NotAnAddress { .. } => {
+                Some("write a network such as `10.0.0.0/8`, or one address as `203.0.113.7/32`".to_string())
+            }
         }
     }
 }

@@ -122,16 +122,36 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("HG0714", "tests/live/killed.rs"),
     ("HG0715", "tests/trust.rs"),
     ("HG0716", "tests/live/killed.rs"),
-    ("HG0717", "tests/trust.rs"),
     ("HG0718", "tests/trust.rs"),
     ("HG0719", "tests/trust.rs"),
     ("HG0720", "tests/trust.rs"),
     ("HG0721", "tests/trust.rs"),
-    ("HG0722", "tests/trust.rs"),
     ("HG0723", "tests/trust.rs"),
     ("HG0724", "tests/trust.rs"),
     ("HG0725", "tests/trust.rs"),
 ];
+
+/// What a person is to do stands in every error and warning, whatever else is said.
+#[test]
+fn every_error_ends_in_a_fix() {
+    let starts = |line: &str| line.starts_with("error[HG") || line.starts_with("warning[HG");
+    let ends = |line: &str| starts(line) || line.starts_with("$ ") || line.starts_with("--- ");
+    let mut without = Vec::new();
+    let mut seen = 0;
+    for case in cases() {
+        let text = std::fs::read_to_string(case.join("expected")).expect("every case has `expected`");
+        let lines: Vec<&str> = text.lines().collect();
+        for (at, line) in lines.iter().enumerate().filter(|(_, line)| starts(line)) {
+            seen += 1;
+            let mut rest = lines[at + 1..].iter().take_while(|line| !ends(line));
+            if !rest.any(|line| line.starts_with("  fix: ")) {
+                without.push(format!("{}:{}: {line}", case.display(), at + 1));
+            }
+        }
+    }
+    assert!(seen > 300, "errors look otherwise now: {seen} were found");
+    assert!(without.is_empty(), "no fix:\n{}", without.join("\n"));
+}
 
 /// The files of a case where its commands can change them.
 pub fn folder_of(case: &Path) -> tempfile::TempDir {

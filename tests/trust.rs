@@ -257,13 +257,18 @@ fn history_tells_of_every_run_and_revert_takes_one_back() {
             "   1  apply: done",
             "by alice on ",
             "commit c0ffee",
-            "1 of 1 steps done",
+            "1 of 1 step done",
+            "4 of 4 steps done", // the namespace of the records is one that was shown
         ],
     );
     let answer: Value =
         serde_json::from_str(&run(folder, &["history", "plan.yaml", "-o", "json"]).stdout).expect("JSON");
     let schema: Value = serde_json::from_str(&run(folder, &["schema", "history"]).stdout).expect("JSON");
     assert!(jsonschema::is_valid(&schema, &answer), "{answer:#}");
+    let steps = |run: usize| answer["runs"][run]["steps"].as_array().expect("steps").len();
+    assert_eq!((steps(0), steps(1)), (4, 1), "{answer:#}");
+    let made = serde_json::json!({"key": "Namespace/hostguard", "verb": "create", "outcome": "done"});
+    assert_eq!(answer["runs"][0]["steps"][0], made);
     let id = answer["runs"][1]["id"].as_str().expect("an id").to_string();
 
     ends(

@@ -78,7 +78,11 @@ pub(super) async fn carry_out(
             codes::FILE_UNWRITABLE,
             "the answer could not be shown, so nothing was written",
         );
-        return Err(Failure::from(error.cause(why)));
+        return Err(Failure::from(
+            error
+                .cause(why)
+                .fix("send the answer where it can be written, and run it again"),
+        ));
     }
     datastore_ready(&shown.state)?;
     if !doing.yes {
@@ -128,10 +132,10 @@ fn ask(verb: &str, set: &ChangeSet, console: &mut dyn Console) -> Result<(), Fai
     if console.ask(&question).trim() == "yes" {
         return Ok(());
     }
-    Err(Failure::from(Error::failed(
-        codes::DECLINED,
-        "the answer was not yes; nothing was written",
-    )))
+    let error = Error::failed(codes::DECLINED, "the answer was not yes; nothing was written");
+    Err(Failure::from(
+        error.fix("run it again and answer `yes`, if it is what is wanted"),
+    ))
 }
 
 async fn finish(
@@ -162,7 +166,7 @@ async fn finish(
 }
 
 /// The one document of a run, where the form has one: what was planned, and what became of it.
-fn finish_document(
+pub(super) fn finish_document(
     shown: &Shown,
     verb: &'static str,
     (report, ended): (Option<&Report>, &[Error]),

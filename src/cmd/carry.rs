@@ -34,7 +34,10 @@ pub(super) async fn out(
     let stop = Arc::new(AtomicBool::new(false));
     // the handlers are there before the first write is made
     let handled = |kind| {
-        signal(kind).map_err(|e| Error::failed(codes::INTERRUPTED, "signals cannot be handled").cause(e.to_string()))
+        signal(kind).map_err(|e| {
+            let error = Error::failed(codes::INTERRUPTED, "signals cannot be handled").cause(e.to_string());
+            error.fix("run it where a process may handle signals: a run that cannot be stopped is not begun")
+        })
     };
     let signals = [handled(SignalKind::interrupt())?, handled(SignalKind::terminate())?];
     let listeners = signals.map(|signals| tokio::spawn(listen(signals, stop.clone())));
@@ -80,7 +83,7 @@ async fn under_lock(
         by: &by,
         id: &digest,
     };
-    let sketch = journal(shown, run, 0, Vec::new());
+    let sketch = journal(shown, run, (0, None), Vec::new());
     let begun = {
         let mut tell = |event: Event| story(&event, console);
         engine::begin(shown.provider.as_ref(), &approved, &sketch, &place, &holder, &mut tell)
@@ -120,7 +123,8 @@ async fn make(
     let sequence = found(shown);
     let digest = sequence.digest().to_string();
     let approved = sequence.approve(&digest).ok_or_else(order_moved)?;
-    let journal = journal(shown, run, lock.fence(), old);
+    let namespace = made.as_ref().map(|(key, _, _)| key);
+    let journal = journal(shown, run, (lock.fence(), namespace), old);
     let terms = terms(shown);
     let wanted = |state: &State| wanted(shown, state);
     let recompute = |state: &State, key: &Key| recompute(shown, state, key);
@@ -271,7 +275,12 @@ struct Named<'a> {
 }
 
 /// The books of this run: the record, and beside it, where there are steps, the account of the run.
-fn journal(shown: &Shown, run: Named, fence: u64, mut runs: Vec<(Key, serde_json::Value)>) -> Journal {
+fn journal(
+    shown: &Shown,
+    run: Named,
+    (fence, namespace_made): (u64, Option<&Key>),
+    mut runs: Vec<(Key, serde_json::Value)>,
+) -> Journal {
     let record = &shown.prepared.difference.record;
     let settled = record.clone();
     let journal = Journal::new(
@@ -302,6 +311,7 @@ fn journal(shown: &Shown, run: Named, fence: u64, mut runs: Vec<(Key, serde_json
         fence: fence.max(record.intended.fence),
         reverts: shown.intent.reverts(),
         exposure: render::exposure::lines(&shown.prepared.exposure, &shown.prepared.names),
+        namespace_made: namespace_made.map(Key::to_string),
         steps: steps.collect(),
         without_values: false,
     };
@@ -377,7 +387,9 @@ fn refused(refused: Refused) -> Failure {
             "the lock was lost before the first step",
         )
         .fix("try again"),
-        Refused::Interrupted => Error::new(Kind::Interrupted, codes::INTERRUPTED, "interrupted; no change was made"),
+        Refused::Interrupted => {
+            Error::new(Kind::Interrupted, codes::INTERRUPTED, "interrupted; no change was made").fix("run it again")
+        }
         Refused::Failed(error) => error,
     })
 }

@@ -1,7 +1,7 @@
 //! `hostguard destroy`: the same engine, wanting what the record says was there before.
 
-use super::apply::carry_out;
-use super::plan::{Asked, accepted, show_intent};
+use super::apply::{carry_out, finish_document};
+use super::plan::{Asked, accepted, show_intent, words_back};
 use super::prepare::Intent;
 use super::{Console, Failure, files, world, worst};
 use crate::cli::Destroy;
@@ -30,10 +30,16 @@ pub(super) async fn run(args: &Destroy, console: &mut dyn Console) -> Result<u8,
         scope,
         options,
         accepted: accepted(&args.risk),
-        words: None,
+        words: Some(words_back(
+            &["destroy"],
+            (args.plan.as_ref(), args.name.as_ref()),
+            &args.world,
+            &args.risk,
+        )),
     };
     let shown = show_intent("destroy", asked, &args.output, console).await?;
     if args.dry_run {
+        finish_document(&shown, "destroy", (None, &[]), args.output.format, console);
         return Ok(worst(shown.blocked.into_iter()).map_or(0, |kind| kind.exit_code()));
     }
     carry_out(shown, "destroy", &args.doing, args.output.format, console).await

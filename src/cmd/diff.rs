@@ -1,5 +1,6 @@
 //! `hostguard diff BASE HEAD`: what the change of a plan does, apart from what differs anyway. Writes nothing, anywhere.
 
+use super::plan::accepted;
 use super::prepare::{Intent, Prepared, name_inputs, names, predicted};
 use super::{Console, Failure, files, world};
 use crate::cli::{DiffArgs, Format};
@@ -34,9 +35,10 @@ pub(super) async fn run(args: &DiffArgs, console: &mut dyn Console) -> Result<u8
     let scope = |plan: &Plan| compile::scope(plan, &options.inventory_namespace);
     let scope = world::scope(&args.world, scope(&of_base).with(scope(&of_head)));
     let state = provider.read(&scope).await?;
+    let accepted = accepted(&args.risk);
     let side = |file, intent: Intent| -> Result<Side, Failure> {
         let mut prepared = intent.prepare(&state, &options)?;
-        prepared.look(&intent, &state, &[]);
+        prepared.look(&intent, &state, &accepted);
         Ok(Side {
             file,
             written: state.after_all(&prepared.difference.set.steps),
@@ -44,7 +46,8 @@ pub(super) async fn run(args: &DiffArgs, console: &mut dyn Console) -> Result<u8
             prepared,
         })
     };
-    let (base, head) = (side(&args.base, base)?, side(&args.head, head)?);
+    let (mut base, mut head) = (side(&args.base, base)?, side(&args.head, head)?);
+    accepts_nothing(&mut base, &mut head)?;
     let differs = show(&state, &base, &head, args.output.format, console);
     let mut unreadable = base.prepared.unreadable(&state);
     for error in head.prepared.unreadable(&state) {
@@ -59,6 +62,31 @@ pub(super) async fn run(args: &DiffArgs, console: &mut dyn Console) -> Result<u8
         false => Ok(Kind::Failed.exit_code()),
         true if differs && args.detailed_exitcode => Ok(2),
         true => Ok(0),
+    }
+}
+
+/// What is accepted is accepted of both plans, and need be met by one of them only.
+fn accepts_nothing(base: &mut Side, head: &mut Side) -> Result<(), Failure> {
+    let taken = |side: &mut Side| -> Vec<Error> {
+        let unused = |error: &mut Error| error.code == codes::ACCEPTED_NOTHING;
+        side.prepared.refused.extract_if(.., unused).collect()
+    };
+    let (of_base, of_head) = (taken(base), taken(head));
+    // a plan that gets no order may have met it all the same; one without steps meets nothing
+    let may_meet = |side: &Side, unused: &[Error], error: &Error| {
+        let steps = !side.prepared.difference.set.steps.is_empty();
+        steps && (side.prepared.sequence.is_none() || !unused.contains(error))
+    };
+    let met = |error: &&Error| may_meet(base, &of_base, error) || may_meet(head, &of_head, error);
+    let mut unmet: Vec<Error> = Vec::new();
+    for error in of_base.iter().chain(&of_head).filter(|error| !met(error)) {
+        if !unmet.contains(error) {
+            unmet.push(error.clone());
+        }
+    }
+    match unmet.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::World(None, unmet)),
     }
 }
 

@@ -1,6 +1,6 @@
 //! `hostguard exposure` and `hostguard why`: who can reach what, live or predicted, and the walk of one packet.
 
-use super::packet::packet;
+use super::packet::{in_front, packet};
 use super::prepare::{Intent, Prepared, names, places, predicted};
 use super::{Console, Failure, files, world};
 use crate::cli::{ExposureArgs, Format, Looked as LookedArgs, Why};
@@ -9,6 +9,7 @@ use crate::diff::Options;
 use crate::escape::escape;
 use crate::exposure::{self, By, Exposure, Reach, World, walk};
 use crate::plan::Plan;
+use crate::render::walk::Ending;
 use crate::render::{self, Looked, Names};
 use crate::state::State;
 
@@ -126,7 +127,10 @@ pub(super) async fn why(args: &Why, console: &mut dyn Console) -> Result<u8, Fai
     let after = args.plan.as_ref().or(args.looked.after.as_ref());
     let looking = look(&args.looked, after, console).await?;
     let packet = packet(&args.from, &args.to, &looking.state)?;
-    let walked = walk(&World::of_state(&looking.state), &packet);
+    let world = World::of_state(&looking.state);
+    let walked = walk(&world, &packet);
+    let front = in_front(&looking.state, packet.destination);
+    let ending = Ending::of(&walked, &packet, &world.receiver(&packet), front.as_deref());
     let place = |by: &By| {
         let after = looking.after.as_ref()?;
         places(&after.intent, &after.prepared.plan, &looking.state, by)
@@ -137,9 +141,9 @@ pub(super) async fn why(args: &Why, console: &mut dyn Console) -> Result<u8, Fai
             let ends = format!("{} -> {}{port}", packet.source, packet.destination);
             let head = format!("{} {ends}, {}", packet.protocol, looking.about);
             let head = render::wrap(&escape(&head), 80).join("\n  ");
-            format!("{head}\n{}", render::walk::walk(&walked, &place))
+            format!("{head}\n{}", render::walk::walk(&walked, &ending, &place))
         }
-        Format::Json => render::walk_json(&looking.looked(), &packet, &walked, &place),
+        Format::Json => render::walk_json(&looking.looked(), &packet, (&walked, &ending), &place),
     };
     console.answer(&answer);
     Ok(0)

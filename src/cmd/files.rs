@@ -1,11 +1,11 @@
 //! Plans and input files from disk or standard input, and `HOSTGUARD_INPUT_*` from the environment.
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::sync::OnceLock;
 
 use super::prepare::Intent;
-use super::{Console, Failure};
+use super::{Console, Failure, mistaken};
 use crate::cli::Inputs;
 use crate::error::{Error, Kind, Style, codes, show_diagnostics};
 use crate::plan::{Document, Draft, Given, Lookups, Plan, read_inputs};
@@ -77,7 +77,7 @@ pub(super) fn load_two(base: &str, head: &str, inputs: &Inputs) -> Result<[Optio
     let document = |file: &str| {
         let bytes = bytes(file)?;
         let empty = bytes.trim_ascii().is_empty();
-        Ok::<_, Failure>((!empty).then(|| Document::read(shown_name(file), &bytes)))
+        (!empty).then(|| document(file, &bytes)).transpose()
     };
     let (base, head) = (document(base)?, document(head)?);
     let load = |document: Option<&Document>, other: Option<&Document>| {
@@ -108,7 +108,15 @@ pub(super) fn saved(name: &str, text: &str, given: Given) -> Loaded {
 }
 
 fn read(file: &str) -> Result<Document, Failure> {
-    Ok(Document::read(shown_name(file), &bytes(file)?))
+    document(file, &bytes(file)?)
+}
+
+/// What is another sort of file altogether is no plan with mistakes.
+fn document(file: &str, bytes: &[u8]) -> Result<Document, Failure> {
+    match mistaken::for_plan(file, bytes) {
+        Some(error) => Err(Failure::from(error)),
+        None => Ok(Document::read(shown_name(file), bytes)),
+    }
 }
 
 pub(super) fn bytes(file: &str) -> Result<Vec<u8>, Failure> {
@@ -119,8 +127,26 @@ pub(super) fn bytes(file: &str) -> Result<Vec<u8>, Failure> {
         std::fs::read(file)
     };
     read.map_err(|e| {
-        Failure::from(Error::failed(codes::FILE_UNREADABLE, format!("{file} cannot be read")).cause(e.to_string()))
+        let fix = match e.kind() {
+            ErrorKind::NotFound => "correct its name; it is looked for in the folder that hostguard is run in",
+            ErrorKind::IsADirectory => "name a file in it",
+            ErrorKind::PermissionDenied => "let the user that runs hostguard read it",
+            _ => "see why it cannot be read, or name another file",
+        };
+        let error = Error::failed(codes::FILE_UNREADABLE, format!("{file} cannot be read"));
+        Failure::from(error.cause(e.to_string()).fix(fix))
     })
+}
+
+/// A file that an answer was to be written to.
+pub(super) fn unwritable(file: &str, why: &std::io::Error) -> Error {
+    let fix = match why.kind() {
+        ErrorKind::NotFound => "make the folder first, or name another file with --out",
+        ErrorKind::PermissionDenied => "let the user that runs hostguard write there, or name another file with --out",
+        _ => "see why it cannot be written, or name another file with --out",
+    };
+    let error = Error::failed(codes::FILE_UNWRITABLE, format!("{file} cannot be written"));
+    error.cause(why.to_string()).fix(fix)
 }
 
 fn given(inputs: &Inputs) -> Result<Given, Failure> {

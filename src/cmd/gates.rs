@@ -78,5 +78,11 @@ fn noted(note: &Note) -> Option<Finding> {
         Some((what, _)) if *code == codes::CLOUD_OPEN_ANYWAY => what.to_string(),
         _ => note.about.clone(),
     };
-    Some(Finding::new(*code, subject, message))
+    let fix = match *code {
+        codes::LABEL_BY_HAND => "have the node pool or a host endpoint template set the label, or take `all`",
+        codes::NODE_PORT_ELSEWHERE => "guard the port on these nodes too, or on a group with `all: true`",
+        codes::OTHER_FAMILY => "name networks of both families in the policy, or deny without networks",
+        _ => "close it where it was made, or guard these ports at the nodes",
+    };
+    Some(Finding::new(*code, subject, message).fix(fix))
 }

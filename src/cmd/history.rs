@@ -1,8 +1,8 @@
 //! `hostguard history`: the runs of a plan that are kept; `hostguard revert`: takes one of them back.
 
-use super::apply::{carry_out, check_deletions};
+use super::apply::{carry_out, check_deletions, finish_document};
 use super::carry::runs_of;
-use super::plan::{Asked, accepted, show_intent};
+use super::plan::{Asked, accepted, show_intent, words_back};
 use super::prepare::Intent;
 use super::{Console, Failure, files, world};
 use crate::cli::{Format, History, Named, Revert};
@@ -47,10 +47,16 @@ pub(super) async fn revert(args: &Revert, console: &mut dyn Console) -> Result<u
         scope,
         options,
         accepted: accepted(&args.risk),
-        words: None,
+        words: Some(words_back(
+            &["revert", &args.run],
+            (args.plan.plan.as_ref(), args.plan.name.as_ref()),
+            &args.world,
+            &args.risk,
+        )),
     };
     let shown = show_intent("revert", asked, &args.output, console).await?;
     if args.dry_run {
+        finish_document(&shown, "revert", (None, &[]), args.output.format, console);
         return Ok(super::worst(shown.blocked.into_iter()).map_or(0, |kind| kind.exit_code()));
     }
     check_deletions(&shown, args.allow_delete)?;

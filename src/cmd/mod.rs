@@ -13,6 +13,7 @@ mod gates;
 mod graph;
 mod history;
 mod idle;
+mod mistaken;
 mod order;
 mod packet;
 mod plan;
@@ -28,7 +29,7 @@ mod traps;
 mod world;
 
 use crate::cli::{Cli, Format, Verb};
-use crate::error::{Diagnostic, Error, Kind, Style, codes, show_diagnostics, show_error};
+use crate::error::{Diagnostic, Error, Kind, Style, show_diagnostics, show_error};
 use crate::render;
 use crate::source::Source;
 
@@ -68,9 +69,6 @@ impl From<Error> for Failure {
 pub async fn run(cli: Cli, console: &mut dyn Console) -> u8 {
     let form = form_of(&cli.verb);
     let about = about(&cli.verb);
-    if let Some(failure) = no_such_form(&cli.verb, form) {
-        return fail(failure, (Format::Text, form.1), &about, console);
-    }
     let ended = match cli.verb {
         Verb::Check(args) => check::run(&args, console),
         Verb::Plan(args) => plan::run(&args, console).await,
@@ -91,50 +89,6 @@ pub async fn run(cli: Cli, console: &mut dyn Console) -> u8 {
         Ok(code) => code,
         Err(failure) => fail(failure, form, &about, console),
     }
-}
-
-/// The forms of what is shown before anybody says yes.
-const DRY: &[Format] = &[
-    Format::Text,
-    Format::Json,
-    Format::Markdown,
-    Format::Sarif,
-    Format::Junit,
-];
-
-/// What is taken back, and the walk of a packet, are not said as comments; what is done is no finding.
-fn no_such_form(verb: &Verb, (format, _): Form) -> Option<Failure> {
-    let (verb, has): (_, &[Format]) = match verb {
-        Verb::Plan(_) => ("plan", DRY),
-        Verb::Show(_) => ("show", DRY),
-        Verb::Apply(_) => ("apply", &[Format::Text, Format::Json, Format::Markdown]),
-        Verb::Destroy(_) => ("destroy", &[Format::Text, Format::Json]),
-        Verb::Why(_) => ("why", &[Format::Text, Format::Json]),
-        Verb::Diff(_) => ("diff", &[Format::Text, Format::Json, Format::Markdown]),
-        Verb::Exposure(_) => (
-            "exposure",
-            &[Format::Text, Format::Json, Format::Markdown, Format::Html],
-        ),
-        Verb::Check(_) => ("check", &[Format::Text, Format::Json, Format::Sarif, Format::Junit]),
-        Verb::History(_) => ("history", &[Format::Text, Format::Json]),
-        Verb::Revert(_) => ("revert", &[Format::Text, Format::Json]),
-        _ => return None,
-    };
-    let word = |format: &Format| match format {
-        Format::Text => ("text", "text"),
-        Format::Json => ("json", "JSON"),
-        Format::Markdown => ("markdown", "Markdown"),
-        Format::Sarif => ("sarif", "SARIF"),
-        Format::Junit => ("junit", "JUnit XML"),
-        Format::Html => ("html", "HTML"),
-    };
-    if has.contains(&format) {
-        return None;
-    }
-    let message = format!("{verb} does not answer in {}", word(&format).1);
-    let others: Vec<String> = has.iter().map(|other| format!("-o {}", word(other).0)).collect();
-    let error = Error::new(Kind::Usage, codes::USAGE, message);
-    Some(error.fix(format!("use one of {}", others.join(", "))).into())
 }
 
 /// The form that the answer of a verb has, and the name of its schema.
@@ -166,6 +120,8 @@ fn about(verb: &Verb) -> String {
         Verb::Show(args) => args.file.display().to_string(),
         Verb::Exposure(args) => args.looked.after.clone().unwrap_or_else(|| "exposure".to_string()),
         Verb::Diff(args) => args.head.clone(),
+        Verb::Destroy(args) => args.plan.clone().or(args.name.clone()).unwrap_or_default(),
+        Verb::Revert(args) => args.plan.plan.clone().or(args.plan.name.clone()).unwrap_or_default(),
         _ => String::new(),
     }
 }
@@ -195,9 +151,11 @@ fn fail(failure: Failure, (format, schema): Form, about: &str, console: &mut dyn
             }
             match format {
                 Format::Json => console.answer(&render::error_json(&errors, source.as_ref(), schema)),
-                Format::Markdown => {
-                    console.answer(&render::markdown::error_markdown(&files::plan_name(about), &errors))
-                }
+                Format::Markdown => console.answer(&render::markdown::error_markdown(
+                    &files::plan_name(about),
+                    &errors,
+                    source.as_ref(),
+                )),
                 Format::Sarif => console.answer(&render::error_sarif(&errors, source.as_ref())),
                 Format::Junit => console.answer(&render::error_junit(&errors, source.as_ref())),
                 Format::Text | Format::Html => {}

@@ -140,6 +140,20 @@ fn listed<'a>(state: &'a State, key: &Key, pointer: &str) -> Result<&'a [Value],
     Ok(list.map_or(&[], Vec::as_slice))
 }
 
+/// The Service that an address stands in front of, as that of its load balancer or one of its externalIPs.
+pub(super) fn in_front(state: &State, address: IpAddr) -> Option<String> {
+    let text = address.to_string();
+    let is = |value: Option<&Value>| value.and_then(Value::as_str) == Some(text.as_str());
+    let has = |service: &Value| {
+        let list = |pointer: &str| service.pointer(pointer).and_then(Value::as_array).into_iter().flatten();
+        list("/spec/externalIPs").any(|own| is(Some(own)))
+            || list("/status/loadBalancer/ingress").any(|own| is(own.get("ip")))
+    };
+    let mut services = state.list(ObjectKind::Service).into_iter().flatten();
+    let (key, _) = services.find(|(_, service)| has(service))?;
+    Some(format!("{}/{}", key.namespace, key.name))
+}
+
 /// Whether the source is a node, a pod, or outside the cluster.
 fn origin(state: &State, from: IpAddr) -> Origin {
     let text = from.to_string();

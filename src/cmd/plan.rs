@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::prepare::{Intent, Prepared};
 use super::{Console, Failure, files, saved, world};
-use crate::cli::{Format, Output, Plan, Proposal, Risk};
+use crate::cli::{Format, Output, Plan, Proposal, Risk, World};
 use crate::compile;
 use crate::diff::Options;
 use crate::error::{Kind, Style, show_error};
@@ -81,28 +81,9 @@ fn words(args: &Proposal, saved: Option<String>) -> Option<Words> {
             ..Words::default()
         });
     }
-    let pairs = |option: &str, values: Vec<String>| -> Vec<String> {
-        values
-            .into_iter()
-            .flat_map(|value| [option.to_string(), value])
-            .collect()
-    };
     let files = args.inputs.files.iter().map(|file| file.display().to_string());
-    let accepted = args
-        .risk
-        .accepted
-        .iter()
-        .map(|(step, packet)| format!("{step}={packet}"));
     let mut more = pairs("--force-conflicts", args.force_conflicts.clone());
-    more.extend(pairs("--accept", accepted.collect()));
-    if args.world.inventory_namespace != "hostguard" {
-        more.extend(pairs(
-            "--inventory-namespace",
-            vec![args.world.inventory_namespace.clone()],
-        ));
-    }
-    more.extend(args.world.with_cloud.then(|| "--with-cloud".to_string()));
-    more.extend(pairs("--region", args.world.region.iter().cloned().collect()));
+    more.extend(said(&args.world, &args.risk));
     let from_file = args.plan != "-";
     from_file.then(|| Words {
         file: args.plan.clone(),
@@ -113,7 +94,44 @@ fn words(args: &Proposal, saved: Option<String>) -> Option<Words> {
         ]
         .concat(),
         more,
+        back: None,
     })
+}
+
+/// How to ask for the same again where something is taken back.
+pub(super) fn words_back(
+    verb: &[&str],
+    (file, name): (Option<&String>, Option<&String>),
+    world: &World,
+    risk: &Risk,
+) -> Words {
+    let mut back: Vec<String> = ["hostguard"].iter().chain(verb).map(|word| word.to_string()).collect();
+    match (file, name) {
+        (Some(file), _) => back.push(file.to_string()),
+        (None, name) => back.extend(name.into_iter().flat_map(|name| ["--name".to_string(), name.clone()])),
+    }
+    back.extend(said(world, risk));
+    Words {
+        back: Some(back),
+        ..Words::default()
+    }
+}
+
+/// What decides about the steps, whatever the verb.
+fn said(world: &World, risk: &Risk) -> Vec<String> {
+    let accepted = risk.accepted.iter().map(|(step, packet)| format!("{step}={packet}"));
+    let mut said = pairs("--accept", accepted.collect());
+    if world.inventory_namespace != "hostguard" {
+        said.extend(pairs("--inventory-namespace", vec![world.inventory_namespace.clone()]));
+    }
+    said.extend(world.with_cloud.then(|| "--with-cloud".to_string()));
+    said.extend(pairs("--region", world.region.iter().cloned().collect()));
+    said
+}
+
+fn pairs(option: &str, values: Vec<String>) -> Vec<String> {
+    let pair = |value| [option.to_string(), value];
+    values.into_iter().flat_map(pair).collect()
 }
 
 pub(super) fn accepted(risk: &Risk) -> Vec<Acceptance> {

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::carry::mention;
 use super::plan::{Shown, blocked, print, read_now, show_warnings};
 use super::prepare::{Intent, Prepared};
-use super::{Console, Failure, files, stale, world};
+use super::{Console, Failure, files, mistaken, stale, world};
 use crate::changes::{Change, Op, hex_digest};
 use crate::cli::{Apply, Plan, Proposal};
 use crate::compile;
@@ -98,11 +98,8 @@ pub(super) fn write(file: &Path, shown: &Shown, args: &Plan, console: &mut dyn C
     let expires = match args.expires.map(|life| now.checked_add(life)).transpose() {
         Ok(expires) => expires.map(time),
         Err(e) => {
-            return Err(Failure::from(Error::new(
-                Kind::Usage,
-                codes::USAGE,
-                format!("--expires: {e}"),
-            )));
+            let error = Error::new(Kind::Usage, codes::USAGE, format!("--expires: {e}"));
+            return Err(Failure::from(error.fix("give it less time, such as --expires 7d")));
         }
     };
     let answer = shown.prepared.answer("plan", &shown.intent, &shown.state);
@@ -139,9 +136,7 @@ pub(super) fn write(file: &Path, shown: &Shown, args: &Plan, console: &mut dyn C
     saved.digest = digest(&saved);
     let mut bytes = serde_json::to_vec_pretty(&sorted(&saved)).expect("a change set is plain data");
     bytes.push(b'\n');
-    write_atomically(file, &bytes).map_err(|e| {
-        Error::failed(codes::FILE_UNWRITABLE, format!("{} cannot be written", file.display())).cause(e.to_string())
-    })?;
+    write_atomically(file, &bytes).map_err(|e| files::unwritable(&file.display().to_string(), &e))?;
     console.story(&format!("saved: {} ({})", file.display(), saved.id));
     Ok(())
 }
@@ -196,9 +191,7 @@ fn read(file: &str, bytes: &[u8]) -> Result<Option<Saved>, Failure> {
         hostguard_change_set: u32,
     }
     let Ok(head) = serde_json::from_slice::<Head>(bytes) else {
-        let meant = bytes.trim_ascii_start().starts_with(b"{")
-            && bytes.windows(22).any(|part| part == b"\"hostguard_change_set\"");
-        return if meant {
+        return if mistaken::is_change_set(bytes) {
             Err(broken(file, "it is cut short, or no JSON"))
         } else {
             Ok(None)
@@ -262,7 +255,11 @@ fn read(file: &str, bytes: &[u8]) -> Result<Option<Saved>, Failure> {
 /// A change set that must be one.
 pub(super) fn of_file(file: &Path) -> Result<Saved, Failure> {
     let name = file.display().to_string();
-    read(&name, &files::bytes(&name)?)?.ok_or_else(|| broken(&name, "it has no `hostguard_change_set`"))
+    let bytes = files::bytes(&name)?;
+    read(&name, &bytes)?.ok_or_else(|| {
+        let other = mistaken::for_change_set(&name, &bytes).map(Failure::from);
+        other.unwrap_or_else(|| broken(&name, "it has no `hostguard_change_set`"))
+    })
 }
 
 /// The change set that is to be applied; `None`: it is a plan.

@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use super::{Console, Failure, world};
+use super::{Console, Failure, files, world};
 use crate::cli::Snapshot;
-use crate::error::{Error, codes};
 use crate::provider::snapshot::{encode, seal, write_atomically};
 use crate::resource::Kind;
 use crate::state::Scope;
@@ -33,9 +32,7 @@ pub(super) async fn run(args: &Snapshot, console: &mut dyn Console) -> Result<u8
     if args.out == "-" {
         console.answer(&String::from_utf8_lossy(&bytes));
     } else {
-        write_atomically(Path::new(&args.out), &bytes).map_err(|e| {
-            Error::failed(codes::FILE_UNWRITABLE, format!("{} cannot be written", args.out)).cause(e.to_string())
-        })?;
+        write_atomically(Path::new(&args.out), &bytes).map_err(|e| files::unwritable(&args.out, &e))?;
         console.story(&format!(
             "{}: {} objects of cluster {}",
             args.out,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::mistaken;
 use crate::cli::World;
 use crate::error::{Error, codes};
 use crate::provider::aws::{self, Aws};
@@ -37,7 +38,10 @@ pub(super) async fn open(world: &World, plan: &str) -> Result<Arc<dyn Provider>,
         });
         Arc::new(WithCloud::new(cluster, aws))
     } else {
-        let snapshot = Snapshot::open(Path::new(&world.live))?;
+        let snapshot = Snapshot::open(Path::new(&world.live)).map_err(|error| match error.code {
+            codes::SNAPSHOT_BROKEN => mistaken::for_snapshot(&world.live).unwrap_or(error),
+            _ => error,
+        })?;
         if let Some(limit) = world.max_age {
             fresh(&world.live, &snapshot.time()?, limit, Timestamp::now())?;
         }

@@ -160,15 +160,14 @@ fn nodes_of(builder: &mut Builder, group_name: &str, group: &NodeGroup) -> Vec<S
         Select::Names(names) => {
             for name in names {
                 if !nodes.contains_key(name.value.as_str()) {
-                    let mut error = Error::failed(
+                    let error = Error::failed(
                         codes::NO_SUCH_NODE,
                         format!("nodes.{group_name}: there is no node `{}`", name.value),
                     )
                     .at(name.span);
-                    if let Some(near) = nearest(&name.value, nodes.keys().copied()) {
-                        error = error.fix(format!("did you mean `{near}`?"));
-                    }
-                    builder.error(error);
+                    let near = nearest(&name.value, nodes.keys().copied());
+                    let fix = near.map_or_else(|| known(&nodes), |near| format!("did you mean `{near}`?"));
+                    builder.error(error.fix(fix));
                 }
             }
             names
@@ -178,6 +177,19 @@ fn nodes_of(builder: &mut Builder, group_name: &str, group: &NodeGroup) -> Vec<S
                 .collect()
         }
         Select::Pick { address, count } => pick(builder, group_name, group, &nodes, *address, *count),
+    }
+}
+
+/// What could have been named; a few.
+fn known(nodes: &BTreeMap<&str, &Value>) -> String {
+    let few: Vec<String> = nodes.keys().take(5).map(|name| format!("`{name}`")).collect();
+    match nodes.len() - few.len() {
+        _ if few.is_empty() => "see `kubectl get nodes`: none was seen".to_string(),
+        0 => format!("write the name of one that there is: {}", few.join(", ")),
+        more => format!(
+            "write the name of one that there is: {} and {more} more",
+            few.join(", ")
+        ),
     }
 }
 

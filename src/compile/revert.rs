@@ -31,7 +31,8 @@ pub fn compile(plan: &Plan, run: &Past, later: &[Past], state: &State) -> Result
     for step in run.made() {
         let Some(key) = Key::parse(&step.key) else {
             let message = format!("run {}: `{}` is not a key", run.intent.number, step.key);
-            builder.error(Error::failed(codes::RUN_UNREADABLE, message));
+            let fix = "restore the run's ConfigMap, or take the whole plan back with `hostguard destroy`";
+            builder.error(Error::failed(codes::RUN_UNREADABLE, message).fix(fix));
             continue;
         };
         if let Some(since) = later

@@ -78,7 +78,7 @@ codes! {
     CHOICE "HG0108" "fields that exclude each other"
         "There are several ways to write this, and two of them were mixed: a node group is found by `pick`, `matchLabels`, `names` or `all`, a service is made here or exists. Keep one."
     NOT_A_PLAN "HG0109" "a document that is no plan"
-        "hostguard reads documents of kind HostProtection in apiVersion hostguard.dev/v1alpha1. Another Kubernetes object in the same file is refused rather than skipped, so that nobody believes it was applied. Move it to a file of its own."
+        "hostguard reads documents of kind HostProtection in apiVersion hostguard.dev/v1alpha1. Another Kubernetes object in the same file is refused rather than skipped, so that nobody believes it was applied. Move it to a file of its own. A snapshot is no plan: it plays the cluster, with --live. Nor is a saved change set, which `hostguard show` and `hostguard apply` take."
     EMPTY "HG0110" "an empty list"
         "The list must have at least one entry; an empty one would select or allow nothing, which is never what is meant here. Add an entry, or remove the section."
 
@@ -327,7 +327,7 @@ codes! {
     SNAPSHOT_NEWER "HG0802" "the snapshot was written by a newer hostguard"
         "The file has a format that this binary does not know. What it would leave out could be what matters, so it is refused."
     SNAPSHOT_BROKEN "HG0803" "not a snapshot"
-        "The file is not a hostguard snapshot, or it contradicts itself. It is never read in part: what is missing would look absent."
+        "The file given with --live is not a hostguard snapshot (a plan and a saved change set are none), or it contradicts itself. It is never read in part: what is missing would look absent."
     FILE_UNREADABLE "HG0804" "a file cannot be read"
         "A file named on the command line cannot be opened or is not text."
     ONE_PLAN "HG0805" "one plan is needed"

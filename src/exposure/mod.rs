@@ -33,6 +33,7 @@ mod outgoing;
 mod output;
 mod path;
 mod reading;
+mod receiver;
 mod rules;
 mod same;
 mod service;
@@ -61,6 +62,7 @@ pub use lost::{failsafes_lost, neighbour_discovery_lost};
 pub use moves::{Move, MoveWay, Openness, moves, moves_on};
 pub use outgoing::{CutOff, Outgoing, ToPod, cut_off, cut_off_between_nodes, pods_cut_off};
 pub use reading::{Reading, felix_keeps};
+pub use receiver::Receiver;
 pub use rules::port_range;
 pub use verdict::{
     By, Direction, Hook, Hop, Origin, Packet, PolicyKind, PolicyName, RuleRef, Ruling, Verdict, Walk, Way,

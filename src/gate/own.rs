@@ -26,7 +26,8 @@ pub fn rules(plan: &Plan, answer: &Value) -> Vec<Finding> {
                 codes::RULE,
                 &subject,
                 format!("{subject} does not hold: {}", rule.message),
-            ),
+            )
+            .fix("change the plan until it holds, or let it through under `waivers` until a day"),
             Err(why) => {
                 let message = format!("{subject} has no answer: {why}");
                 let finding = Finding::new(codes::RULE_UNANSWERED, &subject, message);

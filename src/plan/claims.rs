@@ -72,7 +72,7 @@ pub(super) fn check(
                 "`set` must be a mapping",
                 "expected fields",
             );
-            problems.push(problem);
+            problems.push(problem.fix("write the fields and their values: `set: { FIELD: VALUE }`"));
             return None;
         }
     }

@@ -31,6 +31,19 @@ pub(super) struct Decoder {
 pub(super) struct Place<'a> {
     pub name: &'a str,
     pub span: Span,
+    /// As the language table has it; of fields only.
+    pub example: Option<&'static str>,
+}
+
+impl Place<'_> {
+    /// How a value of this type is written here.
+    fn written(&self, ty: &Type) -> String {
+        match (self.example, ty) {
+            (Some(example), _) => format!("write it as in `{}: {example}`", self.name),
+            (None, ty) if ty.is_scalar() => "write one value, without `-`, `[` and `{`".to_string(),
+            (None, _) => "write a mapping: `KEY: VALUE` in lines of their own, or `{ KEY: VALUE }`".to_string(),
+        }
+    }
 }
 
 impl Decoder {
@@ -43,6 +56,7 @@ impl Decoder {
             &Place {
                 name: "the document",
                 span,
+                example: None,
             },
         )
     }
@@ -83,14 +97,15 @@ impl Decoder {
             Kind::Bad => return,
         };
         let message = format!("`{}` is {found}, expected {}", place.name, ty.expects());
-        self.report(codes::WRONG_TYPE, node.span, message, "wrong type");
+        self.report(codes::WRONG_TYPE, node.span, message, "wrong type").fix = Some(place.written(ty));
     }
 
     fn object(&mut self, node: &Node, object: &'static Object, place: &Place<'_>) -> Node {
         let Kind::Map(entries) = &node.kind else {
             let message = format!("`{}` must be {}, a mapping", place.name, object.noun);
             if !node.is_bad() {
-                self.report(codes::WRONG_TYPE, node.span, message, "expected a mapping");
+                self.report(codes::WRONG_TYPE, node.span, message, "expected a mapping")
+                    .fix = Some(place.written(&Type::Labels));
             }
             return Node::bad(node.span);
         };
@@ -109,6 +124,7 @@ impl Decoder {
                 &Place {
                     name: field.name,
                     span: entry.key.span,
+                    example: Some(field.example),
                 },
             );
             let key = Spanned {
@@ -201,6 +217,7 @@ impl Decoder {
                 &Place {
                     name: place.name,
                     span: node.span,
+                    example: None,
                 },
             )
         });
@@ -223,7 +240,8 @@ impl Decoder {
             let key = &entry.key.value;
             if key.contains("${") {
                 let message = format!("key `{key}` cannot be filled in");
-                self.report(codes::LEFTOVER, entry.key.span, message, "inputs are for values only");
+                self.report(codes::LEFTOVER, entry.key.span, message, "inputs are for values only")
+                    .fix = Some("write the key out".to_string());
             } else if let Some(reading) = (entry.key_style == Style::Plain)
                 .then(|| scalar::other_reading(key))
                 .flatten()
@@ -253,6 +271,7 @@ impl Decoder {
                 &Place {
                     name,
                     span: entry.key.span,
+                    example: None,
                 },
             );
             entries.push(Entry {
@@ -284,6 +303,7 @@ impl Decoder {
                 &Place {
                     name: key,
                     span: entry.key.span,
+                    example: None,
                 },
             );
             entries.push(Entry { value, ..entry.clone() });
@@ -307,6 +327,7 @@ impl Decoder {
                             &Place {
                                 name: place.name,
                                 span: item.span,
+                                example: None,
                             },
                         )
                     })
@@ -319,6 +340,7 @@ impl Decoder {
                         let place = Place {
                             name: &entry.key.value,
                             span: entry.key.span,
+                            example: None,
                         };
                         Entry {
                             value: self.value(&entry.value, &Type::Any, &place),
@@ -379,6 +401,7 @@ impl Decoder {
                 let place = |item: &Node| Place {
                     name: place.name,
                     span: item.span,
+                    example: None,
                 };
                 let items = items
                     .iter()
@@ -408,7 +431,8 @@ impl Decoder {
                     node.span,
                     message,
                     "inputs are for values below `spec`",
-                );
+                )
+                .fix = Some("write the value out".to_string());
                 return Node::bad(node.span);
             }
             return node.clone();

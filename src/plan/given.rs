@@ -52,8 +52,8 @@ pub fn read_inputs(name: &str, bytes: &[u8]) -> Result<BTreeMap<String, GivenVal
     let text = yaml::read(name, bytes);
     let mut problems = text.problems;
     let mut values = BTreeMap::new();
-    let mut refuse = |span: Span, message: &str, label: &str| {
-        problems.push(Diagnostic::error(codes::INPUTS_FILE, span, message, label));
+    let mut refuse = |span: Span, message: &str, label: &str, fix: &str| {
+        problems.push(Diagnostic::error(codes::INPUTS_FILE, span, message, label).fix(fix));
     };
     for (i, document) in text.documents.iter().enumerate() {
         if i > 0 || !matches!(document.kind, Kind::Map(_)) {
@@ -61,6 +61,7 @@ pub fn read_inputs(name: &str, bytes: &[u8]) -> Result<BTreeMap<String, GivenVal
                 document.span,
                 "an inputs file is one mapping from names to values",
                 "not expected here",
+                "write a line `NAME: VALUE` for each input, and nothing else",
             );
         }
         for entry in document.entries() {
@@ -79,6 +80,7 @@ pub fn read_inputs(name: &str, bytes: &[u8]) -> Result<BTreeMap<String, GivenVal
                     if span.is_empty() { entry.key.span } else { span },
                     "the value of an input is a text or a list of texts",
                     "expected a value",
+                    "write one text or number, or a list of networks for an input of type cidrs",
                 );
             }
             let place = text.source.locate(span);

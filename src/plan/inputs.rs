@@ -212,12 +212,9 @@ impl Resolver<'_> {
         };
         if let (Kind::Seq(_), false) = (&node.kind, ty == InputType::Cidrs) {
             let message = format!("a list as default of an input of type {}", ty.word());
-            self.problems.push(Diagnostic::error(
-                codes::WRONG_TYPE,
-                node.span,
-                message,
-                "expected one value",
-            ));
+            let problem = Diagnostic::error(codes::WRONG_TYPE, node.span, message, "expected one value");
+            self.problems
+                .push(problem.fix("write one value, or make it `type: cidrs`"));
             return None;
         }
         let mut values = Vec::new();
@@ -281,12 +278,16 @@ impl Resolver<'_> {
         let mut values: Vec<String> = Vec::new();
         let mut problems = Vec::new();
         if candidate.values.iter().all(String::is_empty) && ty != InputType::String {
-            problems.push(refused(&candidate, "has no value".to_string(), None));
+            let fix = match candidate.provenance {
+                Provenance::Default => "write a value, or leave the default out".to_string(),
+                _ => format!("give a value, such as --set {}=VALUE", entry.key.value),
+            };
+            problems.push(refused(&candidate, "has no value".to_string(), Some(fix)));
         } else if candidate.values.len() > 1 && ty != InputType::Cidrs {
             problems.push(refused(
                 &candidate,
                 format!("is a list, expected one {}", ty.word()),
-                None,
+                Some("give one value, or make the input `type: cidrs`".to_string()),
             ));
         } else {
             for text in &candidate.values {
@@ -327,10 +328,19 @@ fn refused(candidate: &Candidate, what: String, fix: Option<String>) -> Diagnost
     problem
 }
 
+fn one_address(text: &str) -> String {
+    let alone = text.split('/').next().filter(|alone| alone.parse::<IpAddr>().is_ok());
+    format!(
+        "write one address, without prefix length: `{}`",
+        alone.unwrap_or("203.0.113.7")
+    )
+}
+
 fn canonical(ty: InputType, text: &str, candidate: &Candidate) -> Result<String, Box<Diagnostic>> {
     let refuse = |what: String, fix: Option<String>| Err(Box::new(refused(candidate, what, fix)));
     if text.contains("${") {
-        return refuse(format!("`{text}` still holds a placeholder"), None);
+        let fix = "give the value itself: inputs are filled in within the plan only";
+        return refuse(format!("`{text}` still holds a placeholder"), Some(fix.to_string()));
     }
     match ty {
         InputType::Cidr | InputType::Cidrs => match Cidr::parse(text) {
@@ -345,16 +355,20 @@ fn canonical(ty: InputType, text: &str, candidate: &Candidate) -> Result<String,
             Err(_) if candidate.provenance == Provenance::Default => {
                 let message = format!("`{text}` is not an IP address");
                 let problem = Diagnostic::error(codes::NOT_AN_ADDRESS, candidate.span, message, "expected one address");
-                Err(Box::new(problem))
+                Err(Box::new(problem.fix(one_address(text))))
             }
-            Err(_) => refuse(format!("`{text}` is not an IP address"), None),
+            Err(_) => refuse(format!("`{text}` is not an IP address"), Some(one_address(text))),
         },
         InputType::Port => match parse_port(text) {
             Some(port) => Ok(port.to_string()),
-            None => refuse(format!("`{text}` is not a port from 1 to 65535"), None),
+            None => refuse(
+                format!("`{text}` is not a port from 1 to 65535"),
+                Some("give its number, such as 8080".to_string()),
+            ),
         },
         InputType::String if text.chars().any(char::is_control) => {
-            refuse("a string holds control characters".to_string(), None)
+            let fix = "write it without control characters, such as line breaks";
+            refuse("a string holds control characters".to_string(), Some(fix.to_string()))
         }
         InputType::String => Ok(text.to_string()),
     }

@@ -87,8 +87,8 @@ impl Resolver<'_> {
         let Some(other) = other else { return Some(()) };
         let message = format!("a lookup from {word} takes no `{}`", other.key.value);
         let label = "belongs to another lookup";
-        self.problems
-            .push(Diagnostic::error(codes::CHOICE, other.key.span, message, label));
+        let problem = Diagnostic::error(codes::CHOICE, other.key.span, message, label);
+        self.problems.push(problem.fix(format!("remove `{}`", other.key.value)));
         None
     }
 
@@ -119,12 +119,9 @@ impl Resolver<'_> {
                 Some(address) => address,
                 None => {
                     let message = format!("input `{}` was not looked up", entry.key.value);
-                    self.problems.push(Diagnostic::error(
-                        codes::INPUT_MISSING,
-                        entry.key.span,
-                        message,
-                        "no address found",
-                    ));
+                    let problem = Diagnostic::error(codes::INPUT_MISSING, entry.key.span, message, "no address found");
+                    let fix = format!("give it with --set {}=VALUE", entry.key.value);
+                    self.problems.push(problem.fix(fix));
                     return None;
                 }
             },

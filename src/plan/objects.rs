@@ -45,8 +45,8 @@ impl<'a> Builder<'a> {
             let text = cidr.to_string();
             if canonical.contains(&text) {
                 let message = format!("network {text} stands twice in `{}`", entry.key.value);
-                self.problems
-                    .push(Diagnostic::error(codes::REPEATED, node.span, message, "again here").warning());
+                let problem = Diagnostic::error(codes::REPEATED, node.span, message, "again here").warning();
+                self.problems.push(problem.fix("remove one of them"));
             } else {
                 canonical.push(text);
             }
@@ -64,12 +64,9 @@ impl<'a> Builder<'a> {
         if !matches!(spec.value.kind, Kind::Map(_)) {
             if !spec.value.is_bad() {
                 let message = "`spec` must be the spec of a GlobalNetworkPolicy, a mapping";
-                self.problems.push(Diagnostic::error(
-                    codes::WRONG_TYPE,
-                    spec.value.span,
-                    message,
-                    "expected a mapping",
-                ));
+                let problem = Diagnostic::error(codes::WRONG_TYPE, spec.value.span, message, "expected a mapping");
+                self.problems
+                    .push(problem.fix("write it as Calico has it: `spec: { selector: ..., ingress: [...] }`"));
             }
             return None;
         }

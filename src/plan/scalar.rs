@@ -89,7 +89,12 @@ fn misfit(ty: &Type, input: InputType, text: &str, span: Span, name: &str) -> Op
     };
     (!fits).then(|| {
         let message = format!("`{name}` is filled with `{text}` of an input of type {}", input.word());
-        Diagnostic::error(codes::INPUT_MISFIT, span, message, format!("expected {}", ty.expects()))
+        let problem = Diagnostic::error(codes::INPUT_MISFIT, span, message, format!("expected {}", ty.expects()));
+        problem.fix(match ty {
+            Type::Cidr | Type::From => "use an input of type cidr, cidrs or ip",
+            Type::True => "write `true`: no input can stand here",
+            _ => "use an input of type port",
+        })
     })
 }
 
@@ -103,7 +108,15 @@ fn expect(right: bool, ty: &Type, text: &str, span: Span, name: &str) -> Checked
         Type::Workload if Form::Subdomain.accepts(text) => Some(format!("write `deployment/{text}` if it is one")),
         Type::NamespacedName if Form::Label.accepts(text) => Some(format!("write `NAMESPACE/{text}`")),
         Type::ProtocolPort if parse_port(text).is_some() => Some(format!("write `tcp/{text}`")),
-        _ => None,
+        Type::From if Form::Subdomain.accepts(&text.to_lowercase()["node/".len()..]) => {
+            Some(format!("write `{}`", text.to_lowercase()))
+        }
+        Type::From => Some("write the name of a node as `kubectl get nodes` prints it".to_string()),
+        Type::Workload => Some("write kind and name, such as `deployment/frontend`".to_string()),
+        Type::NamespacedName => Some("write `NAMESPACE/NAME`".to_string()),
+        Type::ProtocolPort => Some("write tcp, udp or sctp and a port, such as `tcp/9100`".to_string()),
+        Type::True => Some(format!("write `true`, or leave `{name}` out")),
+        _ => Some(format!("write a name such as `{}`, or a number", Form::Port.example())),
     };
     Err(Box::new(problem))
 }
@@ -141,9 +154,12 @@ fn integer(ty: &Type, (min, max): (u64, u64), text: &str, style: Style, span: Sp
             "not a whole number"
         };
         let mut problem = Diagnostic::error(codes::WRONG_TYPE, span, message, label);
-        if canonical {
-            problem = problem.fix(format!("write {text} without quotes"));
-        }
+        problem = problem.fix(match text.trim_start_matches('0') {
+            _ if canonical => format!("write {text} without quotes"),
+            plain if plain.len() < text.len() && plain.parse::<u64>().is_ok() => format!("write {plain}"),
+            _ if *ty == Type::Integer(1, 65535) => "write a number such as 8080".to_string(),
+            _ => format!("write a number such as {min}"),
+        });
         return Err(Box::new(problem));
     }
     match text.parse::<u64>() {
@@ -217,15 +233,18 @@ pub(super) fn bad_name(form: Form, name: &str, span: Span) -> Diagnostic {
     };
     let shown: String = name.chars().take(70).collect();
     let message = format!("`{shown}` is not a valid name here: expected {}", form.expects());
-    let mut problem = Diagnostic::error(code, span, message, "not a valid name");
+    let problem = Diagnostic::error(code, span, message, "not a valid name");
     let mut tidy = name.to_lowercase().replace(['_', ' '], "-");
     if let (Form::Policy, Some((tier, rest))) = (form, tidy.split_once('.')) {
         tidy = format!("{tier}.{}", rest.replace('.', "-"));
     }
-    if tidy != name && form.accepts(&tidy) {
-        problem = problem.fix(format!("write `{tidy}`"));
+    if form == Form::Code {
+        tidy = name.to_uppercase();
     }
-    problem
+    if tidy == name || !form.accepts(&tidy) {
+        return problem.fix(format!("write one such as `{}`", form.example()));
+    }
+    problem.fix(format!("write `{tidy}`"))
 }
 
 pub(super) fn ambiguous(noun: &str, text: &str, reading: &str, span: Span) -> Diagnostic {

@@ -14,12 +14,10 @@ pub(super) fn decode(bytes: &[u8]) -> (String, Option<Diagnostic>) {
         let message = format!("the text has {} bytes; a plan may have {BYTES}", bytes.len());
         return (
             shown,
-            Some(Diagnostic::error(
-                codes::TOO_LARGE,
-                Span::new(0, 0),
-                message,
-                "too long to be a plan",
-            )),
+            Some(
+                Diagnostic::error(codes::TOO_LARGE, Span::new(0, 0), message, "too long to be a plan")
+                    .fix("split it into several plans, or see whether it is the file that was meant"),
+            ),
         );
     }
     match std::str::from_utf8(bytes) {

@@ -362,7 +362,7 @@ impl Reader<'_> {
         } else if line.contains("${") {
             problem.fix("put quotes around `${...}` inside [ ] and { }: \"${name}\"")
         } else {
-            problem
+            problem.fix("close what is open, quote texts that hold `: ` or ` #`, and indent keys of one mapping alike")
         }
     }
 

@@ -1,9 +1,11 @@
 //! The runs of a plan, for people and for machines.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use serde_json::{Value, json};
 
+use super::numbered;
 use super::text::wrap;
 use crate::escape::escape;
 use crate::history::{Outcome, Past};
@@ -43,7 +45,7 @@ pub fn text(plan: &str, runs: &[Past]) -> String {
         lines.push(counts(run));
         lines.extend(intent.exposure.iter().map(|line| escape(line)));
         let failures = run.progress.failures.iter();
-        lines.extend(failures.map(|(place, why)| format!("step {}: {}", place + 1, escape(why))));
+        lines.extend(failures.map(|(place, why)| format!("step {}: {}", first(run) + place + 1, escape(why))));
         for line in &lines {
             for (i, part) in wrap(line, 72).iter().enumerate() {
                 let _ = writeln!(out, "      {}{part}", if i > 0 { "  " } else { "" });
@@ -61,9 +63,15 @@ fn result(runs: &[Past], at: usize) -> &'static str {
     }
 }
 
+/// Steps, as they were shown, that were made before the first of the account.
+fn first(run: &Past) -> usize {
+    usize::from(run.intent.namespace_made.is_some())
+}
+
 fn counts(run: &Past) -> String {
     let of = |letter: char| run.progress.count(letter);
-    let mut parts = vec![format!("{} of {} steps done", of('d'), run.intent.steps.len())];
+    let (done, all) = (first(run) + of('d'), first(run) + run.intent.steps.len());
+    let mut parts = vec![format!("{done} of {} done", numbered(all, "step"))];
     let others = [
         ('f', "failed"),
         ('s', "skipped"),
@@ -91,13 +99,17 @@ pub fn json(plan: &str, runs: &[Past]) -> String {
             };
             json!({"key": step.key, "verb": step.verb, "outcome": outcome})
         });
+        let namespace = intent.namespace_made.iter();
+        let namespace = namespace.map(|key| json!({"key": key, "verb": "create", "outcome": "done"}));
+        let failures = run.progress.failures.iter();
+        let failures: BTreeMap<usize, &String> = failures.map(|(place, why)| (first(run) + place, why)).collect();
         json!({
             "number": intent.number, "verb": intent.verb, "id": intent.id,
             "who": intent.by.who, "host": intent.by.host, "commit": intent.by.commit, "tool": intent.by.tool,
             "started": intent.started, "ended": run.progress.ended,
             "result": run.progress.result, "says": result(runs, at),
             "reverts": intent.reverts, "exposure": intent.exposure,
-            "steps": steps.collect::<Vec<_>>(), "failures": run.progress.failures,
+            "steps": namespace.chain(steps).collect::<Vec<_>>(), "failures": failures,
             "revertible": !intent.without_values,
         })
     };

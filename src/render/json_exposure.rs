@@ -9,7 +9,7 @@ use serde_json::json;
 use super::exposure::{assumptions_text, decided, verdict};
 use super::json::pretty;
 use super::sources::{Names, Shares, who};
-use super::walk::{Places, ruling};
+use super::walk::{Ending, Places, ruling};
 use crate::exposure::{Answer, Assumption, Clients, From, Hop, Movement, Origin, Packet, Reach, Row, Subject, Walk};
 use crate::net::{Cidr, Family};
 
@@ -64,7 +64,7 @@ pub fn exposure_json<'a>(
 }
 
 /// The walk of one packet; ends with a newline.
-pub fn walk_json(looked: &Looked, packet: &Packet, walk: &Walk, places: &Places<'_>) -> String {
+pub fn walk_json(looked: &Looked, packet: &Packet, (walk, ending): (&Walk, &Ending), places: &Places<'_>) -> String {
     let from = match &packet.from {
         Origin::Outside => "outside".to_string(),
         Origin::Node(name) => format!("node/{name}"),
@@ -78,7 +78,7 @@ pub fn walk_json(looked: &Looked, packet: &Packet, walk: &Walk, places: &Places<
     };
     let ways = walk.ways.iter().map(|way| {
         json!({
-            "verdict": verdict(way.verdict), "backend": way.backend, "decided": way.decided,
+            "verdict": ending.of_way(way.verdict), "backend": way.backend, "decided": way.decided,
             "hops": way.hops.iter().map(hop).collect::<Vec<_>>(),
         })
     });
@@ -93,7 +93,8 @@ pub fn walk_json(looked: &Looked, packet: &Packet, walk: &Walk, places: &Places<
             "protocol": packet.protocol.to_string(),
             "port": packet.port,
         },
-        "verdict": verdict(walk.verdict),
+        "verdict": ending.verdict(),
+        "because": ending.because(),
         "ways": ways.collect::<Vec<_>>(),
     }))
 }

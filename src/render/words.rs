@@ -15,11 +15,16 @@ pub struct Words {
     pub inputs: Vec<String>,
     /// What else decides about the steps.
     pub more: Vec<String>,
+    /// The whole of it, where something is taken back: such a command takes no id.
+    pub back: Option<Vec<String>>,
 }
 
 impl Words {
-    /// What applies it, and with an id exactly it; `None` where no shell would read what is shown.
+    /// What does it, and with an id exactly it; `None` where no shell would read what is shown.
     pub fn apply(&self, id: Option<&str>) -> Option<String> {
+        if let Some(back) = &self.back {
+            return command(&back.iter().map(String::as_str).collect::<Vec<_>>());
+        }
         let mut words = vec!["hostguard", "apply", &self.file];
         if !self.saved {
             words.extend(self.inputs.iter().chain(&self.more).map(String::as_str));
@@ -30,7 +35,7 @@ impl Words {
 
     /// What walks a packet between these two ends once the plan is applied.
     pub fn why(&self, [from, to]: &[String; 2]) -> Option<String> {
-        if self.saved {
+        if self.saved || self.back.is_some() {
             return None;
         }
         let mut words = vec!["hostguard", "why", from, to, &self.file];

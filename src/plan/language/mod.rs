@@ -250,6 +250,22 @@ impl Form {
         }
     }
 
+    pub fn example(self) -> &'static str {
+        match self {
+            Form::Label => "guarded",
+            Form::ServiceLabel => "frontend",
+            Form::Subdomain => "ip-10-0-1-5.ec2.internal",
+            Form::Policy => "security.allow-ssh",
+            Form::Input => "trusted",
+            Form::Port => "http",
+            Form::Uid => "3f2a9c1e-6d0b-4b7e-9a55-0c8f1d2e7b64",
+            Form::SecurityGroup => "sg-0123456789abcdef0",
+            Form::PrefixList => "pl-0123456789abcdef0",
+            Form::Instance => "i-0123456789abcdef0",
+            Form::Code => "HG1001",
+        }
+    }
+
     /// The rule as a regular expression in the dialect of JSON Schema.
     pub fn pattern(self) -> &'static str {
         match self {

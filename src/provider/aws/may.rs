@@ -73,5 +73,6 @@ async fn ask(session: &Session, form: Form) -> Result<Option<Failure>, Failure> 
 
 fn unanswered(session: &Session, failure: &Failure) -> Error {
     let message = format!("EC2 in {} does not say what may be written", session.region);
-    Error::failed(codes::ACCESS_REVIEW, message).cause(failure.to_string())
+    let error = Error::failed(codes::ACCESS_REVIEW, message).cause(failure.to_string());
+    error.fix("try again; if it stays, see why EC2 answers so")
 }

@@ -202,7 +202,7 @@ async fn load(connect: &Connect) -> Result<(kube::Config, String), Error> {
         Some(Ok(url)) => Some(url),
         Some(Err(_)) => {
             let message = format!("{from}: the proxy (proxy-url, HTTPS_PROXY) is not a URL");
-            return Err(Error::failed(codes::KUBECONFIG, message));
+            return Err(Error::failed(codes::KUBECONFIG, message).fix("write it as http://HOST:PORT"));
         }
     };
     Ok((config, name))
@@ -247,7 +247,9 @@ fn find(connect: &Connect, around: &Surroundings) -> Result<Option<(Kubeconfig, 
                 "no kubeconfig: none of the files in KUBECONFIG exists ({})",
                 names(&listed)
             );
-            return Err(Error::failed(codes::KUBECONFIG, message));
+            return Err(
+                Error::failed(codes::KUBECONFIG, message).fix("correct KUBECONFIG, or name a file with --kubeconfig")
+            );
         }
         return read(&there).map(Some);
     }

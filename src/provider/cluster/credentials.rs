@@ -51,8 +51,10 @@ pub(super) fn client(server: &str, error: &kube::Error) -> Error {
         .fix("use http, https or socks5 in proxy-url or HTTPS_PROXY"),
         kube::Error::RustlsTls(_) => {
             kubeconfig("its certificate authority, client certificate or client key is not usable PEM")
+                .fix("mend them in the kubeconfig, or log in again")
         }
-        _ => kubeconfig("no client can be made from the kubeconfig"),
+        _ => kubeconfig("no client can be made from the kubeconfig")
+            .fix("mend it, or choose another file or context with --kubeconfig and --context"),
     }
 }
 
@@ -69,7 +71,8 @@ pub(super) fn kubeconfig(from: &str, error: &KubeconfigError) -> Error {
                 codes::KUBECONFIG,
                 format!("kubeconfig {} cannot be read", path.display()),
             )
-            .cause(io.to_string());
+            .cause(io.to_string())
+            .fix("name another file with --kubeconfig or KUBECONFIG");
         }
         KubeconfigError::Parse(error) => match error.location() {
             Some(place) => format!("not a kubeconfig: line {}, column {}", place.line(), place.column()),
@@ -94,4 +97,5 @@ pub(super) fn kubeconfig(from: &str, error: &KubeconfigError) -> Error {
         }
     };
     Error::failed(codes::KUBECONFIG, format!("{from}: {what}"))
+        .fix("mend it, or choose another file or context with --kubeconfig and --context")
 }

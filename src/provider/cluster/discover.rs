@@ -141,7 +141,9 @@ pub(super) fn unusable(cluster: &Cluster, failure: &Failure) -> Error {
                 Some(proxy) => error.fix(format!(
                     "it was asked through the proxy {proxy} (proxy-url, HTTPS_PROXY)"
                 )),
-                None => error,
+                None => {
+                    error.fix("see that the kubeconfig names the right server, and that it can be reached from here")
+                }
             }
         }
         Failure::TimedOut { .. } => failed(codes::UNANSWERED, format!("the API server {server} does not answer"))
@@ -150,6 +152,9 @@ pub(super) fn unusable(cluster: &Cluster, failure: &Failure) -> Error {
         Failure::Foreign { .. } => failed(
             codes::NOT_API_SERVER,
             format!("what answers at {server} is not a Kubernetes API server"),
+        )
+        .fix(
+            "see what stands in front of it, such as a login page or a load balancer, and the server in the kubeconfig",
         ),
         Failure::Refused(refused) if refused.code == 401 => failed(
             codes::UNAUTHORIZED,
@@ -159,7 +164,8 @@ pub(super) fn unusable(cluster: &Cluster, failure: &Failure) -> Error {
         Failure::Refused(_) => failed(
             codes::DISCOVERY,
             format!("which API groups {server} serves cannot be read"),
-        ),
+        )
+        .fix("try again; where it is refused, give this identity the ClusterRole system:discovery"),
     }
 }
 

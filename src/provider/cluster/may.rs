@@ -157,7 +157,8 @@ fn unusable(cluster: &Cluster, failure: &Failure) -> Error {
             codes::ACCESS_REVIEW,
             format!("{} does not say what may be written", cluster.server),
         )
-        .cause(failure.to_string()),
+        .cause(failure.to_string())
+        .fix("try again; where it is refused, give this identity the ClusterRole system:basic-user"),
         _ => discover::unusable(cluster, failure),
     }
 }

@@ -47,7 +47,11 @@ pub fn diff(diff: &Diff) -> String {
     }
     list(&mut out, "To know", &items(diff.notes()));
     table(&mut out, diff, &rows);
-    let lines: Vec<Vec<Said>> = refused.new.iter().map(|error| error_lines(error)).collect();
+    let lines: Vec<Vec<Said>> = refused
+        .new
+        .iter()
+        .map(|error| error_lines(error, diff.head.source))
+        .collect();
     list(&mut out, "Refused: head is not applied as it is", &lines);
     let gone = refused
         .gone

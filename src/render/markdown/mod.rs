@@ -18,6 +18,7 @@ use super::sources::Names;
 use super::{Answer, exposure, gates, numbered, order, text};
 use crate::error::Error;
 use crate::exposure::{Assumption, Movement, Reach};
+use crate::source::Source;
 use inert::{code, marker};
 
 pub use diff::diff;
@@ -53,6 +54,7 @@ pub fn plan(answer: &Answer) -> String {
 /// The answer in one line: what opens and closes, how many steps of which kind, gates, id, and how old it is.
 fn headline(answer: &Answer, rows: &[Line]) -> String {
     let mut parts = vec![format!("**{}**", code(answer.plan))];
+    parts.extend(states::back(answer));
     parts.extend(states::state(answer));
     let count = |movement| rows::count(rows, movement);
     let (opens, closes) = (count(Movement::Opens), count(Movement::Closes));
@@ -84,7 +86,8 @@ fn headline(answer: &Answer, rows: &[Line]) -> String {
             kinds.join(", ")
         ));
     }
-    parts.push(gates::counts(answer));
+    // what destroy leaves was there before: no gate is asked
+    parts.extend((answer.verb != "destroy").then(|| gates::counts(answer)));
     if !answer.set.steps.is_empty() {
         parts.push(format!("change set {}", code(short_id(&answer.id))));
     }
@@ -197,9 +200,10 @@ fn promise(fails: bool, text: String) -> Vec<Said> {
 
 /// Everything that speaks against it, or that a reviewer has to know before a yes.
 fn against(out: &mut String, answer: &Answer) {
-    let conflicts: Vec<Vec<Said>> = answer.conflicts.iter().map(error_lines).collect();
+    let said = |error: &Error| error_lines(error, answer.source);
+    let conflicts: Vec<Vec<Said>> = answer.conflicts.iter().map(said).collect();
     list(out, "Conflicts: this cannot be applied", &conflicts);
-    let refused: Vec<Vec<Said>> = answer.refused.iter().map(error_lines).collect();
+    let refused: Vec<Vec<Said>> = answer.refused.iter().map(said).collect();
     list(out, "Refused: nothing of this will be done", &refused);
     let steps = answer.sequence.iter().flat_map(|sequence| sequence.steps());
     let on_the_way = steps.flat_map(|step| {
@@ -226,10 +230,12 @@ fn against(out: &mut String, answer: &Answer) {
     list(out, "Gates", &gates.collect::<Vec<_>>());
 }
 
-/// What is wrong; below it why, what that means and what to do.
-fn error_lines(error: &Error) -> Vec<Said> {
+/// What is wrong and where the plan asks for it; below it why, what that means and what to do.
+fn error_lines(error: &Error, source: Option<&Source>) -> Vec<Said> {
     let line = |head: &str, text: &String| (head.to_string(), text.clone());
-    let mut lines = vec![(format!("**{}**", error.code), error.message.clone())];
+    let place = source.zip(error.span).map(|(source, span)| source.locate(span));
+    let place = place.map(|place| format!("{place}: ")).unwrap_or_default();
+    let mut lines = vec![(format!("**{}**", error.code), format!("{place}{}", error.message))];
     lines.extend(error.causes.iter().map(|cause| line("caused by", cause)));
     lines.extend(error.consequence.iter().map(|text| line("so", text)));
     lines.extend(error.fix.iter().map(|fix| line("fix:", fix)));

@@ -8,9 +8,26 @@ use crate::apply::{Outcome, Report};
 use crate::error::{Diagnostic, Error, Kind, Severity};
 use crate::render::Answer;
 use crate::render::{numbered, words};
+use crate::source::Source;
 
 pub(super) fn refused(answer: &Answer) -> bool {
     !(answer.conflicts.is_empty() && answer.refused.is_empty())
+}
+
+/// Whether something is taken back, and not applied.
+fn takes_back(answer: &Answer) -> bool {
+    matches!(answer.verb, "destroy" | "revert")
+}
+
+/// What is taken back, while nothing is done yet.
+pub(super) fn back(answer: &Answer) -> Option<String> {
+    let what = if answer.verb == "destroy" {
+        "the plan"
+    } else {
+        "one run"
+    };
+    let to_do = answer.report.is_none() && !answer.set.steps.is_empty();
+    (takes_back(answer) && to_do).then(|| format!("takes {what} back"))
 }
 
 /// The state in a few words; a plan that can be applied has none.
@@ -29,6 +46,9 @@ pub(super) fn state(answer: &Answer) -> Option<String> {
         return Some("**not everything could be read**".to_string());
     }
     match (answer.set.steps.is_empty(), &answer.record) {
+        (true, None) if answer.verb == "destroy" => {
+            Some("nothing to take back: there is no record of this plan here".to_string())
+        }
         (true, None) => Some("nothing to do: what is there is what is wanted".to_string()),
         (true, Some(_)) => Some("no object changes, only the record does".to_string()),
         (false, _) => None,
@@ -57,13 +77,14 @@ fn ended(answer: &Answer, report: &Report) -> String {
         .map(|error| error.kind)
         .min_by_key(|kind| kind.rank());
     let codes = codes(answer.ended.iter().map(|error| error.code.as_str()));
+    let applied = if takes_back(answer) { "taken back" } else { "applied" };
     match worst {
-        None if report.steps.is_empty() => "**applied**: the record is up to date".to_string(),
-        None => format!("**applied**: {of} done, read back, as planned"),
-        Some(Kind::Unverified) => format!("**applied, and not as planned** ({codes}): {of} done"),
+        None if report.steps.is_empty() => format!("**{applied}**: the record is up to date"),
+        None => format!("**{applied}**: {of} done, read back, as planned"),
+        Some(Kind::Unverified) => format!("**{applied}, and not as planned** ({codes}): {of} done"),
         Some(Kind::Partial | Kind::Interrupted) if report.done() > 0 => {
             let not = format!("{} failed, {} skipped", report.failed(), report.skipped());
-            format!("**applied in part** ({codes}): {of} done, {not}")
+            format!("**{applied} in part** ({codes}): {of} done, {not}")
         }
         Some(kind) => format!("**{}** ({codes}): {of} done", word(kind)),
     }
@@ -81,7 +102,11 @@ fn word(kind: Kind) -> &'static str {
 
 /// How the steps ended.
 pub(super) fn done(out: &mut String, answer: &Answer, report: &Report) {
-    let errors: Vec<Vec<Said>> = answer.ended.iter().map(error_lines).collect();
+    let errors: Vec<Vec<Said>> = answer
+        .ended
+        .iter()
+        .map(|error| error_lines(error, answer.source))
+        .collect();
     list(out, "What went wrong", &errors);
     let not_done = report.steps.iter().filter_map(|(key, verb, outcome)| {
         let why = match outcome {
@@ -119,11 +144,11 @@ pub(super) fn foot(answer: &Answer) -> String {
         None if refused(answer) || steps.is_empty() || !answer.set.unreadable.is_empty() => {}
         None => {
             let apply = answer.words.and_then(|words| words.apply(Some(id)));
-            command(
-                &mut out,
-                "Apply exactly this, or stop with exit 4 if anything moved",
-                apply,
-            );
+            let what = match takes_back(answer) {
+                true => "Take it back: what is there then is shown, and asked about",
+                false => "Apply exactly this, or stop with exit 4 if anything moved",
+            };
+            command(&mut out, what, apply);
         }
     }
     let set = if steps.is_empty() {
@@ -141,14 +166,14 @@ fn command(out: &mut String, what: &str, command: Option<String>) {
     }
 }
 
-/// Errors that leave no answer about this plan.
-pub fn error_markdown(plan: &str, errors: &[Error]) -> String {
+/// Errors that leave no answer about this plan, with the plan that they point into.
+pub fn error_markdown(plan: &str, errors: &[Error], source: Option<&Source>) -> String {
     let worst = errors.iter().map(|error| error.kind).min_by_key(|kind| kind.rank());
     let state = match worst {
         Some(Kind::Stale) => "stale: no step was made, plan again",
         kind => kind.map_or("failed", word),
     };
-    let lines: Vec<Vec<Said>> = errors.iter().map(error_lines).collect();
+    let lines: Vec<Vec<Said>> = errors.iter().map(|error| error_lines(error, source)).collect();
     failed(plan, state, errors.iter().map(|error| error.code.as_str()), &lines)
 }
 
@@ -203,7 +228,7 @@ mod tests {
     }
 
     /// The comment about a run.
-    fn comment(report: &Report, ended: &[Error]) -> String {
+    fn comment(verb: &'static str, report: &Report, ended: &[Error]) -> String {
         let facts = ClusterFacts {
             name: "c".into(),
             serving: Serving::Native,
@@ -212,7 +237,7 @@ mod tests {
         };
         let graph = Graph::build(Vec::new(), Vec::new()).expect("no cycle");
         let answer = Answer {
-            verb: "apply",
+            verb,
             plan: "p",
             source: None,
             platform: None,
@@ -284,7 +309,7 @@ mod tests {
             (vec![skipped()], error(Kind::Stale, codes::MOVED), "**stale**"),
         ];
         for (outcomes, ended, says) in cases {
-            let comment = comment(&report(outcomes), &ended);
+            let comment = comment("apply", &report(outcomes), &ended);
             let lines: Vec<&str> = comment.lines().collect();
             assert_eq!(lines[0], "<!-- hostguard:p -->");
             assert!(
@@ -295,13 +320,38 @@ mod tests {
     }
 
     #[test]
+    fn what_was_taken_back_is_not_called_applied() {
+        let error = |kind, code| vec![Error::new(kind, code, "it went wrong")];
+        let cases = [
+            (vec![Outcome::Done], Vec::new(), "**taken back**: 1 of 1 step done"),
+            (
+                vec![Outcome::Done, failed("no")],
+                error(Kind::Partial, codes::STEP_FAILED),
+                "**taken back in part** (HG0708): 1 of 2 steps done, 1 failed, 0 skipped",
+            ),
+            (
+                vec![Outcome::Done],
+                error(Kind::Unverified, codes::UNVERIFIED),
+                "**taken back, and not as planned** (HG0709)",
+            ),
+        ];
+        for (outcomes, ended, says) in cases {
+            let report = report(outcomes);
+            for verb in ["destroy", "revert"] {
+                let comment = comment(verb, &report, &ended);
+                assert!(comment.contains(says) && !comment.contains("applied"), "{comment}");
+            }
+        }
+    }
+
+    #[test]
     fn what_was_not_done_is_listed_with_its_reason() {
         let outcomes = vec![
             Outcome::Done,
             failed("no | `x`"),
             Outcome::Skipped("needs t1".to_string()),
         ];
-        let comment = comment(&report(outcomes), &[]);
+        let comment = comment("apply", &report(outcomes), &[]);
         let list =
             "**Not done**\n\n- `create Tier/t1: failed: no \\u{7c} 'x'`\n- `create Tier/t2: skipped: needs t1`\n";
         assert!(comment.contains(list) && !comment.contains("t0"), "{comment}");
