@@ -64,7 +64,7 @@ fn pod_labels(pods: &[Arc<PodFacts>], profiles: &BTreeMap<String, Labels>) -> Ve
             .or_insert_with(|| pod.namespace.clone());
         own.entry("projectcalico.org/orchestrator".into())
             .or_insert_with(|| "k8s".into());
-        Rc::new(inherited(&own, &pod.profiles, profiles))
+        Rc::new(inherited(own, &pod.profiles, profiles))
     };
     let shared = |pod| {
         let pod: &Arc<PodFacts> = pod;
@@ -240,7 +240,7 @@ fn endpoints(objects: &Objects, inherit: &BTreeMap<String, Labels>) -> Vec<Endpo
             expected: texts(&spec["expectedIPs"])
                 .filter_map(|t| Some(Cidr::parse_lenient(t).ok()?.network()))
                 .collect(),
-            labels: Rc::new(inherited(&labels_of(object), &profiles, inherit)),
+            labels: Rc::new(inherited(labels_of(object), &profiles, inherit)),
             profiles,
             ports: spec["ports"]
                 .as_array()
@@ -296,7 +296,7 @@ fn members(
         labels.insert("projectcalico.org/namespace".into(), namespace_of(set).into());
         let profile = format!("kns.{}", namespace_of(set));
         list.push(Member {
-            labels: Rc::new(inherited(&labels, &[profile], inherit)),
+            labels: Rc::new(inherited(labels, &[profile], inherit)),
             nets: nets_of(&set["spec"]["nets"]),
             ports: Vec::new(),
         });
@@ -332,7 +332,9 @@ fn profiles<'a>(
 ) -> Vec<Profile> {
     let allow = serde_json::json!({"metadata": {"name": "projectcalico-default-allow"},
         "spec": {"ingress": [{"action": "Allow"}], "egress": [{"action": "Allow"}]}});
-    let mut profiles: BTreeMap<String, Option<ProfileRules>> = named.map(|name| (name.clone(), None)).collect();
+    let named: BTreeSet<&String> = named.collect(); // every pod names some
+    let named = named.into_iter().map(|name| (name.clone(), None));
+    let mut profiles: BTreeMap<String, Option<ProfileRules>> = named.collect();
     for object in [&allow].into_iter().chain(objects.of("Profile")) {
         let mut rules = |key: &str| -> Vec<Rule> {
             let list = object["spec"][key].as_array().into_iter().flatten();

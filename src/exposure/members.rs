@@ -62,11 +62,11 @@ impl Terms {
 
 /// A set of labels: an endpoint's own, else those of its profiles in order (`felix/labelindex`).
 pub(super) fn inherited(
-    own: &BTreeMap<String, String>,
+    own: BTreeMap<String, String>,
     profiles: &[String],
     of: &BTreeMap<String, BTreeMap<String, String>>,
 ) -> BTreeMap<String, String> {
-    let mut labels = own.clone();
+    let mut labels = own;
     for profile in profiles {
         for (name, value) in of.get(profile).into_iter().flatten() {
             labels.entry(name.clone()).or_insert_with(|| value.clone());
