@@ -3,6 +3,7 @@
 //! The first line is made here, so that its place is that of the mistake; the marked lines are drawn by miette, from a
 //! copy in which long lines are clipped and control characters escaped. Decides nothing about severity or exit codes.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use miette::{
@@ -10,7 +11,7 @@ use miette::{
     SourceCode, SourceSpan, SpanContents,
 };
 
-use super::{Diagnostic, Error, Severity};
+use super::{Code, Diagnostic, Error, Severity};
 use crate::escape::{escape, escape_char};
 use crate::source::{Source, Span};
 
@@ -36,15 +37,28 @@ impl Default for Style {
     }
 }
 
-/// Sorted by place, each once; ends with the count.
+/// Warnings of one code that are shown in full; a plan of two hundred policies may say one thing two hundred times.
+const ALIKE: usize = 5;
+/// Places that are named of the others.
+const PLACES: usize = 4;
+
+/// Sorted by place, each once; ends with the count. Errors are all shown in full.
 pub fn show_diagnostics(source: &Source, diagnostics: &[Diagnostic], style: Style) -> String {
     let mut sorted: Vec<&Diagnostic> = diagnostics.iter().collect();
     sorted.sort_by_key(|d| (d.span(), d.code, d.severity));
     sorted.dedup_by(|a, b| (a.code, a.span(), &a.message) == (b.code, b.span(), &b.message));
     let mut out = String::new();
     let lines = Lines::of(source.text());
+    let mut warned: BTreeMap<Code, Vec<String>> = BTreeMap::new();
     for diagnostic in &sorted {
         let place = lines.place(diagnostic.span().start);
+        if diagnostic.severity == Severity::Warning {
+            let places = warned.entry(diagnostic.code).or_default();
+            places.push(format!("{}:{place}", source.name()));
+            if places.len() > ALIKE {
+                continue;
+            }
+        }
         let word = severity_word(diagnostic.severity);
         let head = format!(
             "{word}[{}] {}:{place}: {}",
@@ -58,6 +72,17 @@ pub fn show_diagnostics(source: &Source, diagnostics: &[Diagnostic], style: Styl
             wrapped(&mut out, "  who: ", gates);
         }
         advice(&mut out, diagnostic.consequence.as_deref(), diagnostic.fix.as_deref());
+        out.push('\n');
+    }
+    for (code, places) in warned.iter().filter(|(_, places)| places.len() > ALIKE) {
+        let others = &places[ALIKE..];
+        let named = others.iter().take(PLACES).cloned().collect::<Vec<_>>().join(", ");
+        let rest = match others.len().saturating_sub(PLACES) {
+            0 => String::new(),
+            many => format!(" and {many} other places"),
+        };
+        let head = format!("warning[{code}] {} more like these, at {named}{rest}", others.len());
+        headline(&mut out, &head, "warning", style);
         out.push('\n');
     }
     out.push_str(&counts(&sorted));
@@ -368,6 +393,23 @@ mod tests {
 
     fn shown(text: &str, diagnostics: &[Diagnostic], style: Style) -> String {
         show_diagnostics(&Source::new("p.yaml", text), diagnostics, style)
+    }
+
+    #[test]
+    fn warnings_of_one_code_are_counted_after_a_few_and_errors_never() {
+        let text = "x\n".repeat(30);
+        let warning = |line: usize| {
+            let span = Span::new(2 * line, 2 * line + 1);
+            Diagnostic::error(codes::WRONG_TYPE, span, "odd", "here").warning()
+        };
+        let warnings: Vec<Diagnostic> = (0..12).map(warning).collect();
+        let out = shown(&text, &warnings, ASCII);
+        assert_eq!(out.matches(": odd\n").count(), ALIKE, "{out}");
+        let more = "7 more like these, at p.yaml:6:1, p.yaml:7:1,";
+        assert!(out.contains(more) && out.ends_with("12 warnings\n"), "{out}");
+        assert!(out.lines().all(|line| line.chars().count() <= WIDTH), "{out}");
+        let errors: Vec<Diagnostic> = (0..12).map(|line| at(2 * line, 2 * line + 1)).collect();
+        assert_eq!(shown(&text, &errors, ASCII).matches("wrong\n").count(), 12);
     }
 
     fn at(start: usize, end: usize) -> Diagnostic {
