@@ -108,6 +108,9 @@ impl<'w> Census<'w> {
 /// What was found: for each answer and class of places, the classes of clients that find it.
 pub(super) struct Coverage<A>(BTreeMap<(Subject, A), Found>);
 
+/// What was made of a finding, for the next that is alike.
+type Known = BTreeMap<Found, Vec<Who>>;
+
 /// For each class of places, classes of clients.
 type Found = BTreeMap<usize, BTreeSet<usize>>;
 
@@ -169,7 +172,7 @@ impl<A: Ord + Clone> Coverage<A> {
     }
 
     pub fn rows(self, census: &Census<'_>) -> Vec<(Covered, A)> {
-        let mut kin: BTreeMap<(From, Family), (Kin, BTreeMap<Found, Vec<Who>>)> = BTreeMap::new();
+        let mut kin: BTreeMap<(From, Family), (Kin, Known)> = BTreeMap::new();
         // Rows that differ in their ports only are one.
         let mut rows: BTreeMap<Row<A>, (PortSet, Packet)> = BTreeMap::new();
         let mut shared: BTreeSet<Arc<Nodes>> = BTreeSet::new();

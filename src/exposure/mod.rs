@@ -51,7 +51,7 @@ pub use answer::{fate, walk};
 pub use cells::{Decision, Ports};
 pub use cloud::{CloudFacts, CloudRule};
 pub use coverage::Clients;
-pub use difference::{Answer, Exposure, From, Movement, Reach, Row, Subject, difference, exposure};
+pub use difference::{Answer, Exposure, From, Movement, Nodes, Reach, Row, Subject, difference, exposure};
 pub use effect::{Blocker, Idle, Idleness, idle};
 pub use established::{Fate, Peer, fate_of_connection, neighbour_discovery};
 pub use facts::{Backend, Dataplane, Facts, InterfaceFacts, NamedPort, NodeFacts, PodFacts, ServiceFacts};

@@ -230,7 +230,7 @@ fn table(out: &mut String, rows: &[Line], moving: bool) {
         if moving {
             let _ = write!(out, "<td class=\"moves {class}\" data-label=\"\">{word}</td>");
         }
-        let _ = write!(out, "<td data-label=\"from\">{}</td>", markup(&row.who));
+        let _ = write!(out, "<td data-label=\"from\">{}</td>", markup(&row.who()));
         let (what, nodes) = (markup(&row.what), markup(&row.nodes));
         let _ = write!(out, "<td data-label=\"to\">{what} <small>on {nodes}</small></td>");
         if let Some(before) = &row.before {

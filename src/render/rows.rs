@@ -2,25 +2,41 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::rc::Rc;
 
 use super::Answer;
 use super::exposure::{decided, place, verdict, what};
 use super::sources::{Names, Shares, who};
-use crate::exposure::{self, Movement, Origin, Packet, Reach, Row, Verdict};
+use crate::exposure::{self, Clients, Movement, Nodes, Origin, Packet, Reach, Row, Subject, Verdict};
 
 /// A line of a table.
-#[derive(Clone, Debug)]
-pub struct Line {
+pub struct Line<'a> {
     /// Of a difference.
     pub movement: Option<Movement>,
     pub what: String,
     pub nodes: String,
-    pub who: String,
+    who: Vec<Whom<'a>>,
+    words: Rc<Words<'a>>,
     /// Of a difference.
     pub before: Option<Found>,
     pub after: Found,
     /// A packet that fares so.
     pub witness: Packet,
+}
+
+/// Whom a row is about.
+type Whom<'a> = (&'a Subject, Option<&'a Clients>, &'a Nodes);
+
+/// What clients are called by.
+type Words<'a> = (&'a Names, Shares<'a>);
+
+impl Line<'_> {
+    /// Put into words when it is asked for: of a thousand lines a comment has room for twenty.
+    pub fn who(&self) -> String {
+        let (names, shares) = &*self.words;
+        let words = |(subject, clients, nodes): &Whom<'_>| who(subject, *clients, *nodes, (names, shares));
+        self.who.iter().map(words).collect::<Vec<_>>().join("; ")
+    }
 }
 
 /// What a packet finds, and what decides.
@@ -55,21 +71,22 @@ impl Found {
 }
 
 /// What changes: what opens first, and within a movement what is said of the outside.
-pub fn moves(answer: &Answer) -> Vec<Line> {
+pub fn moves<'a>(answer: &Answer<'a>) -> Vec<Line<'a>> {
     moved(answer.exposure, answer.inside, answer.names)
 }
 
 /// The same of two worlds.
-pub fn moved(outside: &[Row], inside: Option<&[Row]>, names: &Names) -> Vec<Line> {
+pub fn moved<'a>(outside: &'a [Row], inside: Option<&'a [Row]>, names: &'a Names) -> Vec<Line<'a>> {
     let mut rows: Vec<&Row> = outside.iter().collect();
     rows.extend(inside.unwrap_or_default());
     rows.sort_by_key(|row| row.movement);
-    let shares = Shares::of(outside.iter().map(|row| (&row.subject, &*row.nodes)));
+    let words = Rc::new((names, Shares::of(outside.iter().map(|row| (&row.subject, &*row.nodes)))));
     merged(rows.into_iter().map(|row| Line {
         movement: Some(row.movement),
         what: what(&row.subject),
         nodes: place(&row.nodes),
-        who: who(&row.subject, row.clients.as_ref(), &row.nodes, (names, &shares)),
+        who: vec![(&row.subject, row.clients.as_ref(), &*row.nodes)],
+        words: words.clone(),
         before: Some(Found::of(row.before.as_ref())),
         after: Found::of(row.after.as_ref()),
         witness: row.witness.clone(),
@@ -77,7 +94,7 @@ pub fn moved(outside: &[Row], inside: Option<&[Row]>, names: &Names) -> Vec<Line
 }
 
 /// What can be reached, then what cannot, and within a verdict what is said of the outside first.
-pub fn reaches(outside: &[Reach], inside: Option<&[Reach]>, names: &Names) -> Vec<Line> {
+pub fn reaches<'a>(outside: &'a [Reach], inside: Option<&'a [Reach]>, names: &'a Names) -> Vec<Line<'a>> {
     let mut rows: Vec<&Reach> = outside.iter().collect();
     rows.extend(inside.unwrap_or_default());
     rows.sort_by_key(|row| match row.answer.verdict {
@@ -86,12 +103,13 @@ pub fn reaches(outside: &[Reach], inside: Option<&[Reach]>, names: &Names) -> Ve
         Verdict::Unknown => 2,
         Verdict::Blocked => 3,
     });
-    let shares = Shares::of(outside.iter().map(|row| (&row.subject, &*row.nodes)));
+    let words = Rc::new((names, Shares::of(outside.iter().map(|row| (&row.subject, &*row.nodes)))));
     merged(rows.into_iter().map(|row| Line {
         movement: None,
         what: what(&row.subject),
         nodes: place(&row.nodes),
-        who: who(&row.subject, row.clients.as_ref(), &row.nodes, (names, &shares)),
+        who: vec![(&row.subject, row.clients.as_ref(), &*row.nodes)],
+        words: words.clone(),
         before: None,
         after: Found::of(Some(&row.answer)),
         witness: row.witness.clone(),
@@ -99,8 +117,8 @@ pub fn reaches(outside: &[Reach], inside: Option<&[Reach]>, names: &Names) -> Ve
 }
 
 /// Lines that differ in whom they are about only are one; each is where its first part was.
-fn merged(lines: impl Iterator<Item = Line>) -> Vec<Line> {
-    let (mut merged, mut places): (Vec<Line>, BTreeMap<_, usize>) = (Vec::new(), BTreeMap::new());
+fn merged<'a>(lines: impl Iterator<Item = Line<'a>>) -> Vec<Line<'a>> {
+    let (mut merged, mut places): (Vec<Line<'a>>, BTreeMap<_, usize>) = (Vec::new(), BTreeMap::new());
     for line in lines {
         let about = (
             line.movement,
@@ -111,8 +129,7 @@ fn merged(lines: impl Iterator<Item = Line>) -> Vec<Line> {
         );
         match places.get(&about) {
             Some(&at) => {
-                merged[at].who.push_str("; ");
-                merged[at].who.push_str(&line.who);
+                merged[at].who.extend(line.who);
             }
             None => {
                 places.insert(about, merged.len());

@@ -116,7 +116,7 @@ fn packets<'a>(answer: &'a Answer, rows: &'a [Line]) -> Fold<'a> {
         moving.take(ROWS)
     };
     let part = |(nth, row): (usize, &Line)| {
-        let mut about = format!("{} on {}, from {}", row.what, row.nodes, row.who);
+        let mut about = format!("{} on {}, from {}", row.what, row.nodes, row.who());
         about.truncate(about.floor_char_boundary(TEXT));
         let apart = (nth > 0).then(String::new);
         let mut lines: Vec<String> = apart.into_iter().chain([about]).collect();

@@ -134,7 +134,7 @@ fn table_of(out: &mut String, ends: &str, rows: &[Line]) {
     let _ = writeln!(out, "| | from | to | {ends} |\n|---|---|---|---|");
     for row in rows.iter().take(ROWS) {
         let movement = row.movement.map(moving).unwrap_or_default();
-        let (who, what, nodes) = (code(&row.who), code(&row.what), code(&row.nodes));
+        let (who, what, nodes) = (code(&row.who()), code(&row.what), code(&row.nodes));
         let _ = writeln!(out, "| {movement} | {who} | {what} on {nodes} | {} |", sides(row));
     }
     more(out, rows.len(), ROWS, "rows");
@@ -296,7 +296,7 @@ pub fn exposed(
     );
     out.push_str("| from | to | answer |\n|---|---|---|\n");
     for row in rows.iter().take(ROWS) {
-        let (who, what, nodes) = (code(&row.who), code(&row.what), code(&row.nodes));
+        let (who, what, nodes) = (code(&row.who()), code(&row.what), code(&row.nodes));
         let _ = writeln!(out, "| {who} | {what} on {nodes} | {} |", found(&row.after));
     }
     more(&mut out, rows.len(), ROWS, "rows");
