@@ -161,23 +161,21 @@ impl<'a> Judge<'a> {
     }
 
     /// Each node by what may tell it from others, in the ends and in these worlds; without nodes whose pods must be reached.
-    pub fn sorts_of_nodes<'w>(&self, worlds: impl Iterator<Item = &'w Rc<Known>>) -> BTreeMap<String, Vec<Vec<usize>>> {
+    pub fn sorts_of_nodes(&self, worlds: &[&Rc<Known>]) -> BTreeMap<String, Vec<Vec<usize>>> {
         let called: BTreeSet<IpAddr> = self.needed.to_pods.iter().map(|(_, pod)| pod.address).collect();
         let mut sorts: BTreeMap<String, Vec<Vec<usize>>> = BTreeMap::new();
-        let mut add = |world: &Known| {
-            for (node, sort) in world.sorts_of_nodes(&called) {
-                sorts.entry(node).or_default().push(sort);
-            }
-        };
-        self.before.iter().chain([&self.after]).for_each(|end| add(end));
-        let mut many = self.before.len() + 1;
-        for world in worlds {
-            add(world);
-            many += 1;
+        let all: Vec<&Rc<Known>> = self
+            .before
+            .iter()
+            .chain([&self.after])
+            .chain(worlds.iter().copied())
+            .collect();
+        for (node, sort) in all.iter().flat_map(|world| world.sorts_of_nodes(&called)) {
+            sorts.entry(node).or_default().push(sort);
         }
         sorts.retain(|node, sort| {
             let needed = self.needed.incoming.iter().map(|flow| usize::from(flow.at(node)));
-            let everywhere = sort.len() == many;
+            let everywhere = sort.len() == all.len();
             sort.push(needed.collect());
             everywhere
         });

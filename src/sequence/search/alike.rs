@@ -45,7 +45,7 @@ impl Alike {
     }
 }
 
-/// Whether another of the same kind makes no difference any more: two that are done; two that are left after this one.
+/// Without what makes no difference any more: a third that is done, and a third that is left after the next.
 fn capped(pattern: &Pattern) -> Pattern {
     pattern
         .iter()
@@ -62,11 +62,10 @@ fn is_label(step: &Change) -> bool {
 
 impl Search<'_> {
     /// As many of the steps that would go next as are known to make nothing worse, because others like them did not.
-    pub(super) fn alike(&mut self, frame: &Frame) -> Option<Next> {
-        if self.touches.is_empty() || !self.accepted.is_empty() || self.judge.watches() {
+    pub(super) fn alike(&mut self, frame: &Frame, candidates: &[usize]) -> Option<Next> {
+        if !self.accepted.is_empty() || self.judge.watches() {
             return None;
         }
-        let candidates = self.candidates(&frame.done);
         let first = candidates.first()?;
         if !is_label(&self.steps[*first]) {
             return None;
@@ -74,7 +73,7 @@ impl Search<'_> {
         let others = frame.done.iter().copied().filter(|at| !is_label(&self.steps[*at]));
         let others: Vec<usize> = others.collect();
         if self.alike.formed.as_ref() != Some(&others) {
-            self.alike = self.grouped(frame, &candidates);
+            self.alike = self.grouped(frame, candidates);
             self.alike.formed = Some(others);
         }
         let beside = self.alike.beside(&frame.done);
@@ -87,23 +86,27 @@ impl Search<'_> {
         let pending = (frame.prefix.pending.opens, frame.prefix.pending.closes);
         let (mut run, mut waits) = (Vec::new(), Vec::new());
         for at in candidates {
-            let Some(&group) = self.alike.group.get(&at) else { break };
+            let Some(&group) = self.alike.group.get(at) else { break };
             let Some(&wait) = self.alike.known.get(&(capped(&pattern), pending, group)) else {
                 break;
             };
             pattern[group].0 += 1;
             pattern[group].1 -= 1;
-            run.push(at);
+            run.push(*at);
             waits.push(wait);
         }
         if run.len() < 2 {
             return None;
         }
-        self.taken(frame, run, &waits)
+        let next = self.taken_alike(frame, run, &waits);
+        if next.is_none() {
+            self.alike.known.clear();
+        }
+        next
     }
 
     /// The prefix with the steps of the run; what holds for all of them is looked at once more at its end.
-    fn taken(&mut self, frame: &Frame, run: Vec<usize>, waits: &[bool]) -> Option<Next> {
+    fn taken_alike(&mut self, frame: &Frame, run: Vec<usize>, waits: &[bool]) -> Option<Next> {
         self.looked += 1;
         let changes: Vec<&Change> = run.iter().map(|at| &self.steps[*at]).collect();
         let (prefix, effect) = match waits.iter().rposition(|wait| *wait) {
@@ -115,20 +118,7 @@ impl Search<'_> {
                 (prefix, effect)
             }
         };
-        match self.look(run[0], &prefix, &effect, &frame.accepted) {
-            Ok((accepted, interrupts)) if accepted.is_empty() && interrupts.is_empty() => {}
-            Ok(_) | Err(_) => {
-                self.alike.known.clear();
-                return None;
-            }
-        }
-        let step = |(at, wait): (&usize, &bool)| self.step(*at, *wait, Vec::new(), Vec::new());
-        Some(Next {
-            steps: run.iter().zip(waits).map(step).collect(),
-            at: run,
-            prefix,
-            accepted: Vec::new(),
-        })
+        self.several(frame, (run, waits), prefix, &effect)
     }
 
     /// Remembers that a step may go next here, for those like it.
@@ -158,8 +148,9 @@ impl Search<'_> {
         }
         let changes: Vec<&Change> = labels.iter().map(|at| &self.steps[*at]).collect();
         let (all, _) = frame.prefix.with(&changes);
-        let worlds = [&frame.prefix, &all].map(|prefix| [&prefix.written.world, &prefix.settled.world]);
-        let sorts = self.judge.sorts_of_nodes(worlds.into_iter().flatten());
+        let (here, there) = (&frame.prefix, &all);
+        let worlds = [&here.written, &here.settled, &there.written, &there.settled].map(|seen| &seen.world);
+        let sorts = self.judge.sorts_of_nodes(&worlds);
         let mut groups: BTreeMap<(String, &[Vec<usize>]), Vec<usize>> = BTreeMap::new();
         for at in labels {
             let Change { key, fields, .. } = &self.steps[at];

@@ -1,5 +1,7 @@
 //! Many steps in one look: a thousand worlds that differ in one policy each are not built one by one.
 
+use std::collections::VecDeque;
+
 use super::{Frame, Next, Search};
 use crate::changes::Change;
 use crate::sequence::batch::{Batch, Company};
@@ -40,53 +42,41 @@ impl Stride {
 impl Search<'_> {
     /// The steps that would go next one after another, as far as no flow meets two of them. Whatever part of them is made,
     /// each flow fares as before them or as after, so where both are no worse than the ends, so is all in between.
-    pub(super) fn leap(&mut self, frame: &Frame) -> Option<Next> {
-        if self.touches.is_empty() {
-            return None;
-        }
+    pub(super) fn leap(&mut self, frame: &Frame, candidates: &[usize]) -> Option<Next> {
         let most = self.stride.next();
-        let leap = if most > 1 { self.apart(frame, most) } else { Vec::new() };
-        if leap.len() < 2 {
-            if most > 1 {
-                self.stride.failed();
-            }
+        if most < 2 {
             return None;
         }
+        let leap = self.apart(frame, candidates, most);
+        let many = leap.len();
+        let next = (many > 1).then(|| self.taken_apart(frame, leap)).flatten();
+        match &next {
+            Some(_) => self.stride.went_well(many),
+            None => self.stride.failed(),
+        }
+        next
+    }
+
+    fn taken_apart(&mut self, frame: &Frame, leap: Vec<usize>) -> Option<Next> {
         self.looked += 1;
         let steps: Vec<&Change> = leap.iter().map(|at| &self.steps[*at]).collect();
         let (prefix, effect) = frame.prefix.with(&steps);
-        let (opens, closes) = (
-            effect.opens || frame.prefix.pending.opens,
-            effect.closes || frame.prefix.pending.closes,
-        );
-        // One by one, some of them might have to wait for others.
-        let turns = !effect.none() && opens && closes;
-        let at_once = self.look(leap[0], &prefix, &effect, &frame.accepted);
-        match at_once {
-            Ok((accepted, interrupts)) if !turns && accepted.is_empty() && interrupts.is_empty() => {
-                self.stride.went_well(leap.len());
-                let plain = |at: &usize| self.step(*at, false, Vec::new(), Vec::new());
-                Some(Next {
-                    steps: leap.iter().map(plain).collect(),
-                    at: leap,
-                    prefix,
-                    accepted: Vec::new(),
-                })
-            }
-            Ok(_) | Err(_) => {
-                self.stride.failed();
-                None
-            }
+        let opens = effect.opens || frame.prefix.pending.opens;
+        let closes = effect.closes || frame.prefix.pending.closes;
+        if !effect.none() && opens && closes {
+            return None; // one by one, some of them might have to wait for others
         }
+        let waits = vec![false; leap.len()];
+        self.several(frame, (leap, &waits), prefix, &effect)
     }
 
     /// The longest start of what would be taken one by one in which no flow meets two steps.
-    fn apart(&self, frame: &Frame, most: usize) -> Vec<usize> {
+    fn apart(&self, frame: &Frame, candidates: &[usize], most: usize) -> Vec<usize> {
         let mut batch = Batch::new(Company::of(frame.prefix.state()));
         let (mut done, mut leap) = (frame.done.clone(), Vec::new());
-        let mut candidates = self.candidates(&done).into_iter();
+        let mut next: VecDeque<usize> = candidates.iter().copied().collect();
         while leap.len() < most
-            && let Some(at) = candidates.next()
+            && let Some(at) = next.pop_front()
         {
             let step = &self.steps[at];
             if frame.prefix.keeps_back(step) || !batch.take(step, &self.touches[at]) {
@@ -95,7 +85,7 @@ impl Search<'_> {
             leap.push(at);
             done.insert(done.partition_point(|other| *other < at), at);
             if self.frees[at] {
-                candidates = self.candidates(&done).into_iter();
+                next = self.candidates(&done).into();
             }
         }
         leap

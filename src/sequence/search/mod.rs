@@ -118,19 +118,8 @@ impl<'a> Search<'a> {
         self
     }
 
-    /// The same, and how many looks it took.
-    #[cfg(test)]
-    fn counted(mut self, start: &Prefix) -> (Result<Vec<Step>, Stuck>, usize) {
-        let found = self.find(start);
-        (found, self.looked)
-    }
-
     /// An order of all steps.
-    pub fn run(mut self, start: &Prefix) -> Result<Vec<Step>, Stuck> {
-        self.find(start)
-    }
-
-    fn find(&mut self, start: &Prefix) -> Result<Vec<Step>, Stuck> {
+    pub fn run(&mut self, start: &Prefix) -> Result<Vec<Step>, Stuck> {
         if self.judge.breaks_a_promise_in_the_end() {
             return Err(Stuck {
                 done: Vec::new(),
@@ -263,13 +252,15 @@ impl<'a> Search<'a> {
 
     /// The first step that may go next and was not tried from here, or many at once.
     fn next(&mut self, frame: &Frame) -> Option<Next> {
-        if !frame.leapt && frame.tried.is_empty() {
-            let many = self.alike(frame).or_else(|| self.leap(frame));
+        let candidates = self.candidates(&frame.done);
+        if !self.touches.is_empty() && !frame.leapt && frame.tried.is_empty() {
+            let many = self.alike(frame, &candidates);
+            let many = many.or_else(|| self.leap(frame, &candidates));
             if many.is_some() {
                 return many;
             }
         }
-        for at in self.candidates(&frame.done) {
+        for at in candidates {
             if frame.tried.contains(&at) {
                 continue;
             }
@@ -367,6 +358,25 @@ impl<'a> Search<'a> {
         } else {
             Err(wrong)
         }
+    }
+
+    /// These steps at once, with the waits before them, if none is worse, interrupts or has to be accepted.
+    fn several(
+        &mut self,
+        frame: &Frame,
+        (at, waits): (Vec<usize>, &[bool]),
+        prefix: Prefix,
+        effect: &Effect,
+    ) -> Option<Next> {
+        let (accepted, interrupts) = self.look(at[0], &prefix, effect, &frame.accepted).ok()?;
+        let plain = accepted.is_empty() && interrupts.is_empty();
+        let step = |(at, wait): (&usize, &bool)| self.step(*at, *wait, Vec::new(), Vec::new());
+        plain.then(|| Next {
+            steps: at.iter().zip(waits).map(step).collect(),
+            at,
+            prefix,
+            accepted,
+        })
     }
 
     fn take(&self, at: usize, prefix: Prefix, wait: bool, accepted: Vec<Breach>, interrupts: Vec<Breach>) -> Next {
