@@ -244,12 +244,12 @@ fn undone(now: &State, made: &Made) -> Result<Change, String> {
         (Op::Update { before, .. } | Op::Delete { before }, Some(live)) => {
             let as_left = |stored: &serde_json::Value| {
                 let mut fields = made.change.fields.iter();
-                fields.all(|field| field.path.get(live) == field.path.get(stored))
+                fields.all(|field| field.path.get(&live) == field.path.get(stored))
             };
             if !made.stored.as_ref().is_none_or(as_left) {
                 return Err(format!("{key} was changed since by somebody else"));
             }
-            *before = live.clone().into();
+            *before = live.into_owned().into();
         }
     }
     Ok(back)

@@ -1,6 +1,7 @@
 //! An apply with its lock, record and run book, on a world without latency: what the engine itself takes. Every step is
 //! computed twice in it, as always; order and exposure are known.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
@@ -38,7 +39,7 @@ impl Provider for Memory {
     async fn perform(&self, change: &Change) -> Result<Option<Value>, Refusal> {
         let mut state = self.0.lock().expect("one at a time");
         state.write(change);
-        Ok(state.present(&change.key).cloned())
+        Ok(state.present(&change.key).map(Cow::into_owned))
     }
 }
 

@@ -98,15 +98,19 @@ fn facts(nodes: usize, policies: usize) -> Facts {
                         .expect("an address"),
                 ],
                 profiles: vec!["kns.shop".into()],
-                labels: Arc::new([("app".to_string(), format!("a{}", i % usize::from(APPS)))].into()),
+                labels: Arc::new(
+                    [("app", format!("a{}", i % usize::from(APPS)).as_str())]
+                        .into_iter()
+                        .collect(),
+                ),
                 ..PodFacts::default()
             }));
         }
-        facts.nodes.push(NodeFacts {
+        facts.nodes.push(Arc::new(NodeFacts {
             name,
             addresses: vec![address.parse().expect("an address")],
             ..NodeFacts::default()
-        });
+        }));
     }
     let allow = json!([{"action": "Allow"}]);
     let spec = json!({"ingress": allow, "egress": allow});
@@ -133,7 +137,9 @@ fn facts(nodes: usize, policies: usize) -> Facts {
 }
 
 fn backends(pods: &[Arc<PodFacts>], app: u16) -> Vec<Backend> {
-    let of = pods.iter().filter(|pod| pod.labels["app"] == format!("a{app}"));
+    let of = pods
+        .iter()
+        .filter(|pod| pod.labels.get("app") == Some(&format!("a{app}")));
     let backend = |pod: &Arc<PodFacts>| Backend {
         name: pod.name.clone(),
         addresses: pod.addresses.clone(),

@@ -267,7 +267,7 @@ async fn look(provider: &dyn Provider, key: &Key) -> Result<Seen, ()> {
         cloud: None,
     };
     match provider.read(&scope).await.map_err(drop)?.get(key) {
-        Observed::Present(found) => Ok(Seen::There(found.clone())),
+        Observed::Present(found) => Ok(Seen::There(found.into_owned())),
         Observed::Absent => Ok(Seen::Gone),
         Observed::Unreadable(_) => Err(()),
     }

@@ -281,8 +281,8 @@ impl Lock {
             return true;
         };
         match state.get(&self.key) {
-            Observed::Present(lease) if identity(lease) == self.identity => {
-                self.held.lock().expect("nobody panics holding it").object = Some(lease.clone());
+            Observed::Present(lease) if identity(&lease) == self.identity => {
+                self.held.lock().expect("nobody panics holding it").object = Some(lease.into_owned());
                 true
             }
             Observed::Unreadable(_) => true,
@@ -398,7 +398,7 @@ async fn look(provider: &dyn Provider, place: &Place<'_>) -> Result<Option<Value
         Err(error) => failed(Why::Other, error.message),
         Ok(state) => match state.get(&place.key()) {
             Observed::Absent => Ok(None),
-            Observed::Present(lease) => Ok(Some(lease.clone())),
+            Observed::Present(lease) => Ok(Some(lease.into_owned())),
             Observed::Unreadable(why) => failed(Why::Denied, format!("{}: {why}", place.key())),
         },
     }

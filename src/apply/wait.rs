@@ -70,7 +70,7 @@ pub fn unsettled(state: &State) -> Vec<String> {
     }
     for key in wanted.intersection(&there) {
         let parts = |state: &State| {
-            let object = state.present(key).cloned().unwrap_or_default();
+            let object = state.present(key).unwrap_or_default();
             (object.pointer("/metadata/labels").cloned(), object.get("spec").cloned())
         };
         if parts(state) != parts(&settled) {

@@ -251,7 +251,7 @@ pub(super) fn runs_of(state: &State, plan: &str) -> Vec<(Key, serde_json::Value)
     let label = |run: &serde_json::Value| run.pointer("/metadata/labels").map(|all| all[PLAN_LABEL].clone());
     let runs = state.list(ObjectKind::Run).into_iter().flatten();
     let own = runs.filter(|(_, run)| label(run).is_some_and(|label| label == plan));
-    let mut runs: Vec<(Key, serde_json::Value)> = own.map(|(key, run)| (key.clone(), run.clone())).collect();
+    let mut runs: Vec<(Key, serde_json::Value)> = own.map(|(key, run)| (key.clone(), run.into_owned())).collect();
     runs.sort_by_key(|(key, _)| number(key));
     runs
 }

@@ -63,10 +63,9 @@ fn controllers_are_known(after: &State) -> bool {
         return false;
     }
     let key = Key::cluster(Kind::KubeControllersConfiguration, "default");
-    let templates = after
-        .present(&key)
-        .and_then(|object| object.pointer("/spec/controllers/node/hostEndpoint/templates"))
-        .and_then(Value::as_array);
+    let configuration = after.present(&key).unwrap_or_default();
+    let templates = configuration.pointer("/spec/controllers/node/hostEndpoint/templates");
+    let templates = templates.and_then(Value::as_array);
     !templates
         .into_iter()
         .flatten()
@@ -179,7 +178,7 @@ fn labels_to_choose(after: &State) -> String {
     ];
     let own: BTreeSet<String> = std::iter::once(first)
         .chain(endpoints.map(|(_, object)| object))
-        .flat_map(labels_of)
+        .flat_map(|object| labels_of(&object).to_map())
         .filter(|(key, _)| !usual.iter().any(|prefix| key.starts_with(prefix)))
         .map(|(key, value)| format!("{key}={value}"))
         .collect();

@@ -130,14 +130,14 @@ fn unreadable(key: &Key, why: &Unreadable) -> Failure {
 }
 
 /// A list in an object; none where the object is not there.
-fn listed<'a>(state: &'a State, key: &Key, pointer: &str) -> Result<&'a [Value], Failure> {
+fn listed(state: &State, key: &Key, pointer: &str) -> Result<Vec<Value>, Failure> {
     if let Observed::Unreadable(why) = state.get(key) {
         return Err(unreadable(key, why));
     }
     let list = state
         .present(key)
-        .and_then(|object| object.pointer(pointer)?.as_array());
-    Ok(list.map_or(&[], Vec::as_slice))
+        .and_then(|object| object.pointer(pointer)?.as_array().cloned());
+    Ok(list.unwrap_or_default())
 }
 
 /// The Service that an address stands in front of, as that of its load balancer or one of its externalIPs.

@@ -168,7 +168,8 @@ pub(super) fn places(intent: &Intent, plan: &Plan, state: &State, by: &By) -> Op
                 Direction::Egress => ("egress", &policy.egress),
             };
             // A conflict with another owner leaves the other's rules there.
-            let there = state.present(&key).and_then(|object| object["spec"][list].as_array());
+            let there = state.present(&key)?;
+            let there = there["spec"][list].as_array();
             let same = there.is_some_and(|there| there.len() == rules.len());
             same.then(|| rules.get(rule.index)).flatten().copied()
         }

@@ -148,13 +148,13 @@ fn groups_of(builder: &mut Builder, allow: &CloudAllow, nodes: &[String]) -> BTr
 
 fn interfaces(builder: &Builder) -> Vec<Interface> {
     let all = builder.state.list(Kind::NetworkInterface).into_iter().flatten();
-    all.map(|(_, object)| Interface::read(object)).collect()
+    all.map(|(_, object)| Interface::read(&object)).collect()
 }
 
 /// All interfaces of a node, that with the node's own address first.
 fn interfaces_of(builder: &Builder, node: &str, all: &[Interface]) -> Result<Vec<Interface>, String> {
     let key = Key::cluster(Kind::Node, node);
-    let object = builder.state.present(&key).cloned().unwrap_or_default();
+    let object = builder.state.present(&key).unwrap_or_default();
     let provider = object
         .pointer("/spec/providerID")
         .and_then(Value::as_str)
@@ -196,10 +196,10 @@ fn choose(
     }
     let groups = &own[0].groups;
     let clusters = builder.state.list(Kind::EksCluster).into_iter().flatten();
-    let clusters: Vec<&str> = clusters
-        .filter_map(|(_, cluster)| cluster.pointer("/spec/clusterSecurityGroupId")?.as_str())
+    let clusters: Vec<String> = clusters
+        .filter_map(|(_, cluster)| Some(cluster.pointer("/spec/clusterSecurityGroupId")?.as_str()?.to_string()))
         .collect();
-    if let Some(group) = groups.iter().find(|group| clusters.contains(&group.as_str())) {
+    if let Some(group) = groups.iter().find(|group| clusters.contains(group)) {
         return Ok((
             group.clone(),
             "the EKS cluster's security group, on the first interface",
@@ -289,7 +289,7 @@ fn tag(builder: &Builder, group: &str, tag: &str) -> Option<String> {
 /// A group by its id, and its name where that is known.
 fn named_group(builder: &Builder, group: &str) -> String {
     let object = builder.state.present(&Key::cluster(Kind::SecurityGroup, group));
-    match object.and_then(|object| object["spec"]["groupName"].as_str()) {
+    match object.as_ref().and_then(|object| object["spec"]["groupName"].as_str()) {
         Some(name) => format!("{group} ({name})"),
         None => group.to_string(),
     }
@@ -302,7 +302,7 @@ fn want(builder: &mut Builder, key: Key, rule: &Rule, span: Span) {
             |inventory: &crate::inventory::Inventory| inventory.entry(&key).is_some_and(|entry| entry.created);
         let ours = recorded(&builder.mine) || builder.others.values().any(recorded);
         if !ours || object["spec"]["tags"][PLAN_TAG].is_null() {
-            let id = Rule::read(object).and_then(|rule| rule.id).unwrap_or_default();
+            let id = Rule::read(&object).and_then(|rule| rule.id).unwrap_or_default();
             let text = format!("is there already as {id}, made by somebody else: it is used, and never taken back");
             return builder.note(key.to_string(), text);
         }
@@ -322,7 +322,7 @@ fn open_anyway(builder: &mut Builder, allow: &CloudAllow) {
     let rules = builder.state.list(Kind::SecurityGroupRule).into_iter().flatten();
     let mut notes = Vec::new();
     for (_, object) in rules.filter(|(_, object)| object["spec"]["tags"][PLAN_TAG].is_null()) {
-        let Some(rule) = Rule::read(object).filter(|rule| !rule.egress && groups.contains(&rule.group)) else {
+        let Some(rule) = Rule::read(&object).filter(|rule| !rule.egress && groups.contains(&rule.group)) else {
             continue;
         };
         let named = |net: &Cidr| {
@@ -398,7 +398,7 @@ fn quotas(builder: &mut Builder, wanted: &BTreeMap<Key, (Rule, Span)>) {
 /// How much of its quota a group's incoming rules take.
 fn weight(builder: &Builder, group: &str, family: Family) -> usize {
     let rules = builder.state.list(Kind::SecurityGroupRule).into_iter().flatten();
-    let rules = rules.filter_map(|(_, object)| Rule::read(object));
+    let rules = rules.filter_map(|(_, object)| Rule::read(&object));
     let own = rules.filter(|rule| rule.group == group && !rule.egress);
     own.map(|rule| taken(builder, &rule, family)).sum()
 }
@@ -410,7 +410,7 @@ fn taken(builder: &Builder, rule: &Rule, family: Family) -> usize {
         Peer::Group(_) => 1,
         Peer::PrefixList(id) => {
             let object = builder.state.present(&Key::cluster(Kind::PrefixList, id.clone()));
-            let Some(spec) = object.map(|object| &object["spec"]) else {
+            let Some(spec) = object.as_ref().map(|object| &object["spec"]) else {
                 return 1;
             };
             let same = spec["addressFamily"]

@@ -25,7 +25,7 @@ pub(super) fn live(state: &State) -> Vec<Finding> {
     for kind in LOOKED_AT {
         let Ok(objects) = state.list(kind) else { continue };
         for (key, object) in objects {
-            for violation in calico::validate(&as_written(object)) {
+            for violation in calico::validate(&as_written(object.into_owned())) {
                 let matters =
                     violation.rule.gates.contains(Gates::FELIX) || violation.rule.gates.contains(Gates::HOSTGUARD);
                 if violation.level == Level::Error && matters {
@@ -44,8 +44,7 @@ pub(super) fn live(state: &State) -> Vec<Finding> {
 }
 
 /// Without what only the server writes: the rules are about objects as people send them.
-fn as_written(object: &Value) -> Value {
-    let mut object = object.clone();
+fn as_written(mut object: Value) -> Value {
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         for name in SET_BY_SERVER {
             metadata.remove(name);

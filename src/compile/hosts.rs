@@ -1,6 +1,6 @@
 //! Nodes and host endpoints: which nodes a group holds, their labels, and the switches that make host endpoints.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use super::Builder;
 use crate::error::{Error, codes};
 use crate::plan::{AddressType, FlowLogs, HostEndpoints, NodeGroup, Select, nearest};
 use crate::resource::{FieldPath, Key, Kind};
-use crate::selector::Selector;
+use crate::selector::{Labels, Selector};
 use crate::source::Span;
 use crate::state::{Observed, State};
 
@@ -138,34 +138,34 @@ fn nodes_of(builder: &mut Builder, group_name: &str, group: &NodeGroup) -> Vec<S
     let Ok(nodes) = builder.state.list(Kind::Node) else {
         return unreadable_nodes(builder, group_name, group);
     };
-    let nodes: BTreeMap<&str, &Value> = nodes.map(|(key, node)| (key.name.as_str(), node)).collect();
     match &group.select {
-        Select::All => nodes.into_keys().map(str::to_string).collect(),
+        Select::All => nodes.map(|(key, _)| key.name.clone()).collect(),
         Select::MatchLabels(labels) => {
+            let mut seen = 0;
             let found: Vec<String> = nodes
-                .iter()
+                .inspect(|_| seen += 1)
                 .filter(|(_, node)| has_labels(node, labels))
-                .map(|(name, _)| name.to_string())
+                .map(|(key, _)| key.name.clone())
                 .collect();
             if found.is_empty() {
                 let text: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
                 let message = format!("nodes.{group_name}: no node has the labels {}", text.join(", "));
                 builder.error(Error::failed(codes::EMPTY_GROUP, message).at(group.span).fix(format!(
-                    "look at `kubectl get nodes --show-labels`; {} nodes were seen",
-                    nodes.len()
+                    "look at `kubectl get nodes --show-labels`; {seen} nodes were seen"
                 )));
             }
             found
         }
         Select::Names(names) => {
+            let nodes: BTreeSet<&str> = nodes.map(|(key, _)| key.name.as_str()).collect();
             for name in names {
-                if !nodes.contains_key(name.value.as_str()) {
+                if !nodes.contains(name.value.as_str()) {
                     let error = Error::failed(
                         codes::NO_SUCH_NODE,
                         format!("nodes.{group_name}: there is no node `{}`", name.value),
                     )
                     .at(name.span);
-                    let near = nearest(&name.value, nodes.keys().copied());
+                    let near = nearest(&name.value, nodes.iter().copied());
                     let fix = near.map_or_else(|| known(&nodes), |near| format!("did you mean `{near}`?"));
                     builder.error(error.fix(fix));
                 }
@@ -173,16 +173,20 @@ fn nodes_of(builder: &mut Builder, group_name: &str, group: &NodeGroup) -> Vec<S
             names
                 .iter()
                 .map(|name| name.value.clone())
-                .filter(|name| nodes.contains_key(name.as_str()))
+                .filter(|name| nodes.contains(name.as_str()))
                 .collect()
         }
-        Select::Pick { address, count } => pick(builder, group_name, group, &nodes, *address, *count),
+        Select::Pick { address, count } => {
+            let found = nodes.map(|(key, node)| (key.name.as_str(), ineligible(&node, *address)));
+            let nodes: BTreeMap<&str, Option<String>> = found.collect();
+            pick(builder, group_name, group, &nodes, *count)
+        }
     }
 }
 
 /// What could have been named; a few.
-fn known(nodes: &BTreeMap<&str, &Value>) -> String {
-    let few: Vec<String> = nodes.keys().take(5).map(|name| format!("`{name}`")).collect();
+fn known(nodes: &BTreeSet<&str>) -> String {
+    let few: Vec<String> = nodes.iter().take(5).map(|name| format!("`{name}`")).collect();
     match nodes.len() - few.len() {
         _ if few.is_empty() => "see `kubectl get nodes`: none was seen".to_string(),
         0 => format!("write the name of one that there is: {}", few.join(", ")),
@@ -216,13 +220,13 @@ fn pick(
     builder: &mut Builder,
     group_name: &str,
     group: &NodeGroup,
-    nodes: &BTreeMap<&str, &Value>,
-    address: Option<AddressType>,
+    // why each cannot be picked
+    nodes: &BTreeMap<&str, Option<String>>,
     count: usize,
 ) -> Vec<String> {
     let eligible: Vec<&str> = nodes
         .iter()
-        .filter(|(_, node)| ineligible(node, address).is_none())
+        .filter(|(_, ineligible)| ineligible.is_none())
         .map(|(name, _)| *name)
         .collect();
     let earlier = builder.mine.picks.get(group_name).cloned().unwrap_or_default();
@@ -238,7 +242,8 @@ fn pick(
     for gone in earlier.iter().filter(|name| !picked.contains(name)) {
         let why = match nodes.get(gone.as_str()) {
             None => "it is gone".to_string(),
-            Some(node) => ineligible(node, address).unwrap_or_else(|| format!("the count is now {count}")),
+            Some(Some(why)) => why.clone(),
+            Some(None) => format!("the count is now {count}"),
         };
         builder.note(
             format!("nodes.{group_name}"),
@@ -249,7 +254,7 @@ fn pick(
     if picked.len() < count {
         let reasons: Vec<String> = nodes
             .iter()
-            .filter_map(|(name, node)| ineligible(node, address).map(|why| format!("{name}: {why}")))
+            .filter_map(|(name, ineligible)| Some(format!("{name}: {}", ineligible.as_ref()?)))
             .collect();
         let message = format!(
             "nodes.{group_name}: {count} wanted, {} of {} nodes are eligible",
@@ -314,7 +319,7 @@ fn has_labels(node: &Value, wanted: &BTreeMap<String, String>) -> bool {
 }
 
 /// Whether a selector of rules or policies matches these labels; one that cannot be parsed matches nothing here.
-pub(super) fn selects(selector: &str, labels: &BTreeMap<String, String>) -> bool {
+pub(super) fn selects(selector: &str, labels: &impl Labels) -> bool {
     Selector::parse(selector).is_ok_and(|selector| selector.matches(labels))
 }
 
@@ -328,7 +333,7 @@ pub(super) fn node_address(state: &State, node: &str, address: AddressType, v4: 
     };
     let family = |text: &&str| text.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_ipv4() == v4);
     let family_name = if v4 { "IPv4" } else { "IPv6" };
-    addresses_of(object, address)
+    addresses_of(&object, address)
         .find(family)
         .map(str::to_string)
         .ok_or_else(|| format!("node `{node}` has no {family_name} {}", address_name(address)))

@@ -66,7 +66,7 @@ fn of_instance(state: &State, id: &str, lookup: &Lookup) -> Result<String, Strin
     };
     if lookup.family == Family::V6 {
         let interfaces = state.list(Kind::NetworkInterface).into_iter().flatten();
-        let mut own = interfaces.map(|(_, object)| Interface::read(object));
+        let mut own = interfaces.map(|(_, object)| Interface::read(&object));
         let address = own.find_map(|own| own.v6.first().copied().filter(|_| own.instance.as_deref() == Some(id)));
         return address
             .map(|address| address.to_string())

@@ -63,7 +63,7 @@ fn existing(builder: &mut Builder, name: &str, key: &Key, span: Span) {
             Error::failed(codes::NO_NODE_PORT, message).fix(why.way_out(Kind::Service))
         }
         Observed::Present(service) => {
-            let ports = node_ports(service);
+            let ports = node_ports(&service);
             if !ports.is_empty() {
                 builder.node_ports.insert(name.to_string(), ports);
                 return;

@@ -15,8 +15,7 @@ pub(super) fn compile(builder: &mut Builder) {
     let version = builder
         .state
         .present(&about)
-        .and_then(|object| object.pointer("/spec/calicoVersion")?.as_str());
-    let version = version.map(str::to_string);
+        .and_then(|object| Some(object.pointer("/spec/calicoVersion")?.as_str()?.to_string()));
     let row = version.as_deref().and_then(release);
     builder.release = match (&version, row) {
         (Some(version), Some(row)) => Some(format!("Calico {version}, {}", row.words())),
@@ -73,7 +72,7 @@ fn ties(builder: &mut Builder, row: Option<&Release>) {
 }
 
 /// The tier and the order in it, by its bits; 0 and -0 are one order.
-type Place<'a> = (&'a str, Option<u64>);
+type Place = (String, Option<u64>);
 
 /// Policies at one place, by name.
 #[derive(Default)]
@@ -82,8 +81,8 @@ struct Tied<'a> {
     live: Vec<&'a str>,
 }
 
-fn place(spec: &Value) -> Place<'_> {
+fn place(spec: &Value) -> Place {
     let tier = spec.get("tier").and_then(Value::as_str).unwrap_or("default");
     let order = spec.get("order").and_then(Value::as_f64);
-    (tier, order.map(|order| (order + 0.0).to_bits()))
+    (tier.to_string(), order.map(|order| (order + 0.0).to_bits()))
 }

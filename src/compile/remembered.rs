@@ -2,6 +2,7 @@
 //!
 //! What another plan records too stays, and that plan's record keeps the first before-value.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde_json::Value;
@@ -91,10 +92,10 @@ pub(super) fn deletions_come_after_their_users(builder: &mut Builder) {
     let Ok(policies) = builder.state.list(Kind::GlobalNetworkPolicy) else {
         return;
     };
-    let policies: Vec<(&Key, &Value)> = policies.collect();
+    let policies: Vec<(&Key, Cow<'_, Value>)> = policies.collect();
     for tier in going(builder, Kind::Tier) {
         let mut users = Vec::new();
-        for &(key, policy) in &policies {
+        for (key, policy) in &policies {
             if policy
                 .pointer("/spec/tier")
                 .and_then(Value::as_str)
@@ -122,7 +123,7 @@ pub(super) fn deletions_come_after_their_users(builder: &mut Builder) {
     }
     for set in going(builder, Kind::GlobalNetworkSet) {
         let labels = labels_of(builder, &set);
-        for &(key, policy) in &policies {
+        for (key, policy) in &policies {
             if let Some(spec) = policy.get("spec")
                 && builder.resources.contains_key(key)
                 && let Some(rule) = rule_that_selects(spec, &labels)
@@ -137,7 +138,7 @@ fn labels_of(builder: &Builder, key: &Key) -> BTreeMap<String, String> {
     builder
         .state
         .present(key)
-        .map(crate::state::labels_of)
+        .map(|object| crate::state::labels_of(&object).to_map())
         .unwrap_or_default()
 }
 

@@ -59,7 +59,11 @@ pub fn between(base: &End, head: &End) -> Between {
     };
     for Change { key, .. } in head.set.steps.iter().chain(only_base) {
         let (was, is) = (of_base.get(key), of_head.get(key));
-        match altered(key, (was, base.state.present(key)), (is, head.state.present(key))) {
+        match altered(
+            key,
+            (was, base.state.present(key).as_deref()),
+            (is, head.state.present(key).as_deref()),
+        ) {
             Some((op, fields)) => between.altered.push(Altered {
                 change: Change {
                     key: key.clone(),

@@ -1,5 +1,6 @@
 //! The record of a change set: the inventory before the first step, and the one after the last.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
@@ -27,7 +28,7 @@ pub struct Record {
 impl Record {
     pub(super) fn new(compiled: &Compiled, state: &State, namespace: &str, after: BTreeMap<Key, Entry>) -> Record {
         let key = Inventory::key(namespace, &compiled.mine.plan);
-        let found = state.present(&key).cloned();
+        let found = state.present(&key).map(Cow::into_owned);
         let mut settled = Inventory {
             format: FORMAT,
             fence: compiled.mine.fence,

@@ -45,10 +45,10 @@ fn without_endpoint(guard: &Guarded, end: &State) -> Vec<String> {
     let Ok(endpoints) = end.list(Kind::HostEndpoint) else {
         return Vec::new();
     };
-    let with: BTreeSet<&str> = endpoints
-        .filter_map(|(_, endpoint)| endpoint.pointer("/spec/node")?.as_str())
+    let with: BTreeSet<String> = endpoints
+        .filter_map(|(_, endpoint)| Some(endpoint.pointer("/spec/node")?.as_str()?.to_string()))
         .collect();
-    let without = guard.nodes.iter().filter(|node| !with.contains(node.as_str()));
+    let without = guard.nodes.iter().filter(|node| !with.contains(*node));
     without.cloned().collect()
 }
 
@@ -156,7 +156,7 @@ pub fn uncovered(resolved: &Resolved, end: &State) -> BTreeMap<String, Vec<(Stri
     let (Ok(endpoints), Ok(nodes)) = (end.list(Kind::HostEndpoint), end.list(Kind::Node)) else {
         return found;
     };
-    let mut held: BTreeMap<&str, BTreeSet<IpAddr>> = BTreeMap::new();
+    let mut held: BTreeMap<String, BTreeSet<IpAddr>> = BTreeMap::new();
     for (_, endpoint) in endpoints {
         let node = endpoint
             .pointer("/spec/node")
@@ -167,7 +167,7 @@ pub fn uncovered(resolved: &Resolved, end: &State) -> BTreeMap<String, Vec<(Stri
             .into_iter()
             .flatten()
             .filter_map(|ip| ip.as_str()?.parse::<IpAddr>().ok());
-        held.entry(node).or_default().extend(listed);
+        held.entry(node.to_string()).or_default().extend(listed);
     }
     for (key, node) in nodes {
         let listed = node.pointer("/status/addresses").and_then(Value::as_array);

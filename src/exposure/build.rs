@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::cloud::Cloud;
 use super::facts::{Facts, NodeFacts, PodFacts};
 use super::felix::Configurations;
+use super::host_endpoint::HostEndpointFacts;
 use super::members::{Member, Members, PortName, inherited};
 use super::order::{Sorter, policies, tiers};
 use super::reading::Objects;
@@ -19,7 +20,7 @@ use super::world::{Applied, Endpoint, Interface, Node, Place, Pod, Pool, Profile
 use crate::net::{AddressSet, Cidr};
 use crate::state::labels_of;
 
-pub(super) use crate::state::Labels;
+use crate::state::Labels;
 
 pub(super) fn name_of(object: &Value) -> &str {
     object["metadata"]["name"].as_str().unwrap_or_default()
@@ -31,9 +32,7 @@ pub(super) fn namespace_of(object: &Value) -> &str {
 
 fn labels_at(map: &Value) -> Labels {
     let pairs = map.as_object().into_iter().flatten();
-    pairs
-        .filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_string())))
-        .collect()
+    pairs.filter_map(|(k, v)| Some((k.as_str(), v.as_str()?))).collect()
 }
 
 pub(super) fn texts(list: &Value) -> impl Iterator<Item = &str> {
@@ -53,10 +52,10 @@ fn profile_labels(objects: &Objects) -> BTreeMap<String, Labels> {
 }
 
 /// Pods' labels as Felix has them. Pods of one sort share theirs.
-fn pod_labels(pods: &[Arc<PodFacts>], profiles: &BTreeMap<String, Labels>) -> Vec<Rc<Labels>> {
-    let mut known: BTreeMap<_, Rc<Labels>> = BTreeMap::new();
+fn pod_labels(pods: &[Arc<PodFacts>], profiles: &BTreeMap<String, Labels>) -> Vec<Arc<Labels>> {
+    let mut known: BTreeMap<_, Arc<Labels>> = BTreeMap::new();
     let of = |pod: &PodFacts| {
-        let mut own = (*pod.labels).clone();
+        let mut own = pod.labels.to_map();
         if let Some(account) = &pod.account {
             own.insert("projectcalico.org/serviceaccount".into(), account.clone());
         }
@@ -64,15 +63,25 @@ fn pod_labels(pods: &[Arc<PodFacts>], profiles: &BTreeMap<String, Labels>) -> Ve
             .or_insert_with(|| pod.namespace.clone());
         own.entry("projectcalico.org/orchestrator".into())
             .or_insert_with(|| "k8s".into());
-        Rc::new(inherited(own, &pod.profiles, profiles))
+        Arc::new(inherited(own.into(), &pod.profiles, profiles))
     };
     let shared = |pod| {
         let pod: &Arc<PodFacts> = pod;
         // All of them are alive as long as the map is: equal places are equal labels.
         let sort = (Arc::as_ptr(&pod.labels), &pod.account, &pod.namespace, &pod.profiles);
-        Rc::clone(known.entry(sort).or_insert_with(|| of(pod)))
+        Arc::clone(known.entry(sort).or_insert_with(|| of(pod)))
     };
     pods.iter().map(shared).collect()
+}
+
+/// A host endpoint's labels as Felix has them: its own, mostly.
+fn endpoint_labels(endpoint: &HostEndpointFacts, profiles: &BTreeMap<String, Labels>) -> Arc<Labels> {
+    let inherits = |profile: &String| profiles.get(profile).is_some_and(|labels| !labels.is_empty());
+    if !endpoint.profiles.iter().any(inherits) {
+        return Arc::clone(&endpoint.labels);
+    }
+    let own = (*endpoint.labels).clone();
+    Arc::new(inherited(own, &endpoint.profiles, profiles))
 }
 
 impl World {
@@ -85,19 +94,24 @@ impl World {
         let profile_labels = profile_labels(objects);
         let pods = facts.pods.as_deref().unwrap_or_default();
         let pod_labels = pod_labels(pods, &profile_labels);
-        let endpoints = endpoints(objects, &profile_labels);
+        let mut endpoints: Vec<(&Arc<HostEndpointFacts>, Arc<Labels>)> = objects
+            .endpoints
+            .iter()
+            .map(|endpoint| (endpoint, endpoint_labels(endpoint, &profile_labels)))
+            .collect();
+        endpoints.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
         let members = members(facts, objects, &endpoints, &pod_labels, &profile_labels);
         let mut reader = Reader::new(&members);
         let tiers = tiers(facts, objects);
         let (tiers, policies, subjects) = policies(objects, tiers, &mut reader);
         let mut sorter = Sorter::new(&policies, &tiers, &subjects);
 
-        let mut sorted: Vec<&NodeFacts> = facts.nodes.iter().collect();
+        let mut sorted: Vec<&NodeFacts> = facts.nodes.iter().map(|node| &**node).collect();
         sorted.sort_by(|a, b| a.name.cmp(&b.name));
         let names: Vec<&str> = sorted.iter().map(|node| node.name.as_str()).collect();
         let of_node = |name: &str| names.binary_search(&name).ok();
 
-        let named = endpoints.iter().flat_map(|e| &e.profiles);
+        let named = endpoints.iter().flat_map(|(endpoint, _)| &endpoint.profiles);
         let named = named.chain(pods.iter().flat_map(|pod| &pod.profiles));
         let profiles = profiles(objects, named, &mut reader);
         let mut applied = Numbered::new(&profiles);
@@ -121,18 +135,16 @@ impl World {
             tiers: Vec::new(),
         };
         let mut owned: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        for endpoint in endpoints {
+        for (endpoint, labels) in endpoints {
             if let Some(node) = of_node(&endpoint.node) {
                 owned.entry(node).or_default().push(world.endpoints.len());
             }
             world.endpoints.push(Endpoint {
-                applied: applied.number(sorter.sort(&endpoint.labels, None), &endpoint.profiles),
-                name: endpoint.name,
-                interface: endpoint.interface,
-                expected: endpoint.expected,
+                applied: applied.number(sorter.sort(&labels, None), &endpoint.profiles),
+                facts: Arc::clone(endpoint),
             });
         }
-        let mut by_name: Vec<(&Arc<PodFacts>, &Rc<Labels>)> = pods.iter().zip(&pod_labels).collect();
+        let mut by_name: Vec<(&Arc<PodFacts>, &Arc<Labels>)> = pods.iter().zip(&pod_labels).collect();
         by_name.sort_by(|(a, _), (b, _)| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
         for (pod, labels) in by_name {
             let Some(node) = of_node(&pod.node) else { continue };
@@ -212,60 +224,17 @@ fn unread(facts: &Facts) -> BTreeMap<String, String> {
     unread
 }
 
-struct EndpointFacts {
-    name: String,
-    node: String,
-    interface: String,
-    expected: BTreeSet<IpAddr>,
-    labels: Rc<Labels>,
-    profiles: Vec<String>,
-    ports: Vec<PortName>,
-}
-
-fn endpoints(objects: &Objects, inherit: &BTreeMap<String, Labels>) -> Vec<EndpointFacts> {
-    let one = |object: &Value| {
-        let spec = &object["spec"];
-        let profiles: Vec<String> = texts(&spec["profiles"]).map(str::to_string).collect();
-        let port = |port: &Value| {
-            Some(PortName {
-                name: port["name"].as_str()?.to_string(),
-                protocol: protocol_number(port.get("protocol")?)?,
-                port: u16::try_from(port["port"].as_u64()?).ok()?,
-            })
-        };
-        EndpointFacts {
-            name: name_of(object).to_string(),
-            node: spec["node"].as_str().unwrap_or_default().to_string(),
-            interface: spec["interfaceName"].as_str().unwrap_or_default().to_string(),
-            expected: texts(&spec["expectedIPs"])
-                .filter_map(|t| Some(Cidr::parse_lenient(t).ok()?.network()))
-                .collect(),
-            labels: Rc::new(inherited(labels_of(object), &profiles, inherit)),
-            profiles,
-            ports: spec["ports"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .filter_map(port)
-                .collect(),
-        }
-    };
-    let mut list: Vec<EndpointFacts> = objects.of("HostEndpoint").map(one).collect();
-    list.sort_by(|a, b| a.name.cmp(&b.name));
-    list
-}
-
 fn members(
     facts: &Facts,
     objects: &Objects,
-    endpoints: &[EndpointFacts],
-    pod_labels: &[Rc<Labels>],
+    endpoints: &[(&Arc<HostEndpointFacts>, Arc<Labels>)],
+    pod_labels: &[Arc<Labels>],
     inherit: &BTreeMap<String, Labels>,
 ) -> Members {
     let mut list: Vec<Member> = Vec::new();
-    for endpoint in endpoints {
+    for (endpoint, labels) in endpoints {
         list.push(Member {
-            labels: Rc::clone(&endpoint.labels),
+            labels: Arc::clone(labels),
             nets: endpoint.expected.iter().map(|ip| Cidr::host(*ip)).collect(),
             ports: endpoint.ports.clone(),
         });
@@ -279,24 +248,27 @@ fn members(
             })
         });
         list.push(Member {
-            labels: Rc::clone(labels),
+            labels: Arc::clone(labels),
             nets: pod.addresses.iter().map(|ip| Cidr::host(*ip)).collect(),
             ports: ports.collect(),
         });
     }
     for set in objects.of("GlobalNetworkSet") {
         list.push(Member {
-            labels: Rc::new(labels_of(set)),
+            labels: Arc::new(labels_of(set)),
             nets: nets_of(&set["spec"]["nets"]),
             ports: Vec::new(),
         });
     }
     for set in objects.of("NetworkSet") {
-        let mut labels = labels_of(set);
-        labels.insert("projectcalico.org/namespace".into(), namespace_of(set).into());
+        let own = labels_of(set);
+        let labels = own
+            .iter()
+            .chain([("projectcalico.org/namespace", namespace_of(set))])
+            .collect();
         let profile = format!("kns.{}", namespace_of(set));
         list.push(Member {
-            labels: Rc::new(inherited(labels, &[profile], inherit)),
+            labels: Arc::new(inherited(labels, &[profile], inherit)),
             nets: nets_of(&set["spec"]["nets"]),
             ports: Vec::new(),
         });
@@ -321,7 +293,7 @@ fn elsewhere(facts: &Facts) -> AddressSet {
             .chain(node.external.iter().copied())
             .collect()
     };
-    AddressSet::from_addresses(facts.nodes.iter().flat_map(own)).complement()
+    AddressSet::from_addresses(facts.nodes.iter().flat_map(|node| own(node))).complement()
 }
 
 /// Profiles that are there, and those that are only named.

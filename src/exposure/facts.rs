@@ -11,11 +11,12 @@ use serde_json::Value;
 
 use super::cloud::CloudFacts;
 use crate::net::AddressSet;
+use crate::state::Labels;
 
 /// Everything that is known.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
-    pub nodes: Vec<NodeFacts>,
+    pub nodes: Vec<Arc<NodeFacts>>,
     /// `None`: not read.
     pub pods: Option<Vec<Arc<PodFacts>>>,
     /// `None`: not read.
@@ -37,7 +38,7 @@ pub struct Facts {
 #[derive(Clone, Debug, Default)]
 pub struct NodeFacts {
     pub name: String,
-    pub labels: BTreeMap<String, String>,
+    pub labels: Labels,
     /// `None`: only addresses are known. The first one has the default route.
     pub interfaces: Option<Vec<InterfaceFacts>>,
     /// Addresses of the node where interfaces are not known.
@@ -63,7 +64,7 @@ pub struct PodFacts {
     /// The host's end of its interface, where known.
     pub interface: Option<String>,
     /// Its own. Pods share them.
-    pub labels: Arc<BTreeMap<String, String>>,
+    pub labels: Arc<Labels>,
     /// Its service account, where that is not among its labels.
     pub account: Option<String>,
     pub profiles: Vec<String>,

@@ -265,7 +265,7 @@ mod tests {
     fn node(name: &str) -> NodeFacts {
         NodeFacts {
             name: name.into(),
-            labels: [("zone".to_string(), "a".to_string())].into(),
+            labels: [("zone", "a")].into_iter().collect(),
             ..NodeFacts::default()
         }
     }

@@ -8,21 +8,21 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::cloud::{CloudFacts, CloudRule};
-use super::facts::{Facts, NodeFacts, ServiceFacts};
-use super::kubernetes;
+use super::facts::{Facts, ServiceFacts};
+use super::kubernetes::{self, NodeRead, Slice};
 use super::reading::{Objects, Reading, as_read};
 use super::world::World;
 use crate::aws::{Acl, Interface, PLAN_TAG, Rule};
 use crate::net::{AddressSet, Cidr};
 use crate::resource::{Key, Kind};
-use crate::state::{State, Unreadable, aws_instance};
+use crate::state::{Object, State, Unreadable};
 
-const CALICO_KINDS: [Kind; 8] = [
+/// Host endpoints are read apart.
+const CALICO_KINDS: [Kind; 7] = [
     Kind::FelixConfiguration,
     Kind::Tier,
     Kind::GlobalNetworkSet,
     Kind::GlobalNetworkPolicy,
-    Kind::HostEndpoint,
     Kind::NetworkPolicy,
     Kind::NetworkSet,
     Kind::IPPool,
@@ -48,7 +48,7 @@ struct Lists<'a> {
 }
 
 impl<'a> Lists<'a> {
-    fn of(&mut self, kind: Kind) -> Option<Vec<&'a Arc<Value>>> {
+    fn of(&mut self, kind: Kind) -> Option<Vec<&'a Object>> {
         let objects = self.state.shared(kind);
         self.read(kind, objects.map(Iterator::collect))
     }
@@ -72,6 +72,9 @@ fn facts(state: &State, reading: &Reading) -> (Facts, Objects) {
             objects.add(kind.name(), reading.of(kind.name(), object, |_| None));
         }
     }
+    for object in lists.of(Kind::HostEndpoint).unwrap_or_default() {
+        objects.endpoints.extend(reading.of_endpoint(object));
+    }
     let policy = Kind::KubernetesNetworkPolicy.name();
     for object in lists.of(Kind::KubernetesNetworkPolicy).unwrap_or_default() {
         let made = |object: &Value| Some(kubernetes::network_policy(object));
@@ -92,18 +95,17 @@ fn facts(state: &State, reading: &Reading) -> (Facts, Objects) {
     for name in accounts {
         objects.add("Profile", as_read("Profile", &kubernetes::account_profile(name)));
     }
-    let nodes = lists.of(Kind::Node).unwrap_or_default();
+    let nodes = lists.of(Kind::Node).unwrap_or_default().into_iter();
+    let nodes: Vec<Arc<NodeRead>> = nodes.map(|object| reading.of_node(object)).collect();
     let slices = lists.of(Kind::EndpointSlice);
+    let slices = slices.map(|all| all.into_iter().map(|object| reading.of_slice(object)));
     let services = lists.of(Kind::Service);
     let cloud = cloud(&mut lists, &nodes);
     let facts = Facts {
         cloud,
         pod_ranges: pod_ranges(&nodes),
-        nodes: nodes
-            .iter()
-            .map(|node| kubernetes::node(node))
-            .collect::<Vec<NodeFacts>>(),
-        services: services.map(|services| self::services(&services, slices.as_deref())),
+        nodes: nodes.iter().map(|node| Arc::clone(&node.facts)).collect(),
+        services: services.map(|services| self::services(&services, slices)),
         pods,
         objects: Vec::new(),
         unread: lists.unread,
@@ -114,18 +116,12 @@ fn facts(state: &State, reading: &Reading) -> (Facts, Objects) {
 }
 
 /// `None` where nobody asked for what is in front of the nodes.
-fn cloud(lists: &mut Lists<'_>, nodes: &[&Arc<Value>]) -> Option<CloudFacts> {
+fn cloud(lists: &mut Lists<'_>, nodes: &[Arc<NodeRead>]) -> Option<CloudFacts> {
     let asked = |kind: Kind| lists.state.coverage().contains_key(&kind);
     if !asked(Kind::NetworkInterface) && !asked(Kind::SecurityGroupRule) {
         return None;
     }
-    let instance = |node: &&Arc<Value>| {
-        let id = node.pointer("/spec/providerID").and_then(Value::as_str)?;
-        Some((
-            node["metadata"]["name"].as_str()?.to_string(),
-            aws_instance(id)?.1.to_string(),
-        ))
-    };
+    let instance = |node: &Arc<NodeRead>| Some((node.facts.name.clone(), node.instance.clone()?));
     let instances: BTreeMap<String, String> = nodes.iter().filter_map(instance).collect();
     if instances.is_empty() {
         return None; // another cloud's nodes, or nobody's
@@ -133,20 +129,23 @@ fn cloud(lists: &mut Lists<'_>, nodes: &[&Arc<Value>]) -> Option<CloudFacts> {
     let mut of = |kind: Kind| lists.of(kind).unwrap_or_default();
     let interfaces = of(Kind::NetworkInterface);
     let (objects, acl_objects) = (of(Kind::SecurityGroupRule), of(Kind::NetworkAcl));
-    let rules: Option<Vec<CloudRule>> = objects.iter().map(|object| rule(object)).collect();
-    let acls: Option<Vec<Acl>> = acl_objects.iter().map(|object| Acl::read(object)).collect();
+    let rules: Option<Vec<CloudRule>> = objects.iter().map(|object| rule(&object.open())).collect();
+    let acls: Option<Vec<Acl>> = acl_objects.iter().map(|object| Acl::read(&object.open())).collect();
     let facts = CloudFacts {
         instances,
-        interfaces: interfaces.iter().map(|object| Interface::read(object)).collect(),
+        interfaces: interfaces
+            .iter()
+            .map(|object| Interface::read(&object.open()))
+            .collect(),
         rules: rules.clone().unwrap_or_default(),
         acls: acls.clone().unwrap_or_default(),
         prefix_lists: of(Kind::PrefixList)
             .iter()
-            .filter_map(|object| prefix_list(object))
+            .filter_map(|object| prefix_list(&object.open()))
             .collect(),
         listed: of(Kind::SecurityGroup)
             .iter()
-            .filter_map(|object| listed(object))
+            .filter_map(|object| listed(&object.open()))
             .collect(),
     };
     // One that is not understood may say anything.
@@ -188,33 +187,34 @@ fn listed(object: &Value) -> Option<String> {
         .flatten()
 }
 
-fn services(services: &[&Arc<Value>], slices: Option<&[&Arc<Value>]>) -> Vec<ServiceFacts> {
+fn services(services: &[&Object], slices: Option<impl Iterator<Item = Arc<Slice>>>) -> Vec<ServiceFacts> {
     let slices = slices.map(|slices| {
-        let mut by_service: BTreeMap<(&str, &str), Vec<&Value>> = BTreeMap::new();
+        let mut by_service: BTreeMap<(String, String), Vec<Arc<Slice>>> = BTreeMap::new();
         for slice in slices {
-            by_service.entry(kubernetes::service_of(slice)).or_default().push(slice);
+            let key = (slice.namespace.clone(), slice.service.clone());
+            by_service.entry(key).or_default().push(slice);
         }
         by_service
     });
-    let of = |service: &&Arc<Value>| {
+    let of = |service: &&Object| {
+        let service = service.open();
         let at = |pointer: &str| service.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-        let key = (at("/metadata/namespace"), at("/metadata/name"));
+        let key = (at("/metadata/namespace").to_string(), at("/metadata/name").to_string());
         let slices = slices
             .as_ref()
             .map(|slices| slices.get(&key).map_or(&[][..], Vec::as_slice));
-        kubernetes::services(service, slices)
+        kubernetes::services(&service, slices)
     };
     services.iter().flat_map(of).collect()
 }
 
 /// The ranges that nodes hand to pods; `None` unless every node says.
-fn pod_ranges(nodes: &[&Arc<Value>]) -> Option<AddressSet> {
+fn pod_ranges(nodes: &[Arc<NodeRead>]) -> Option<AddressSet> {
     let mut nets = Vec::new();
     for node in nodes {
-        let given = node.pointer("/spec/podCIDRs").and_then(Value::as_array)?;
-        nets.extend(given.iter().filter_map(|text| Cidr::parse_lenient(text.as_str()?).ok()));
+        nets.extend(node.pod_ranges.as_ref()?);
     }
-    (!nets.is_empty()).then(|| AddressSet::from_cidrs(&nets))
+    (!nets.is_empty()).then(|| AddressSet::from_cidrs(nets))
 }
 
 /// `FELIX_*` of the calico-node container; `None` where it was not read.

@@ -10,8 +10,9 @@ use serde_json::{Map, Value, json};
 
 use super::facts::{Backend, NamedPort, NodeFacts, PodFacts, ServiceFacts};
 use super::rules::protocol_number;
+use crate::net::Cidr;
 use crate::resource::Key;
-use crate::state::{ContainerPort, Pod, labels_of};
+use crate::state::{ContainerPort, Pod, aws_instance, labels_of};
 
 fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
     object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
@@ -32,8 +33,29 @@ const TUNNEL_ADDRESSES: [&str; 4] = [
     "projectcalico.org/IPv4WireguardInterfaceAddr",
 ];
 
+/// A node, and what its object says besides.
+pub(super) struct NodeRead {
+    pub facts: Arc<NodeFacts>,
+    /// The ranges that it hands to pods; `None` where it does not say.
+    pub pod_ranges: Option<Vec<Cidr>>,
+    /// Its instance in the cloud, if it is one.
+    pub instance: Option<String>,
+}
+
+impl NodeRead {
+    pub fn read(object: &Value) -> NodeRead {
+        let ranges = object.pointer("/spec/podCIDRs").and_then(Value::as_array);
+        let range = |text: &Value| Cidr::parse_lenient(text.as_str()?).ok();
+        NodeRead {
+            facts: Arc::new(node(object)),
+            pod_ranges: ranges.map(|ranges| ranges.iter().filter_map(range).collect()),
+            instance: aws_instance(text(object, "/spec/providerID")).map(|(_, id)| id.to_string()),
+        }
+    }
+}
+
 /// A node of which only addresses are known.
-pub(super) fn node(object: &Value) -> NodeFacts {
+fn node(object: &Value) -> NodeFacts {
     let of_type = |kind: &str| -> Vec<IpAddr> {
         let all = list(object, "/status/addresses").filter(|a| a["type"] == kind);
         all.filter_map(|a| address(&a["address"])).collect()
@@ -82,7 +104,7 @@ pub(super) fn pod(key: &Key, pod: &Pod) -> Option<PodFacts> {
 pub(super) fn namespace_profile(object: &Value) -> Value {
     let name = text(object, "/metadata/name");
     let mut inherited: Map<String, Value> = labels_of(object)
-        .into_iter()
+        .iter()
         .map(|(name, value)| (format!("pcns.{name}"), Value::from(value)))
         .collect();
     inherited.insert("pcns.projectcalico.org/name".into(), name.into());
@@ -108,8 +130,8 @@ fn profile(name: &str, allows: bool, labels: Map<String, Value>) -> Value {
     })
 }
 
-/// One entry per port of a Service; `slices` are the EndpointSlices of its namespace, `None` where they were not read.
-pub(super) fn services(object: &Value, slices: Option<&[&Value]>) -> Vec<ServiceFacts> {
+/// One entry per port of a Service; `slices` are its EndpointSlices, `None` where they were not read.
+pub(super) fn services(object: &Value, slices: Option<&[Arc<Slice>]>) -> Vec<ServiceFacts> {
     if text(object, "/spec/type") == "ExternalName" {
         return Vec::new();
     }
@@ -135,38 +157,59 @@ pub(super) fn services(object: &Value, slices: Option<&[&Value]>) -> Vec<Service
     list(object, "/spec/ports").filter_map(one).collect()
 }
 
-/// Ready endpoints of a port by its name; both families of one pod are one endpoint.
-fn backends(slices: &[&Value], port: &str) -> Vec<Backend> {
-    let mut found: BTreeMap<(String, u16), Vec<IpAddr>> = BTreeMap::new();
-    for slice in slices {
-        let number = list(slice, "/ports")
-            .find(|p| p["name"].as_str().unwrap_or_default() == port)
-            .and_then(|p| u16::try_from(p["port"].as_u64()?).ok());
-        let Some(number) = number else { continue };
-        for endpoint in list(slice, "/endpoints") {
-            if endpoint.pointer("/conditions/ready") == Some(&Value::Bool(false)) {
-                continue;
-            }
+/// An EndpointSlice.
+pub(super) struct Slice {
+    pub namespace: String,
+    /// The Service that it is of.
+    pub service: String,
+    /// By name.
+    ports: Vec<(String, u16)>,
+    /// The pods' names, or an address.
+    ready: Vec<(String, Vec<IpAddr>)>,
+}
+
+impl Slice {
+    pub fn read(object: &Value) -> Slice {
+        let port = |port: &Value| {
+            let number = u16::try_from(port["port"].as_u64()?).ok()?;
+            Some((port["name"].as_str().unwrap_or_default().to_string(), number))
+        };
+        let ready = list(object, "/endpoints").filter(|e| e.pointer("/conditions/ready") != Some(&Value::Bool(false)));
+        let endpoint = |endpoint: &Value| {
             let addresses: Vec<IpAddr> = list(endpoint, "/addresses").filter_map(address).collect();
             let name = match text(endpoint, "/targetRef/name") {
                 "" => addresses.first().map(IpAddr::to_string).unwrap_or_default(),
                 name => name.to_string(),
             };
-            found.entry((name, number)).or_default().extend(addresses);
+            (name, addresses)
+        };
+        let service = &object["metadata"]["labels"]["kubernetes.io/service-name"];
+        Slice {
+            namespace: text(object, "/metadata/namespace").into(),
+            service: service.as_str().unwrap_or_default().into(),
+            ports: list(object, "/ports").filter_map(port).collect(),
+            ready: ready.map(endpoint).collect(),
         }
     }
-    found
-        .into_iter()
-        .map(|((name, port), addresses)| Backend { name, addresses, port })
-        .collect()
 }
 
-/// The Service that a slice is of.
-pub(super) fn service_of(slice: &Value) -> (&str, &str) {
-    let name = slice["metadata"]["labels"]["kubernetes.io/service-name"]
-        .as_str()
-        .unwrap_or_default();
-    (text(slice, "/metadata/namespace"), name)
+/// Ready endpoints of a port by its name; both families of one pod are one endpoint.
+fn backends(slices: &[Arc<Slice>], port: &str) -> Vec<Backend> {
+    let mut found: BTreeMap<(&str, u16), Vec<IpAddr>> = BTreeMap::new();
+    for slice in slices {
+        let Some((_, number)) = slice.ports.iter().find(|(name, _)| name == port) else {
+            continue;
+        };
+        for (name, addresses) in &slice.ready {
+            found.entry((name, *number)).or_default().extend(addresses);
+        }
+    }
+    let backend = |((name, port), addresses): ((&str, u16), _)| Backend {
+        name: name.to_string(),
+        addresses,
+        port,
+    };
+    found.into_iter().map(backend).collect()
 }
 
 /// A Kubernetes NetworkPolicy as Calico sees it.
@@ -330,7 +373,7 @@ mod tests {
             slice("fd00::2", true),
             slice("10.65.0.9", false),
         ];
-        let slices: Vec<&Value> = slices.iter().collect();
+        let slices = slices.map(|slice| Arc::new(Slice::read(&slice)));
         let service = json!({"metadata": {"name": "web", "namespace": "shop"},
             "spec": {"clusterIP": "10.96.0.1", "ports": [{"name": "http", "port": 80, "nodePort": 30080}]}});
         let found = services(&service, Some(&slices));

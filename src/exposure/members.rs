@@ -6,9 +6,11 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::net::{AddressSet, Cidr};
-use crate::selector::{Labels, Selector};
+use crate::selector::{self, Selector};
+use crate::state::Labels;
 
 /// Addresses that are members for sure, and those that may be; the second holds the first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,7 +55,7 @@ impl Area {
 pub(super) struct Terms(pub Vec<(bool, Selector)>);
 
 impl Terms {
-    pub fn matches(&self, labels: &impl Labels) -> bool {
+    pub fn matches(&self, labels: &impl selector::Labels) -> bool {
         self.0
             .iter()
             .all(|(negated, selector)| selector.matches(labels) != *negated)
@@ -61,18 +63,14 @@ impl Terms {
 }
 
 /// A set of labels: an endpoint's own, else those of its profiles in order (`felix/labelindex`).
-pub(super) fn inherited(
-    own: BTreeMap<String, String>,
-    profiles: &[String],
-    of: &BTreeMap<String, BTreeMap<String, String>>,
-) -> BTreeMap<String, String> {
-    let mut labels = own;
-    for profile in profiles {
-        for (name, value) in of.get(profile).into_iter().flatten() {
-            labels.entry(name.clone()).or_insert_with(|| value.clone());
-        }
+pub(super) fn inherited(own: Labels, profiles: &[String], of: &BTreeMap<String, Labels>) -> Labels {
+    let from: Vec<&Labels> = profiles.iter().filter_map(|profile| of.get(profile)).collect();
+    if from.iter().all(|labels| labels.is_empty()) {
+        return own;
     }
-    labels
+    // of two values the later counts
+    let from = from.iter().rev().flat_map(|labels| labels.iter());
+    from.chain(own.iter()).collect()
 }
 
 /// A named port of a member.
@@ -85,7 +83,7 @@ pub(super) struct PortName {
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Member {
-    pub labels: Rc<BTreeMap<String, String>>,
+    pub labels: Arc<Labels>,
     pub nets: Vec<Cidr>,
     pub ports: Vec<PortName>,
 }

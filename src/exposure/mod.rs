@@ -20,6 +20,7 @@ mod felix;
 mod flow;
 mod forward;
 mod from_state;
+mod host_endpoint;
 mod index;
 mod inside;
 mod known;

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use serde_json::Value;
 
-use super::build::{Labels, name_of, namespace_of, texts};
+use super::build::{name_of, namespace_of, texts};
 use super::facts::Facts;
 use super::members::Terms;
 use super::reading::Objects;
@@ -17,6 +17,7 @@ use super::rules::{Reader, Rule, namespace_term};
 use super::verdict::{PolicyKind, PolicyName};
 use super::world::{Lists, Policy, PolicyStage, Stages, Tier, TierRun};
 use crate::selector::Selector;
+use crate::state::Labels;
 
 /// Tiers in order; the built-in ones are always there (`felix/calc/policy_sorter.go`).
 pub(super) fn tiers(facts: &Facts, objects: &Objects) -> BTreeMap<String, (f64, bool, bool)> {
@@ -194,11 +195,7 @@ impl<'a> Sorter<'a> {
 
     /// The place of the stages of an endpoint with these labels; `namespace` for pods.
     pub fn sort(&mut self, labels: &Labels, namespace: Option<&str>) -> usize {
-        let used: Labels = labels
-            .iter()
-            .filter(|(name, _)| self.names.contains(name.as_str()))
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect();
+        let used: Labels = labels.iter().filter(|(name, _)| self.names.contains(*name)).collect();
         let key = (used, namespace.map(str::to_string));
         if let Some(known) = self.known.get(&key) {
             return *known;

@@ -1,6 +1,7 @@
 //! The workshop's policies and the traps around them, as people meet them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -73,7 +74,7 @@ fn facts(policies: &[Value]) -> Facts {
         ..NodeFacts::default()
     };
     Facts {
-        nodes: nodes.map(node).to_vec(),
+        nodes: nodes.map(node).map(Arc::new).to_vec(),
         pods: Some(pods.map(|one| std::sync::Arc::new(pod(one))).to_vec()),
         services: Some(vec![ServiceFacts {
             namespace: "shop".into(),
@@ -247,7 +248,9 @@ fn ebpf_is_known_before_translation_only() {
 #[test]
 fn the_address_that_a_cloud_translates_leads_to_the_node() {
     let mut facts = facts(&[deny_all_but_trusted()]);
-    facts.nodes[0].external = vec!["203.0.113.9".parse().unwrap()];
+    let mut node = (*facts.nodes[0]).clone();
+    node.external = vec!["203.0.113.9".parse().unwrap()];
+    facts.nodes[0] = Arc::new(node);
     let world = World::of_facts(&facts);
     assert_eq!(verdict(&world, STRANGER, "203.0.113.9", 30080), Verdict::Blocked);
     assert_eq!(verdict(&world, TRUSTED, "203.0.113.9", 30080), Verdict::Open);

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use super::cloud::Cloud;
 use super::facts::{Dataplane, PodFacts, ServiceFacts};
 use super::felix::Felix;
+use super::host_endpoint::HostEndpointFacts;
 use super::index::RuleIndex;
 use super::rules::Rule;
 use super::verdict::{Direction, PolicyName};
@@ -88,10 +89,17 @@ pub(super) struct Interface {
 
 #[derive(Debug)]
 pub(super) struct Endpoint {
-    pub name: String,
-    pub interface: String,
-    pub expected: BTreeSet<IpAddr>,
+    /// Shared between worlds.
+    pub facts: Arc<HostEndpointFacts>,
     pub applied: usize,
+}
+
+impl std::ops::Deref for Endpoint {
+    type Target = HostEndpointFacts;
+
+    fn deref(&self) -> &HostEndpointFacts {
+        &self.facts
+    }
 }
 
 /// Policies and profiles of an endpoint; many endpoints have the same.

@@ -96,7 +96,7 @@ fn without_interfaces(end: &State) -> State {
         .map(|(key, object)| {
             let field = FieldChange {
                 path: path.clone(),
-                before: path.get(object).cloned(),
+                before: path.get(&object).cloned(),
                 after: None,
                 taken_from: None,
             };
@@ -104,7 +104,7 @@ fn without_interfaces(end: &State) -> State {
                 section: "half".into(),
                 span: None,
             };
-            Change::update(key.clone(), object.clone(), vec![field], origin)
+            Change::update(key.clone(), object.into_owned(), vec![field], origin)
         })
         .collect();
     end.after_all(&changes)

@@ -3,6 +3,7 @@
 //! Each is put first in turn: a packet that fares otherwise then, fares by names now. Only pairs with rules that can
 //! meet and do not do the same are tried, because each try compares two worlds.
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,9 +26,9 @@ const LAST: f64 = f64::MAX;
 /// A policy that is asked.
 struct Tied<'a> {
     key: &'a Key,
-    object: &'a Value,
+    object: Cow<'a, Value>,
     own: bool,
-    actions: BTreeSet<&'a str>,
+    actions: BTreeSet<String>,
     /// Host endpoints and pods that it is asked at, once somebody wants to know.
     selects: OnceCell<BTreeSet<String>>,
 }
@@ -60,20 +61,23 @@ fn names(first: &Key, second: &Key) -> String {
 }
 
 /// A tier, an order, and whether policies are asked without tracking and before DNAT.
-type Place<'a> = (&'a str, u64, (bool, bool));
+type Place = (String, u64, (bool, bool));
 
 /// Policies by the place that they share, in the order in which they are asked.
-fn places<'a>(looked: &'a Looked<'_>) -> BTreeMap<Place<'a>, Vec<Tied<'a>>> {
-    let mut places: BTreeMap<Place<'a>, Vec<Tied<'a>>> = BTreeMap::new();
+fn places<'a>(looked: &'a Looked<'_>) -> BTreeMap<Place, Vec<Tied<'a>>> {
+    let mut places: BTreeMap<Place, Vec<Tied<'a>>> = BTreeMap::new();
     for (key, object) in looked.end.list(Kind::GlobalNetworkPolicy).into_iter().flatten() {
-        let place = (tier(object), order(object).to_bits(), stage(object));
+        let place = (tier(&object).to_string(), order(&object).to_bits(), stage(&object));
         let own = looked.plan.policies.contains_key(&key.name) || looked.plan.guards.contains_key(&key.name);
-        let rules = DIRECTIONS.iter().flat_map(|direction| rules(object, direction));
+        let rules = DIRECTIONS.iter().flat_map(|direction| rules(&object, direction));
+        let actions = rules
+            .filter_map(|rule| Some(rule["action"].as_str()?.to_string()))
+            .collect();
         let tied = Tied {
             key,
             object,
             own,
-            actions: rules.filter_map(|rule| rule["action"].as_str()).collect(),
+            actions,
             selects: OnceCell::new(),
         };
         places.entry(place).or_default().push(tied);
@@ -82,17 +86,14 @@ fn places<'a>(looked: &'a Looked<'_>) -> BTreeMap<Place<'a>, Vec<Tied<'a>>> {
 }
 
 /// Pairs of which one is the plan's, that can meet a packet together and not do the same.
-fn pairs<'p, 'a>(
-    looked: &Looked<'_>,
-    places: &'p BTreeMap<Place<'a>, Vec<Tied<'a>>>,
-) -> Vec<(&'p Tied<'a>, &'p Tied<'a>)> {
-    let selects = |tied: &'p Tied<'a>| tied.selects.get_or_init(|| selected(looked, tied.object));
+fn pairs<'p, 'a>(looked: &Looked<'_>, places: &'p BTreeMap<Place, Vec<Tied<'a>>>) -> Vec<(&'p Tied<'a>, &'p Tied<'a>)> {
+    let selects = |tied: &'p Tied<'a>| tied.selects.get_or_init(|| selected(looked, &tied.object));
     let mut found = Vec::new();
     for tied in places.values() {
         for (i, first) in tied.iter().enumerate() {
             for second in &tied[i + 1..] {
                 let differ = first.actions.union(&second.actions).count() > 1;
-                let meet = (first.own || second.own) && differ && rules_meet(first.object, second.object);
+                let meet = (first.own || second.own) && differ && rules_meet(&first.object, &second.object);
                 if meet && !selects(first).is_disjoint(selects(second)) {
                     found.push((first, second));
                     if found.len() > TRIES {
@@ -188,10 +189,10 @@ fn nets_meet(a: &Value, b: &Value) -> bool {
 
 /// A row that moves once the second of the two is asked before the first.
 fn swapped(looked: &Looked<'_>, second: &Tied<'_>) -> Option<Row> {
-    let before = order(second.object).next_down();
+    let before = order(&second.object).next_down();
     let path = FieldPath::dotted("spec.order");
     let field = FieldChange {
-        before: path.get(second.object).cloned(),
+        before: path.get(&second.object).cloned(),
         path,
         after: Some(json!(before)),
         taken_from: None,
@@ -200,7 +201,12 @@ fn swapped(looked: &Looked<'_>, second: &Tied<'_>) -> Option<Row> {
         section: "tie".into(),
         span: None,
     };
-    let change = Change::update(second.key.clone(), second.object.clone(), vec![field], origin);
+    let change = Change::update(
+        second.key.clone(),
+        second.object.clone().into_owned(),
+        vec![field],
+        origin,
+    );
     let other = World::of_state(&looked.end.after(&change));
     let rows = difference(looked.after, &other);
     rows.into_iter().find(|row| row.movement != Movement::Stays)

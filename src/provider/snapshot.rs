@@ -3,6 +3,7 @@
 //! The embedded default. Written whole and atomically (temporary file, fsync, rename), so that a run killed anywhere
 //! leaves the file of before or of after a step.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{Read, Seek, Write};
@@ -487,7 +488,7 @@ impl Provider for Snapshot {
         // A file that people edit stays one.
         let bytes = if held.sealed { seal(bytes) } else { bytes };
         write_atomically(&self.path, &bytes).map_err(failed)?;
-        Ok(state.present(&change.key).cloned())
+        Ok(state.present(&change.key).map(Cow::into_owned))
     }
 }
 
@@ -521,7 +522,7 @@ fn check(state: &State, change: &Change) -> Result<(), Refusal> {
             refuse(Why::Gone, format!("{} not found", change.key))
         }
         (Op::Update { before, .. } | Op::Delete { before }, Observed::Present(object)) => {
-            if identity(before) == identity(object) {
+            if identity(before) == identity(&object) {
                 Ok(())
             } else {
                 refuse(Why::Changed, format!("{} has been modified", change.key))

@@ -49,10 +49,10 @@ fn now_known(scope: &CloudScope, cluster: &State) -> Option<CloudScope> {
 /// The region that all nodes are in, as far as they say.
 fn region(cluster: &State) -> Option<String> {
     let nodes = cluster.list(Kind::Node).ok()?;
-    let regions = nodes.filter_map(|(_, node)| node["metadata"]["labels"][REGION_LABEL].as_str());
-    let regions: BTreeSet<&str> = regions.collect();
-    match regions.into_iter().collect::<Vec<_>>()[..] {
-        [region] => Some(region.to_string()),
+    let regions = nodes.filter_map(|(_, node)| Some(node["metadata"]["labels"][REGION_LABEL].as_str()?.to_string()));
+    let regions: BTreeSet<String> = regions.collect();
+    match &regions.into_iter().collect::<Vec<_>>()[..] {
+        [region] => Some(region.clone()),
         _ => None,
     }
 }

@@ -51,7 +51,7 @@ pub struct Side<'a> {
 /// Everything there is to say of two plans and a cluster.
 pub struct Diff<'a> {
     pub facts: &'a ClusterFacts,
-    pub cluster_uid: Option<&'a str>,
+    pub cluster_uid: Option<String>,
     pub base: Side<'a>,
     pub head: Side<'a>,
     pub between: &'a Between,
@@ -378,7 +378,7 @@ fn header(out: &mut String, diff: &Diff) {
     if let Some(played) = &diff.facts.snapshot {
         let _ = writeln!(out, "  played by a snapshot: {}", escape(&played.to_string()));
     }
-    let uid = diff.cluster_uid;
+    let uid = diff.cluster_uid.as_ref();
     let uid = uid.map_or("uid not readable".to_string(), |uid| format!("uid {}", escape(uid)));
     let _ = writeln!(out, "  {uid}\n");
 }

@@ -80,7 +80,7 @@ pub struct Answer<'a> {
     pub source: Option<&'a Source>,
     pub platform: Option<Platform>,
     pub facts: &'a ClusterFacts,
-    pub cluster_uid: Option<&'a str>,
+    pub cluster_uid: Option<String>,
     /// Calico's version and the rules that go with it.
     pub release: Option<&'a str>,
     pub inputs: &'a BTreeMap<String, Input>,

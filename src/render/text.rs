@@ -95,6 +95,7 @@ fn header(out: &mut String, answer: &Answer) {
         .unwrap_or_default();
     let uid = answer
         .cluster_uid
+        .as_ref()
         .map_or("uid not readable".to_string(), |uid| format!("uid {}", escape(uid)));
     let _ = writeln!(out, "  {platform}{serving}{edition}\n  {uid}");
     for line in answer.release.iter().flat_map(|release| wrap(&escape(release), 76)) {

@@ -56,7 +56,7 @@ impl Company {
     pub fn of(state: &State) -> Company {
         let mut company = Company::default();
         for (_, policy) in state.list(Kind::GlobalNetworkPolicy).into_iter().flatten() {
-            company.comes(policy);
+            company.comes(&policy);
         }
         company
     }

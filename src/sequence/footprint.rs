@@ -146,7 +146,7 @@ impl<'a> Around<'a> {
         }
     }
 
-    fn all(&self, kind: Kind) -> impl Iterator<Item = &Value> {
+    fn all(&self, kind: Kind) -> impl Iterator<Item = Cow<'_, Value>> {
         let lists = self.states.iter().filter_map(move |state| state.list(kind).ok());
         lists.flat_map(|list| list.map(|(_, object)| object))
     }
@@ -176,7 +176,7 @@ impl<'a> Around<'a> {
             let mut selectors = rule_selectors(policy).into_iter();
             selectors.any(|text| Selector::parse(&text).map_or(true, |selector| selector.matches(&labels)))
         };
-        if self.read(&kinds) && !kinds.iter().any(|kind| self.all(*kind).any(selects)) {
+        if self.read(&kinds) && !kinds.iter().any(|kind| self.all(*kind).any(|policy| selects(&policy))) {
             Footprint::Nothing
         } else {
             Footprint::Everything
@@ -218,10 +218,10 @@ impl<'a> Around<'a> {
             if !self.read(&[Kind::HostEndpoint]) {
                 return true;
             }
-            let mut kinds: BTreeMap<&str, BTreeSet<bool>> = BTreeMap::new();
+            let mut kinds: BTreeMap<String, BTreeSet<bool>> = BTreeMap::new();
             for endpoint in self.all(Kind::HostEndpoint) {
                 let spec = &endpoint["spec"];
-                let node = spec["node"].as_str().unwrap_or_default();
+                let node = spec["node"].as_str().unwrap_or_default().to_string();
                 let whole = spec["interfaceName"].as_str() == Some("*");
                 kinds.entry(node).or_default().insert(whole);
             }
@@ -251,12 +251,13 @@ impl<'a> Around<'a> {
     fn labels(&self) -> Option<&BTreeSet<Labels>> {
         let kinds = [Kind::HostEndpoint, Kind::Pod, Kind::Node];
         let all = self.labels.get_or_init(|| {
-            let lists = self
-                .states
-                .iter()
-                .flat_map(|state| kinds.map(|kind| state.labels(kind).ok()));
-            let lists: Option<Vec<_>> = lists.collect();
-            Some(lists?.into_iter().flatten().map(Cow::into_owned).collect())
+            let mut all = BTreeSet::new();
+            for state in self.states {
+                for kind in kinds {
+                    all.extend(state.labels(kind).ok()?.map(Cow::into_owned));
+                }
+            }
+            Some(all)
         });
         all.as_ref()
     }
@@ -288,11 +289,11 @@ impl<'a> Around<'a> {
         let names = |text: &str| keys.iter().any(|key| text.contains(key));
         let mut found = Footprint::Nothing;
         for policy in self.all(Kind::GlobalNetworkPolicy) {
-            if rule_selectors(policy).iter().any(|text| names(text)) {
+            if rule_selectors(&policy).iter().any(|text| names(text)) {
                 return Footprint::Everything; // who is meant by a rule changes everywhere
             }
             if policy["spec"]["selector"].as_str().is_some_and(names) {
-                found = found.and(self.policy(policy));
+                found = found.and(self.policy(&policy));
             }
         }
         // Selectors of these decide about whole nodes: which settings they have, which pods may reach them.
@@ -302,7 +303,7 @@ impl<'a> Around<'a> {
             Kind::KubeControllersConfiguration,
         ];
         let named = |object: &Value| keys.iter().any(|key| holds(&object["spec"], key));
-        if others.iter().any(|kind| self.all(*kind).any(named)) {
+        if others.iter().any(|kind| self.all(*kind).any(|object| named(&object))) {
             return Footprint::Everything;
         }
         found
@@ -317,7 +318,7 @@ impl<'a> Around<'a> {
         let kind = Kind::KubeControllersConfiguration;
         *self
             .templates
-            .get_or_init(|| !self.read(&[kind]) || self.all(kind).any(some))
+            .get_or_init(|| !self.read(&[kind]) || self.all(kind).any(|config| some(&config)))
     }
 
     /// A flow to a node port goes on to ports behind the Service, and meets the policies on both.
@@ -364,22 +365,20 @@ fn like(sides: &[Value]) -> Option<Like> {
 }
 
 fn services_of(state: &State) -> Vec<Ports> {
-    let mut slices: BTreeMap<(&str, &str), Vec<&Value>> = BTreeMap::new();
+    let mut slices: BTreeMap<(String, String), Ports> = BTreeMap::new();
     for (_, slice) in state.list(Kind::EndpointSlice).into_iter().flatten() {
         let label = slice.pointer("/metadata/labels/kubernetes.io~1service-name");
         if let (Some(namespace), Some(of)) = (slice["metadata"]["namespace"].as_str(), label.and_then(Value::as_str)) {
-            slices.entry((namespace, of)).or_default().push(slice);
+            let own = slices.entry((namespace.to_string(), of.to_string())).or_default();
+            add_ports(own, &slice["ports"], &["port"]);
         }
     }
     let services = state.list(Kind::Service).into_iter().flatten();
     let ports = services.map(|(key, object)| {
-        let mut own = ports_of_service(object);
-        for slice in slices
-            .get(&(key.namespace.as_str(), key.name.as_str()))
-            .into_iter()
-            .flatten()
-        {
-            add_ports(&mut own, &slice["ports"], &["port"]);
+        let mut own = ports_of_service(&object);
+        let behind = slices.get(&(key.namespace.clone(), key.name.clone()));
+        for (protocol, ports) in behind.into_iter().flatten() {
+            add(&mut own, *protocol, ports);
         }
         own
     });

@@ -59,16 +59,14 @@ const OUTSIDE: &[From] = &[From::Outside];
 
 /// What must stay in a cluster.
 pub fn needed(state: &State) -> Needed {
-    let nodes: Vec<(&str, &Value)> = match state.list(Kind::Node) {
-        Ok(all) => all.map(|(key, object)| (key.name.as_str(), object)).collect(),
-        Err(_) => Vec::new(),
-    };
-    let control: BTreeSet<String> = nodes
-        .iter()
-        .filter(|(_, node)| is_control_plane(node))
-        .map(|(name, _)| (*name).to_string())
-        .collect();
-    let cloud = cloud(&nodes);
+    let (mut control, mut cloud) = (BTreeSet::new(), None);
+    for (key, node) in state.list(Kind::Node).into_iter().flatten() {
+        if is_control_plane(&node) {
+            control.insert(key.name.clone());
+        }
+        cloud = cloud.or_else(|| cloud_of(&node));
+    }
+    let cloud = cloud.unwrap_or(Cloud::None);
     let mut needed = Needed {
         managed: control.is_empty(),
         ipip: uses_ipip(state),
@@ -88,7 +86,7 @@ fn uses_ipip(state: &State) -> bool {
             .map(str::to_string)
     };
     match state.list(Kind::IPPool) {
-        Ok(mut pools) => pools.any(|(_, pool)| mode(pool).is_some_and(|mode| !mode.is_empty() && mode != "Never")),
+        Ok(mut pools) => pools.any(|(_, pool)| mode(&pool).is_some_and(|mode| !mode.is_empty() && mode != "Never")),
         Err(_) => true,
     }
 }
@@ -102,16 +100,15 @@ fn is_control_plane(node: &Value) -> bool {
     labels.is_some_and(|labels| roles.iter().any(|role| labels.contains_key(*role)))
 }
 
-fn cloud(nodes: &[(&str, &Value)]) -> Cloud {
-    let mut ids = nodes
-        .iter()
-        .filter_map(|(_, node)| node.pointer("/spec/providerID")?.as_str());
-    match ids.next().and_then(|id| id.split("://").next()) {
+/// `None` for a node that does not say.
+fn cloud_of(node: &Value) -> Option<Cloud> {
+    let id = node.pointer("/spec/providerID")?.as_str()?;
+    Some(match id.split("://").next() {
         Some("aws") => Cloud::Aws,
         Some("azure") => Cloud::Azure,
         Some("gce") => Cloud::Gcp,
         _ => Cloud::None,
-    }
+    })
 }
 
 fn to_nodes(needed: &mut Needed, control: &BTreeSet<String>) {

@@ -2,9 +2,6 @@
 
 use std::cell::OnceCell;
 use std::rc::Rc;
-use std::sync::Arc;
-
-use serde_json::Value;
 
 use super::Ends;
 use super::unseen::decides_nothing;
@@ -12,7 +9,7 @@ use crate::changes::Change;
 use crate::exposure::{Known, MoveWay, Ports, Reading, World, moves};
 use crate::net::PortSet;
 use crate::resource::Kind;
-use crate::state::State;
+use crate::state::{Object, State};
 
 /// A state with its world.
 #[derive(Clone)]
@@ -217,7 +214,7 @@ impl Prefix {
 }
 
 /// Host endpoints as they are; none where they could not be read, which controllers leave as they are.
-fn endpoints(state: &State) -> Vec<&Arc<Value>> {
+fn endpoints(state: &State) -> Vec<&Object> {
     state.shared(Kind::HostEndpoint).into_iter().flatten().collect()
 }
 

@@ -45,7 +45,7 @@ fn may_cut_pods_off(ends: &[End<'_>; 2], step: &Change) -> bool {
         Kind::GlobalNetworkPolicy => ends.iter().any(|end| {
             end.state
                 .present(&step.key)
-                .is_some_and(|policy| end.reaches_pods(policy))
+                .is_some_and(|policy| end.reaches_pods(&policy))
         }),
         Kind::Service => false,
         _ => ends.iter().any(End::some_policy_does), // what it switches on or off
@@ -66,7 +66,7 @@ impl<'a> End<'a> {
         End {
             state,
             control_plane_on_nodes,
-            pods: state.labels(Kind::Pod).ok().map(|all| all.into_iter().collect()),
+            pods: state.labels(Kind::Pod).ok().map(Iterator::collect),
             some: OnceCell::new(),
         }
     }
@@ -74,7 +74,7 @@ impl<'a> End<'a> {
     fn some_policy_does(&self) -> bool {
         *self.some.get_or_init(|| {
             let mut policies = self.state.list(Kind::GlobalNetworkPolicy).into_iter().flatten();
-            policies.any(|(_, policy)| self.reaches_pods(policy))
+            policies.any(|(_, policy)| self.reaches_pods(&policy))
         })
     }
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::Value;
+
 use super::State;
 use crate::resource::{Key, Kind};
 
@@ -53,8 +55,9 @@ impl CloudScope {
     pub fn all_instances(&self, cluster: &State) -> BTreeSet<String> {
         let mut all = self.instances.clone();
         if let Ok(nodes) = cluster.list(Kind::Node) {
-            let ids = nodes.filter_map(|(_, node)| node.pointer("/spec/providerID")?.as_str());
-            all.extend(ids.filter_map(|id| Some(aws_instance(id)?.1.to_string())));
+            let instance =
+                |node: &Value| Some(aws_instance(node.pointer("/spec/providerID")?.as_str()?)?.1.to_string());
+            all.extend(nodes.filter_map(|(_, node)| instance(&node)));
         }
         all
     }

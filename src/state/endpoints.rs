@@ -35,12 +35,12 @@ impl State {
             Some(Key::namespaced(Kind::Service, key.namespace.clone(), name))
         };
         let owners: Vec<(Key, Option<Key>)> = slices
-            .map(|(key, slice)| (key.clone(), service_of(key, slice)))
+            .map(|(key, slice)| (key.clone(), service_of(key, &slice)))
             .collect();
         let owned: BTreeSet<&Key> = owners.iter().filter_map(|(_, owner)| owner.as_ref()).collect();
         let made: Vec<Value> = services
             .filter(|(key, _)| !owned.contains(key))
-            .flat_map(|(key, service)| slices_of(key, service, pods))
+            .flat_map(|(key, service)| slices_of(key, &service, pods))
             .collect();
         let gone: Vec<Key> = owners
             .into_iter()
@@ -54,11 +54,11 @@ impl State {
             let Some(key) = Key::of(Kind::EndpointSlice, &slice) else {
                 continue;
             };
-            match other.find(&key).filter(|known| is_but_stamped(known, &slice)) {
+            match other.find(&key).filter(|known| is_but_stamped(&known.open(), &slice)) {
                 Some(known) => self.insert(key, known.clone()),
                 None => {
                     super::stamp(&key, &mut slice, &self.next_version());
-                    self.insert(key, slice);
+                    self.keep(key, slice);
                 }
             }
         }
@@ -76,9 +76,9 @@ fn slices_of(key: &Key, service: &Value, pods: &BTreeMap<Key, Pod>) -> Vec<Value
     };
     let selected = pods.iter().filter(|(pod_key, pod)| {
         pod_key.namespace == key.namespace
-            && selector.iter().all(|(name, value)| {
-                value.as_str().is_some() && pod.labels.get(name).map(String::as_str) == value.as_str()
-            })
+            && selector
+                .iter()
+                .all(|(name, value)| value.as_str().is_some() && pod.labels.get(name) == value.as_str())
             && ["", "Running"].contains(&&*pod.phase)
     });
     let mut by_family: BTreeMap<&str, Vec<Value>> = BTreeMap::new();

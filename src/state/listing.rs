@@ -8,13 +8,13 @@ use serde_json::Value;
 use super::pods::{Pod, Shared};
 use super::redact::trim;
 use super::shelf::Shelf;
-use super::{State, Unreadable};
+use super::{Object, State, Unreadable};
 use crate::resource::{Key, Kind};
 
 /// Objects of one kind, collected.
 pub struct Listing {
     kind: Kind,
-    objects: Vec<(Key, Value)>,
+    objects: Vec<(Key, Object)>,
     pods: BTreeMap<Key, Pod>,
     shared: Shared,
     /// An object without a usable name.
@@ -42,7 +42,7 @@ impl Listing {
             self.pods.insert(key, Pod::read(&object, &mut self.shared));
         } else {
             trim(self.kind, &mut object);
-            self.objects.push((key, object));
+            self.objects.push((key, Object::new(self.kind, object)));
         }
     }
 }

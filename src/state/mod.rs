@@ -6,17 +6,21 @@
 
 mod cloud;
 mod endpoints;
+mod labels;
 mod listing;
 mod moved;
+mod object;
 mod pods;
 mod redact;
 mod settled;
 mod shelf;
 
 pub use cloud::{CloudScope, aws_instance};
+pub use labels::{Labels, labels_of};
 pub use listing::Listing;
 pub use moved::Moved;
-pub use pods::{ContainerPort, Labels, Pod, labels_of};
+pub use object::Object;
+pub use pods::{ContainerPort, Pod};
 pub use settled::{CONTROLLERS, CREATED_BY};
 
 use std::borrow::Cow;
@@ -66,10 +70,10 @@ impl Scope {
 }
 
 /// One object as seen.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Observed<'a> {
     Absent,
-    Present(&'a Value),
+    Present(Cow<'a, Value>),
     Unreadable(&'a Unreadable),
 }
 
@@ -260,13 +264,18 @@ impl State {
         }
     }
 
-    fn find(&self, key: &Key) -> Option<&Arc<Value>> {
+    fn find(&self, key: &Key) -> Option<&Object> {
         self.shelves.get(&key.kind)?.get(key)
     }
 
-    fn insert(&mut self, key: Key, object: impl Into<Arc<Value>>) {
+    fn keep(&mut self, key: Key, object: Value) {
+        let object = Object::new(key.kind, object);
+        self.insert(key, object);
+    }
+
+    fn insert(&mut self, key: Key, object: Object) {
         let shelf = self.shelves.entry(key.kind).or_default();
-        Arc::make_mut(shelf).insert(key, object.into());
+        Arc::make_mut(shelf).insert(key, object);
     }
 
     fn remove(&mut self, key: &Key) {
@@ -289,12 +298,12 @@ impl State {
         match self.look(key) {
             Err(why) => Observed::Unreadable(why),
             Ok(None) => Observed::Absent,
-            Ok(Some(object)) => Observed::Present(object),
+            Ok(Some(object)) => Observed::Present(object.open()),
         }
     }
 
     /// The object as it is kept, `None` when it is not there, or why that is not known. Equal places are equal objects.
-    pub fn look(&self, key: &Key) -> Result<Option<&Arc<Value>>, &Unreadable> {
+    pub fn look(&self, key: &Key) -> Result<Option<&Object>, &Unreadable> {
         match self.coverage.get(&key.kind) {
             _ if key.kind == Kind::Pod => Err(&self.kept_apart),
             None => Err(&self.not_read),
@@ -304,7 +313,7 @@ impl State {
     }
 
     /// The object, when it is known to be there.
-    pub fn present(&self, key: &Key) -> Option<&Value> {
+    pub fn present(&self, key: &Key) -> Option<Cow<'_, Value>> {
         match self.get(key) {
             Observed::Present(object) => Some(object),
             Observed::Absent | Observed::Unreadable(_) => None,
@@ -312,14 +321,14 @@ impl State {
     }
 
     /// All objects of a kind by name, or why they could not be read. Never of pods: see [`State::pods`].
-    pub fn list(&self, kind: Kind) -> Result<impl Iterator<Item = (&Key, &Value)>, &Unreadable> {
+    pub fn list(&self, kind: Kind) -> Result<impl Iterator<Item = (&Key, Cow<'_, Value>)>, &Unreadable> {
         self.listed_or_why(kind)?;
         self.kept_whole(kind)?;
-        Ok(self.shelf(kind).map(|(key, object)| (key, &**object)))
+        Ok(self.shelf(kind).map(|(key, object)| (key, object.open())))
     }
 
     /// The same as they are kept: equal places are equal objects.
-    pub fn shared(&self, kind: Kind) -> Result<impl Iterator<Item = &Arc<Value>>, &Unreadable> {
+    pub fn shared(&self, kind: Kind) -> Result<impl Iterator<Item = &Object>, &Unreadable> {
         self.listed_or_why(kind)?;
         self.kept_whole(kind)?;
         Ok(self.shelf(kind).map(|(_, object)| object))
@@ -352,7 +361,7 @@ impl State {
     pub fn objects(&self) -> impl Iterator<Item = (&Key, Cow<'_, Value>)> {
         let kept = self.shelves.values().flat_map(|shelf| shelf.iter());
         let pods = self.pods.iter().map(|(key, pod)| (key, Cow::Owned(pod.object(key))));
-        kept.map(|(key, object)| (key, Cow::Borrowed(&**object))).chain(pods)
+        kept.map(|(key, object)| (key, object.open())).chain(pods)
     }
 
     /// How many objects there are.
@@ -362,32 +371,32 @@ impl State {
     }
 
     /// The labels of all objects of a kind, pods among them, or why they could not be read.
-    pub fn labels(&self, kind: Kind) -> Result<Vec<Cow<'_, Labels>>, &Unreadable> {
-        if kind == Kind::Pod {
-            return Ok(self.pods()?.values().map(|pod| Cow::Borrowed(&*pod.labels)).collect());
-        }
-        Ok(self
-            .list(kind)?
-            .map(|(_, object)| Cow::Owned(labels_of(object)))
-            .collect())
+    pub fn labels(&self, kind: Kind) -> Result<impl Iterator<Item = Cow<'_, Labels>>, &Unreadable> {
+        self.listed_or_why(kind)?;
+        // no objects of pods are kept, and no pods of another kind
+        let pods = self.pods.values().filter(move |_| kind == Kind::Pod);
+        let objects = self
+            .shelf(kind)
+            .map(|(_, object)| Cow::Owned(labels_of(&object.open())));
+        Ok(pods.map(|pod| Cow::Borrowed(&*pod.labels)).chain(objects))
     }
 
     /// The objects of a kind that were read, by name.
-    fn shelf(&self, kind: Kind) -> impl Iterator<Item = (&Key, &Arc<Value>)> {
+    fn shelf(&self, kind: Kind) -> impl Iterator<Item = (&Key, &Object)> {
         self.shelves.get(&kind).into_iter().flat_map(|shelf| shelf.iter())
     }
 
     /// The uid of namespace `kube-system`, when it could be read.
-    pub fn cluster_uid(&self) -> Option<&str> {
+    pub fn cluster_uid(&self) -> Option<String> {
         let object = self.present(&Key::cluster(Kind::Namespace, CLUSTER_NAMESPACE))?;
-        object.pointer("/metadata/uid")?.as_str()
+        Some(object.pointer("/metadata/uid")?.as_str()?.to_string())
     }
 
     /// Every plan's inventory, by plan name; those that cannot be used with the reason.
     pub fn inventories(&self) -> Result<BTreeMap<String, Result<Inventory, Unusable>>, &Unreadable> {
         let mut inventories = BTreeMap::new();
         for (key, object) in self.list(Kind::ConfigMap)? {
-            if let Some(inventory) = Inventory::read(object) {
+            if let Some(inventory) = Inventory::read(&object) {
                 let plan = key.name.strip_prefix("hostguard-").unwrap_or(&key.name);
                 inventories.insert(plan.to_string(), inventory);
             }
@@ -421,17 +430,18 @@ impl State {
             Op::Create { object } => with_defaults(change.key.kind, object.clone()),
             Op::Update { before, patch } => {
                 let there = self.find(&change.key);
-                let mut object = (**there.unwrap_or(before)).clone();
+                let there = there.map(|there| there.open());
+                let mut object = there.as_deref().unwrap_or(before).clone();
                 merge(&mut object, patch);
                 without_empty_maps(&mut object);
-                if there.is_some_and(|there| **there == object) {
+                if there.is_some_and(|there| *there == object) {
                     return; // a server stores nothing, and the version stays
                 }
                 object
             }
         };
         stamp(&change.key, &mut object, &self.next_version());
-        self.insert(change.key.clone(), object);
+        self.keep(change.key.clone(), object);
     }
 
     /// The state as it is read once an object is stored so; `None`: it is gone.
@@ -439,7 +449,7 @@ impl State {
         match object {
             Some(mut object) => {
                 redact::trim(key.kind, &mut object);
-                self.insert(key.clone(), object);
+                self.keep(key.clone(), object);
             }
             None => self.remove(key),
         }

@@ -3,16 +3,14 @@
 //! A pod in API shape is a dozen maps, several kilobytes; what answers need of it is a tenth of that. Texts and labels
 //! that pods have in common are kept once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use super::labels::{Labels, labels_of};
 use crate::resource::Key;
-
-/// Labels as objects have them.
-pub type Labels = BTreeMap<String, String>;
 
 /// What is kept of a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,15 +37,6 @@ pub struct ContainerPort {
     /// As written: `TCP`.
     pub protocol: String,
     pub port: u16,
-}
-
-/// The labels of an object in API shape.
-pub fn labels_of(object: &Value) -> Labels {
-    let map = object.pointer("/metadata/labels").and_then(Value::as_object);
-    let pairs = map.into_iter().flatten();
-    pairs
-        .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_string())))
-        .collect()
 }
 
 fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {

@@ -3,11 +3,9 @@
 //! Workloads keep their selector only (pod templates hold environment variables), nodes what selects and addresses
 //! them. In a snapshot, which people attach to pull requests, no object keeps annotations that are not Calico's.
 
-use std::sync::Arc;
-
 use serde_json::{Map, Value, json};
 
-use super::State;
+use super::{Object, State};
 use crate::inventory::INVENTORY_LABEL;
 use crate::resource::{CALICO_GROUP, Key, Kind};
 
@@ -15,15 +13,19 @@ impl State {
     /// The state as a snapshot holds it.
     pub fn redacted(&self) -> State {
         let mut state = self.clone();
-        let kept = |(key, object): &(&Key, &Arc<Value>)| {
-            let labels = object.pointer("/metadata/labels");
-            key.kind != Kind::ConfigMap || labels.is_some_and(|labels| labels.get(INVENTORY_LABEL).is_some())
+        let kept = |(key, object): &(&Key, &Object)| {
+            let inventory = || {
+                let object = object.open();
+                let labels = object.pointer("/metadata/labels");
+                labels.is_some_and(|labels| labels.get(INVENTORY_LABEL).is_some())
+            };
+            key.kind != Kind::ConfigMap || inventory()
         };
         for kind in self.shelves.keys() {
             let redacted = self.shelf(*kind).filter(kept).map(|(key, object)| {
-                let mut object = Value::clone(object);
+                let mut object = object.open().into_owned();
                 redact(&mut object);
-                (key.clone(), object)
+                (key.clone(), Object::new(key.kind, object))
             });
             state.shelve(*kind, redacted.collect());
         }

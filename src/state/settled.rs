@@ -3,12 +3,12 @@
 //! Follows kube-controllers (Calico: `kube-controllers/pkg/controllers/node/hostendpoints.go` and
 //! `pkg/config/runconfig.go`). A controller whose inputs could not be read changes nothing here.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::State;
+use super::{Object, State};
 use crate::net::Cidr;
 use crate::resource::{Key, Kind};
 use crate::selector::Selector;
@@ -46,13 +46,13 @@ impl State {
         let mut state = self.clone();
         state.settle_endpoints(other);
         let Some(config) = self.controllers() else { return state };
-        let running = running_config(config);
+        let running = running_config(&config);
         let key = Key::cluster(Kind::KubeControllersConfiguration, "default");
         if config.pointer("/status/runningConfig").is_some_and(Value::is_object) {
-            let mut settled = config.clone();
+            let mut settled = Value::clone(&config);
             settle_running_config(&mut settled, &running);
             if settled != *config {
-                state.insert(key, settled);
+                state.keep(key, settled);
             }
         }
         let (Ok(nodes), Ok(_)) = (self.list(Kind::Node), self.list(Kind::HostEndpoint)) else {
@@ -85,45 +85,48 @@ impl State {
         )
     }
 
-    fn controllers(&self) -> Option<&Value> {
+    fn controllers(&self) -> Option<Cow<'_, Value>> {
         self.present(&Key::cluster(Kind::KubeControllersConfiguration, "default"))
     }
 
     /// An environment variable of kube-controllers that overrides `autoCreate`, with its value.
-    pub fn auto_create_override(&self) -> Option<&str> {
-        self.controllers()?
-            .pointer("/status/environmentVars")?
-            .get(AUTO_HOST_ENDPOINTS)?
-            .as_str()
+    pub fn auto_create_override(&self) -> Option<String> {
+        let controllers = self.controllers()?;
+        let variables = controllers.pointer("/status/environmentVars")?;
+        Some(variables.get(AUTO_HOST_ENDPOINTS)?.as_str()?.to_string())
     }
 
     fn reconcile(&mut self, wanted: Wanted<'_>) {
         let is_auto = |object: &Value| label(object, CREATED_BY) == Some(CONTROLLERS);
         let gone: Vec<Key> = self
             .shelf(Kind::HostEndpoint)
-            .filter(|(_, object)| is_auto(object))
-            .filter(|(key, object)| !wanted.objects.contains_key(*key) && !wanted.keeps(object))
+            .filter(|(key, _)| !wanted.objects.contains_key(*key))
+            .filter(|(_, object)| {
+                let object = object.open();
+                is_auto(&object) && !wanted.keeps(&object)
+            })
             .map(|(key, _)| key.clone())
             .collect();
         for key in gone {
             self.remove(&key);
         }
         for (key, body) in wanted.objects {
-            let version = self.next_version();
-            let object = match (self.find(&key), body) {
-                (None, Body::Known(object)) => object,
-                (None, Body::New(mut object)) => {
-                    super::stamp(&key, &mut object, &version);
-                    Arc::new(object)
+            match (self.find(&key), body) {
+                (None, Body::Known(object)) => self.insert(key, object),
+                (None, Body::New(body)) => {
+                    let mut object = body.open().into_owned();
+                    super::stamp(&key, &mut object, &self.next_version());
+                    self.keep(key, object);
                 }
-                (Some(there), body) if is_auto(there) && differs(there, body.object()) => {
-                    let mut object = corrected(there, body.object());
-                    object["metadata"]["resourceVersion"] = json!(version);
-                    Arc::new(object)
+                (Some(there), Body::New(body) | Body::Known(body)) => {
+                    let (there, body) = (there.open(), body.open());
+                    if is_auto(&there) && differs(&there, &body) {
+                        let mut object = corrected(&there, &body);
+                        object["metadata"]["resourceVersion"] = json!(self.next_version());
+                        self.keep(key, object);
+                    }
                 }
-                (Some(_), _) => continue,
-            };
-            self.insert(key, object);
+            }
         }
     }
 }
@@ -189,18 +192,10 @@ struct Wanted<'a> {
 }
 
 enum Body {
-    New(Value),
+    /// Without a version.
+    New(Object),
     /// Another state's, with a version.
-    Known(Arc<Value>),
-}
-
-impl Body {
-    fn object(&self) -> &Value {
-        match self {
-            Body::New(object) => object,
-            Body::Known(object) => object,
-        }
-    }
+    Known(Object),
 }
 
 impl<'a> Wanted<'a> {
@@ -222,8 +217,12 @@ impl<'a> Wanted<'a> {
             self.unpredicted.insert(node.to_string());
         } else {
             let key = Key::cluster(Kind::HostEndpoint, name);
-            let known = self.other.find(&key).filter(|known| is_but_stamped(known, &body));
-            let body = known.map_or(Body::New(body), |known| Body::Known(known.clone()));
+            let known = self
+                .other
+                .find(&key)
+                .filter(|known| is_but_stamped(&known.open(), &body))
+                .cloned();
+            let body = known.map_or_else(|| Body::New(Object::new(key.kind, body)), Body::Known);
             self.objects.insert(key, body);
         }
     }
@@ -251,7 +250,7 @@ pub(super) fn is_but_stamped(object: &Value, body: &Value) -> bool {
 
 fn wanted_host_endpoints<'n, 'a>(
     controller: &Value,
-    nodes: impl Iterator<Item = &'n Value>,
+    nodes: impl Iterator<Item = Cow<'n, Value>>,
     other: &'a State,
 ) -> Wanted<'a> {
     let endpoint = &controller["hostEndpoint"];
@@ -266,14 +265,14 @@ fn wanted_host_endpoints<'n, 'a>(
         let Some(name) = node.pointer("/metadata/name").and_then(Value::as_str) else {
             continue;
         };
-        let addresses = addresses(node);
+        let addresses = addresses(&node);
         if default_too {
             let name_of_it = format!("{name}-auto-hep");
-            let body = host_endpoint(&name_of_it, name, labels(node), None, Some("*"), &addresses);
+            let body = host_endpoint(&name_of_it, name, labels(&node), None, Some("*"), &addresses);
             wanted.add(name, name_of_it, body);
         }
         for template in &templates {
-            from_template(template, node, name, &addresses, &mut wanted);
+            from_template(template, &node, name, &addresses, &mut wanted);
         }
     }
     wanted

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::Object;
 use super::moved::{Moved, between};
 use crate::resource::Key;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Shelf {
-    objects: BTreeMap<Arc<Key>, Arc<Value>>,
+    objects: BTreeMap<Arc<Key>, Object>,
     /// The highest number among their versions.
     highest: u64,
 }
@@ -24,11 +25,11 @@ impl PartialEq for Shelf {
 }
 
 impl Shelf {
-    pub fn get(&self, key: &Key) -> Option<&Arc<Value>> {
+    pub fn get(&self, key: &Key) -> Option<&Object> {
         self.objects.get(key)
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = (&Key, &Arc<Value>)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&Key, &Object)> {
         self.objects.iter().map(|(key, object)| (&**key, object))
     }
 
@@ -38,7 +39,7 @@ impl Shelf {
 
     /// The keys in which another shelf differs, in their order. Objects that are shared are not looked into.
     pub fn changes(&self, other: &Shelf, same: impl Fn(&Value, &Value) -> bool) -> Vec<Moved> {
-        let same = |a: &Arc<Value>, b: &Arc<Value>| Arc::ptr_eq(a, b) || same(a, b);
+        let same = |a: &Object, b: &Object| a.is(b) || same(&a.open(), &b.open());
         let (mut before, mut now) = (self.objects.iter().peekable(), other.objects.iter().peekable());
         let mut changes = Vec::new();
         // both are in the order of keys
@@ -57,8 +58,8 @@ impl Shelf {
         self.highest
     }
 
-    pub fn insert(&mut self, key: Key, object: Arc<Value>) {
-        let (old, new) = (self.get(&key).map_or(0, |old| version(old)), version(&object));
+    pub fn insert(&mut self, key: Key, object: Object) {
+        let (old, new) = (self.get(&key).map_or(0, version), version(&object));
         match self.objects.get_mut(&key) {
             Some(place) => *place = object,
             None => {
@@ -80,15 +81,13 @@ impl Shelf {
     }
 
     fn find_highest(&mut self) {
-        self.highest = self.objects.values().map(|object| version(object)).max().unwrap_or(0);
+        self.highest = self.objects.values().map(version).max().unwrap_or(0);
     }
 }
 
-impl FromIterator<(Key, Value)> for Shelf {
-    fn from_iter<T: IntoIterator<Item = (Key, Value)>>(objects: T) -> Shelf {
-        let shared = objects
-            .into_iter()
-            .map(|(key, object)| (Arc::new(key), Arc::new(object)));
+impl FromIterator<(Key, Object)> for Shelf {
+    fn from_iter<T: IntoIterator<Item = (Key, Object)>>(objects: T) -> Shelf {
+        let shared = objects.into_iter().map(|(key, object)| (Arc::new(key), object));
         let mut shelf = Shelf {
             objects: shared.collect(),
             highest: 0,
@@ -99,7 +98,8 @@ impl FromIterator<(Key, Value)> for Shelf {
 }
 
 /// Versions that are no numbers count as none.
-fn version(object: &Value) -> u64 {
+fn version(object: &Object) -> u64 {
+    let object = object.open();
     let text = object.pointer("/metadata/resourceVersion").and_then(Value::as_str);
     text.and_then(|text| text.parse().ok()).unwrap_or(0)
 }

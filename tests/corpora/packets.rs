@@ -50,7 +50,7 @@ fn node(value: &Value) -> NodeFacts {
     };
     NodeFacts {
         name: text(value, "name").into(),
-        labels: labels(value),
+        labels: labels(value).into(),
         interfaces: Some(interfaces.iter().map(interface).collect()),
         ..NodeFacts::default()
     }
@@ -63,7 +63,7 @@ fn pod(value: &Value) -> PodFacts {
         node: text(value, "node").into(),
         addresses: addresses(value, "ips"),
         interface: Some(text(value, "interface").into()),
-        labels: labels(value).into(),
+        labels: Arc::new(labels(value).into()),
         account: None,
         profiles: list(value, "profiles")
             .map(|p| p.as_str().expect("text").into())
@@ -111,7 +111,7 @@ pub fn facts(case: &Value, lists: &[&str]) -> Facts {
     let pods: Vec<Arc<PodFacts>> = list(case, "pods").map(|value| Arc::new(pod(value))).collect();
     let ranges = ["10.65.0.0/16", "fd00:65::/32"].map(|c| Cidr::parse(c).expect("a network"));
     Facts {
-        nodes: list(case, "nodes").map(node).collect(),
+        nodes: list(case, "nodes").map(node).map(Arc::new).collect(),
         services: Some(list(case, "services").map(|s| service(s, &pods)).collect()),
         pods: Some(pods),
         objects: lists.iter().flat_map(|l| list(case, l)).cloned().collect(),

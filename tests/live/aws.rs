@@ -225,7 +225,7 @@ out = dict(wanted=wanted, enis=enis, other=other, third=third, list=list, cluste
         "cidrBlock": "203.0.113.0/24", "portRange": {"from": 30080, "to": 30090}});
     let entries = acl["spec"]["entries"].as_array().expect("entries");
     assert!(entries.contains(&denies), "{acl}");
-    assert!(hostguard::aws::Acl::read(acl).is_some(), "{acl}");
+    assert!(hostguard::aws::Acl::read(&acl).is_some(), "{acl}");
     let cluster = state
         .present(&Key::cluster(Kind::EksCluster, "shop"))
         .expect("the cluster");
@@ -250,7 +250,7 @@ fn a_rule_is_made_with_its_mark_changed_and_taken_away() {
         );
         let state = read(&provider, &of_group(&group));
         let key = Key::of(Kind::SecurityGroupRule, &made).expect("a name");
-        assert_eq!(state.present(&key), Some(&made), "read as it was answered");
+        assert_eq!(state.present(&key).as_deref(), Some(&made), "read as it was answered");
 
         let mut update = change(Op::Update {
             before: made.clone().into(),

@@ -163,7 +163,7 @@ fn world_of(policies: &[Value], cloud: &[Value]) -> State {
     let nodes: Vec<Value> = nodes
         .enumerate()
         .map(|(at, (_, node))| {
-            let mut node = node.clone();
+            let mut node = node.into_owned();
             node["spec"]["providerID"] = json!(format!("aws:///zone/i-{at}"));
             node
         })
@@ -492,7 +492,7 @@ fn walk_and_exposure_agree_with_the_evaluator_of_the_cloud() {
 fn cloud_of(state: &State) -> Vec<Value> {
     let kinds = Kind::ALL.into_iter().filter(|kind| kind.cloud());
     let lists = kinds.flat_map(|kind| state.list(kind).expect("all was listed"));
-    lists.map(|(_, object)| object.clone()).collect()
+    lists.map(|(_, object)| object.into_owned()).collect()
 }
 
 fn step(op: Op, object: &Value) -> Change {

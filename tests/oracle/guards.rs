@@ -186,7 +186,7 @@ fn case(end: &State, without: Option<&str>) -> Value {
         .into_iter()
         .flat_map(|kind| end.list(kind).expect("all was listed"))
         .filter(|(key, _)| Some(key.name.as_str()) != without)
-        .map(|(_, object)| object.clone())
+        .map(|(_, object)| object.into_owned())
         .collect();
     let nodes = NODES
         .iter()

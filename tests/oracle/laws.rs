@@ -1,5 +1,7 @@
 //! Random worlds, and what must hold on them.
 
+use std::sync::Arc;
+
 use hostguard::exposure::{Flow, Flows, Part, Senders};
 use hostguard::net::{AddressSet, PortSet, Protocol};
 
@@ -567,6 +569,7 @@ fn forget(facts: &mut Facts, what: usize) -> &'static str {
         }
         3 => {
             for node in &mut facts.nodes {
+                let node = Arc::make_mut(node);
                 let listed = node.interfaces.take().into_iter().flatten();
                 node.addresses
                     .extend(listed.flat_map(|i| i.addresses.into_iter().map(|(a, _)| a)));

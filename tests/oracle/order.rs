@@ -189,11 +189,11 @@ fn steps(before: &[Value], after: &[Value], live: &State) -> Vec<Change> {
     for at in old.keys().chain(new.keys()).collect::<BTreeSet<_>>() {
         let op = match (old.get(at), new.get(at)) {
             (Some(old), Some(new)) if old != new => Op::Update {
-                before: live.present(at).expect("it is there").clone().into(),
+                before: live.present(at).expect("it is there").into_owned().into(),
                 patch: patch(old, new),
             },
             (Some(_), None) => Op::Delete {
-                before: live.present(at).expect("it is there").clone().into(),
+                before: live.present(at).expect("it is there").into_owned().into(),
             },
             (None, Some(new)) => Op::Create { object: (*new).clone() },
             _ => continue,
@@ -245,7 +245,7 @@ fn case(state: &State) -> Value {
     let listed = kinds
         .into_iter()
         .flat_map(|kind| state.list(kind).expect("all was listed"));
-    let mut objects: Vec<Value> = listed.map(|(_, object)| object.clone()).collect();
+    let mut objects: Vec<Value> = listed.map(|(_, object)| object.into_owned()).collect();
     let allow = json!([{"action": "Allow"}]);
     let labels = json!({"pcns.projectcalico.org/name": "default"});
     let spec = json!({"ingress": allow, "egress": allow, "labelsToApply": labels});
@@ -449,7 +449,7 @@ fn half_way(live: &State, steps: &[Step], dice: &mut Dice) -> Passed {
         let of = |state: &State, at: bool| -> Vec<Value> {
             let all = state.list(Kind::HostEndpoint).expect("all was listed");
             let mine = all.filter(|(_, object)| (object["spec"]["node"] == some) == at);
-            mine.map(|(_, object)| object.clone()).collect()
+            mine.map(|(_, object)| object.into_owned()).collect()
         };
         let mut mixed = written.clone();
         let endpoints = [of(&settled, true), of(&written, false)].concat();

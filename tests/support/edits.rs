@@ -33,7 +33,7 @@ pub fn edited(state: &State, edit: Edit, number: usize) -> Option<Change> {
         let listed = kinds.iter().flat_map(|kind| state.list(*kind).into_iter().flatten());
         listed
             .filter(|(key, _)| **key != revision() && key.name != "default")
-            .map(|(key, object)| (key.clone(), object.clone()))
+            .map(|(key, object)| (key.clone(), object.into_owned()))
             .collect()
     };
     let pick = |mut of: Vec<(Key, Value)>, at: usize| (!of.is_empty()).then(|| of.swap_remove(at % of.len()));
@@ -50,7 +50,7 @@ pub fn edited(state: &State, edit: Edit, number: usize) -> Option<Change> {
         let keys = [Kind::FelixConfiguration, Kind::KubeControllersConfiguration];
         let keys = keys.map(|kind| Key::cluster(kind, "default"));
         keys.into_iter()
-            .filter_map(|key| Some((key.clone(), state.present(&key)?.clone())))
+            .filter_map(|key| Some((key.clone(), state.present(&key)?.into_owned())))
             .collect::<Vec<_>>()
     };
     let made = [Kind::Tier, Kind::GlobalNetworkSet, Kind::GlobalNetworkPolicy];
@@ -103,7 +103,7 @@ fn pick_change(mut of: Vec<Change>, at: usize) -> Option<Change> {
 }
 
 fn patched(state: &State, key: &Key, patch: Value) -> Option<Change> {
-    let before = state.present(key)?.clone().into();
+    let before = state.present(key)?.into_owned().into();
     Some(change(key, Op::Update { before, patch }))
 }
 
@@ -116,7 +116,7 @@ fn flipped(state: &State, kind: Kind, namespace: &str, name: &str, body: Value) 
     };
     let op = match state.present(&key) {
         Some(before) => Op::Delete {
-            before: before.clone().into(),
+            before: before.into_owned().into(),
         },
         None => {
             let mut object = body;

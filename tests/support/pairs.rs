@@ -374,7 +374,7 @@ pub fn nothing_lost(moments: &[Moment]) -> Result<(), String> {
 
 fn record(state: &State) -> Option<Inventory> {
     let key = Inventory::key("hostguard", "one");
-    Inventory::read(state.present(&key)?)?.ok()
+    Inventory::read(&*state.present(&key)?)?.ok()
 }
 
 /// An object with a plan's label that no record names.

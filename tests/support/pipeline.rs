@@ -258,7 +258,7 @@ async fn under_lock(
     let runs: Vec<(Key, Value)> = state
         .list(Kind::Run)
         .map_err(|why| why.to_string())?
-        .map(|(key, run)| (key.clone(), run.clone()))
+        .map(|(key, run)| (key.clone(), run.into_owned()))
         .collect();
     let journal = journal(&now, plan, lock.fence(), &runs);
     let terms = terms(&looked.accepted);

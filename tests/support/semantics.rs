@@ -1,5 +1,7 @@
 //! What a world does with a write, case by case: a cluster, a snapshot file and the simulated one must agree.
 
+use std::borrow::Cow;
+
 use hostguard::changes::{Change, Op};
 use hostguard::inventory::INVENTORY_LABEL;
 use hostguard::provider::{Provider, Why};
@@ -268,7 +270,7 @@ pub async fn play(case: &Case, world: &dyn Provider, file: bool) -> Result<(), S
     };
     let read = async || -> Result<Option<Value>, String> {
         let state: State = world.read(&scope).await.map_err(|e| e.message)?;
-        Ok(state.present(&case.key).cloned())
+        Ok(state.present(&case.key).map(Cow::into_owned))
     };
     let mut seen: Vec<Option<Value>> = vec![read().await?];
     for (at, (write, expected)) in case.writes.iter().enumerate() {

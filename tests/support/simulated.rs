@@ -5,6 +5,7 @@
 //! means is `State::write`, and what controllers make of it `State::settled`: nothing of that is said twice. That
 //! refusals are those of a real server is what `semantics.rs` is for. Time is tokio's: paused, it costs nothing.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -263,7 +264,7 @@ impl World {
         let key = &asked.key;
         let refuse = |why, what: String| Err(Refusal { why, message: what });
         let of = |object: &Value, field: &str| object["metadata"][field].clone();
-        let there = self.state.present(key).cloned();
+        let there = self.state.present(key).map(Cow::into_owned);
         let op = match (&asked.op, &there) {
             (Op::Create { .. }, Some(_)) => return refuse(Why::Changed, format!("{key} already exists")),
             (Op::Update { .. } | Op::Delete { .. }, None) => return refuse(Why::Gone, format!("{key} not found")),
@@ -310,12 +311,12 @@ impl World {
         let written = Change { op, ..asked.clone() };
         self.write(by, &written);
         if self.controllers == Controllers::AtOnce {
-            let answer = self.state.present(key).cloned();
+            let answer = self.state.present(key).map(Cow::into_owned);
             self.settle(usize::MAX);
             return Ok(answer);
         }
         self.idle = 0;
-        Ok(self.state.present(key).cloned())
+        Ok(self.state.present(key).map(Cow::into_owned))
     }
 
     /// What a server makes of an object that is to be created: a uid that none had, and nothing that only it may set.
@@ -330,7 +331,7 @@ impl World {
     }
 
     fn write(&mut self, by: &By, change: &Change) {
-        let before = self.state.present(&change.key).cloned();
+        let before = self.state.present(&change.key).map(Cow::into_owned);
         self.state.write(change);
         self.record(by, change, before);
     }
@@ -346,7 +347,7 @@ impl World {
             by: by.clone(),
             change: Arc::new(change.clone()),
             before: before.map(Arc::new),
-            after: self.state.present(&change.key).cloned().map(Arc::new),
+            after: self.state.present(&change.key).map(Cow::into_owned).map(Arc::new),
             state: self.state.clone(),
             at: Instant::now(),
         });
@@ -366,7 +367,7 @@ impl World {
         for kind in kinds {
             let objects = |state: &State| -> BTreeMap<Key, Value> {
                 let listed = state.list(kind).into_iter().flatten();
-                listed.map(|(key, object)| (key.clone(), object.clone())).collect()
+                listed.map(|(key, object)| (key.clone(), object.into_owned())).collect()
             };
             let (there, wanted) = (objects(&self.state), objects(&settled));
             let keys: BTreeSet<&Key> = there.keys().chain(wanted.keys()).collect();
@@ -454,7 +455,7 @@ fn listed(state: &State, kind: Kind, namespace: &str) -> State {
         _ => {
             let all = state.list(kind).into_iter().flatten();
             all.filter(|(key, object)| shown(key, object))
-                .map(|(_, object)| object.clone())
+                .map(|(_, object)| object.into_owned())
                 .collect()
         }
     };
@@ -672,7 +673,7 @@ impl Provider for Process {
 impl World {
     /// Somebody else gives the object another version.
     fn bump(&mut self, key: &Key) {
-        let Some(before) = self.state.present(key).cloned() else {
+        let Some(before) = self.state.present(key).map(Cow::into_owned) else {
             return;
         };
         self.touched += 1;

@@ -19,6 +19,7 @@ use crate::error::{Error, codes};
 use crate::net::{Cidr, Family, Protocol};
 use crate::plan::{AddressType, Guard, Platform, Policy, Ports, Service, Source, internet};
 use crate::resource::{Key, Kind};
+use crate::selector::Labels;
 use crate::state::labels_of;
 
 /// Networks in one list of a rule (Calico: `api/pkg/apis/projectcalico/v3/policy_common.go`, EntityRule).
@@ -106,14 +107,16 @@ fn kept(builder: &Builder) -> Vec<Value> {
         true => vec![json!({"selector": AUTOMATIC})],
         false => {
             let nodes = builder.state.list(Kind::Node).into_iter().flatten();
-            let own = nodes.flat_map(|(_, node)| addresses_of(node, AddressType::InternalIP));
-            let own: Vec<Cidr> = own.filter_map(|text| Some(Cidr::host(text.parse().ok()?))).collect();
-            nets(&own)
+            let hosts = |node: &Value| -> Vec<Cidr> {
+                let own = addresses_of(node, AddressType::InternalIP);
+                own.filter_map(|text| Some(Cidr::host(text.parse().ok()?))).collect()
+            };
+            nets(&nodes.flat_map(|(_, node)| hosts(&node)).collect::<Vec<Cidr>>())
         }
     };
     kept.push(json!({"nets": ["127.0.0.0/8"]}));
     let mut nodes = builder.state.list(Kind::Node).into_iter().flatten();
-    if nodes.any(|(_, node)| addresses_of(node, AddressType::InternalIP).any(|text| text.contains(':'))) {
+    if nodes.any(|(_, node)| addresses_of(&node, AddressType::InternalIP).any(|text| text.contains(':'))) {
         kept.push(json!({"nets": ["::1/128"]}));
     }
     kept
@@ -241,10 +244,10 @@ fn notes(builder: &mut Builder, name: &str, guard: &Guard) {
 }
 
 fn any_set(builder: &Builder, labels: &BTreeMap<String, String>) -> bool {
-    let has = |own: &BTreeMap<String, String>| labels.iter().all(|(key, value)| own.get(key) == Some(value));
+    let has = |own: &dyn Labels| labels.iter().all(|(key, value)| own.label(key) == Some(value.as_str()));
     let kinds = [Kind::GlobalNetworkSet, Kind::NetworkSet];
     let there = kinds.into_iter().any(|kind| match builder.state.list(kind) {
-        Ok(mut sets) => sets.any(|(_, set)| has(&labels_of(set))),
+        Ok(mut sets) => sets.any(|(_, set)| has(&labels_of(&set))),
         Err(_) => true, // not known to have none
     });
     there || builder.plan.network_sets.values().any(|set| has(&set.labels))

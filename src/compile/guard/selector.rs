@@ -3,6 +3,7 @@
 //! Automatic host endpoints have the labels of their node and one that says who made them, which no pod and no network
 //! set has (Calico: `kube-controllers/pkg/controllers/node/hostendpoints.go`).
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
@@ -12,7 +13,7 @@ use crate::compile::hosts::selects;
 use crate::error::{Error, codes};
 use crate::plan::{Guard, Select};
 use crate::resource::Kind;
-use crate::state::{CONTROLLERS, CREATED_BY, Labels, labels_of};
+use crate::state::{CONTROLLERS, CREATED_BY, labels_of};
 
 /// Every automatic host endpoint.
 pub(super) const AUTOMATIC: &str = "has(projectcalico.org/created-by)";
@@ -23,7 +24,7 @@ pub(super) fn group_selector(builder: &mut Builder, name: &str, guard: &Guard, n
     let all = labels_of_nodes(builder);
     let wanted: BTreeSet<&str> = nodes.iter().map(String::as_str).collect();
     let exact = |selector: &&String| {
-        let matching = all.iter().filter(|(_, labels)| selects(selector, labels));
+        let matching = all.iter().filter(|(_, labels)| selects(selector, *labels));
         matching.map(|(node, _)| node.as_str()).collect::<BTreeSet<_>>() == wanted
     };
     let candidates = candidates(builder, guard, nodes, &all);
@@ -53,6 +54,8 @@ pub(super) fn group_selector(builder: &mut Builder, name: &str, guard: &Guard, n
         format!("{own} && {AUTOMATIC}")
     })
 }
+
+type Labels = BTreeMap<String, String>;
 
 const EVERYTHING: &str = "all()";
 
@@ -110,12 +113,12 @@ pub(super) fn automatic(builder: &Builder) -> bool {
     let made = || {
         let settled = builder.state.settled();
         let mut endpoints = settled.list(Kind::HostEndpoint).into_iter().flatten();
-        endpoints.any(|(_, object)| labels_of(object).get(CREATED_BY).is_some_and(|by| by == CONTROLLERS))
+        endpoints.any(|(_, object)| labels_of(&object).get(CREATED_BY).is_some_and(|by| by == CONTROLLERS))
     };
     planned.unwrap_or_else(made)
 }
 
-fn endpoints<'b>(builder: &'b Builder<'_>) -> impl Iterator<Item = &'b Value> {
+fn endpoints<'b>(builder: &'b Builder<'_>) -> impl Iterator<Item = Cow<'b, Value>> {
     builder
         .state
         .list(Kind::HostEndpoint)
@@ -127,24 +130,26 @@ fn endpoints<'b>(builder: &'b Builder<'_>) -> impl Iterator<Item = &'b Value> {
 /// Whether the nodes have host endpoints written by hand, and this selector picks exactly those and no pod or set.
 fn by_hand(builder: &Builder, selector: &str, wanted: &BTreeSet<&str>) -> bool {
     let node = |object: &Value| object.pointer("/spec/node").and_then(Value::as_str).map(str::to_string);
-    let mine = |object: &&Value| node(object).is_some_and(|node| wanted.contains(node.as_str()));
-    let written = |object: &&Value| labels_of(object).get(CREATED_BY).is_none_or(|by| by != CONTROLLERS);
-    let written: Vec<&Value> = endpoints(builder).filter(written).collect();
+    let mine = |object: &Cow<'_, Value>| node(object).is_some_and(|node| wanted.contains(node.as_str()));
+    let written = |object: &Cow<'_, Value>| labels_of(object).get(CREATED_BY).is_none_or(|by| by != CONTROLLERS);
+    let written: Vec<Cow<'_, Value>> = endpoints(builder).filter(written).collect();
     let others = [Kind::Pod, Kind::GlobalNetworkSet, Kind::NetworkSet];
     let mut others = others
         .into_iter()
-        .flat_map(|kind| builder.state.labels(kind).unwrap_or_default());
+        .flat_map(|kind| builder.state.labels(kind).into_iter().flatten());
     written.iter().any(mine)
         && written
             .iter()
             .all(|object| selects(selector, &labels_of(object)) == mine(object))
-        && !others.any(|labels| selects(selector, &labels))
+        && !others.any(|labels| selects(selector, &*labels))
 }
 
 /// Every node's labels as the plan leaves them.
 fn labels_of_nodes(builder: &Builder) -> BTreeMap<String, Labels> {
     let nodes = builder.state.list(Kind::Node).into_iter().flatten();
-    let mut all: BTreeMap<String, Labels> = nodes.map(|(key, node)| (key.name.clone(), labels_of(node))).collect();
+    let mut all: BTreeMap<String, Labels> = nodes
+        .map(|(key, node)| (key.name.clone(), labels_of(&node).to_map()))
+        .collect();
     for (name, group) in &builder.plan.nodes {
         for node in builder.groups.get(name).into_iter().flatten() {
             let own = all.entry(node.clone()).or_default();

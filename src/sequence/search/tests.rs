@@ -1,7 +1,5 @@
 //! Many steps in one look lead to the order that is found one by one.
 
-use std::sync::Arc;
-
 use serde_json::{Value, json};
 
 use super::*;
@@ -89,7 +87,7 @@ fn some_steps(state: &State, there: &[Value], random: &mut fastrand::Rng) -> Vec
     for old in there {
         let name = old["metadata"]["name"].as_str().expect("a name");
         let key = Key::cluster(Kind::GlobalNetworkPolicy, name);
-        let before = Arc::new(state.present(&key).expect("it is there").clone());
+        let before = state.look(&key).expect("read").expect("it is there").shared();
         match random.u8(0..4) {
             0 | 1 => steps.push(bare(key, Op::Delete { before })),
             2 => {
@@ -111,7 +109,7 @@ fn some_steps(state: &State, there: &[Value], random: &mut fastrand::Rng) -> Vec
     }
     if random.bool() {
         let key = Key::cluster(Kind::HostEndpoint, "n0-all");
-        let before = Arc::new(state.present(&key).expect("it is there").clone());
+        let before = state.look(&key).expect("read").expect("it is there").shared();
         let patch = json!({"metadata": {"labels": {"role": "r2"}}});
         steps.push(bare(key, Op::Update { before, patch }));
     }
@@ -238,7 +236,7 @@ fn guarding(name: &str, random: &mut fastrand::Rng) -> Value {
 
 fn label(state: &State, at: usize) -> Change {
     let key = Key::cluster(Kind::Node, format!("n{at}"));
-    let before = Arc::new(state.present(&key).expect("it is there").clone());
+    let before = state.look(&key).expect("read").expect("it is there").shared();
     let field = FieldChange {
         path: FieldPath::label("guarded"),
         before: None,

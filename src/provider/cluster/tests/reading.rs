@@ -1,5 +1,6 @@
 //! Lists, pages, deadlines, discovery.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::time::{Duration, Instant};
@@ -51,7 +52,7 @@ async fn a_kind_is_listed_in_pages_and_items_get_their_kind() {
         other => panic!("{other}"),
     });
     let state = read(&server, &[Kind::Tier]).await;
-    let tiers: Vec<&Value> = state
+    let tiers: Vec<Cow<'_, Value>> = state
         .list(Kind::Tier)
         .expect("listed")
         .map(|(_, object)| object)
