@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::findings::{Findings, Stage, shown};
 use super::format;
 use super::golang::Port;
-use super::path::Path;
+use super::path::At;
 use super::rules::Id;
 use super::schema::{Check, Field, Type};
 use super::{crd, regexp};
@@ -14,7 +14,7 @@ use crate::net::{Family, Protocol};
 use crate::selector::Selector;
 
 /// Every field's format, and the formats that go with ports and protocols wherever they stand.
-pub(super) fn check(field: &Field, value: &Value, path: &Path, out: &mut Findings) {
+pub(super) fn check(field: &Field, value: &Value, path: &At<'_>, out: &mut Findings) {
     match (&field.ty, value) {
         (Type::Object(fields), Value::Object(map)) => {
             for field in *fields {
@@ -77,7 +77,7 @@ pub(super) fn check(field: &Field, value: &Value, path: &Path, out: &mut Finding
     }
 }
 
-fn each(items: &[Value], path: &Path, mut check: impl FnMut(&str, &Path)) {
+fn each(items: &[Value], path: &At<'_>, mut check: impl FnMut(&str, &At<'_>)) {
     for (i, item) in items.iter().enumerate() {
         if let Some(text) = item.as_str() {
             check(text, &path.index(i));
@@ -85,17 +85,17 @@ fn each(items: &[Value], path: &Path, mut check: impl FnMut(&str, &Path)) {
     }
 }
 
-fn report(good: bool, id: Id, wanted: &str, value: &Value, path: &Path, out: &mut Findings) {
+fn report(good: bool, id: Id, wanted: &str, value: &Value, path: &At<'_>, out: &mut Findings) {
     if !good {
         out.add(Stage::Validate, id, path, format!("{} is not {wanted}", shown(value)));
     }
 }
 
-fn simple(good: bool, wanted: &str, text: &str, path: &Path, out: &mut Findings) {
+fn simple(good: bool, wanted: &str, text: &str, path: &At<'_>, out: &mut Findings) {
     report(good, Id::Format, wanted, &Value::from(text), path, out);
 }
 
-fn string(check: Check, text: &str, path: &Path, out: &mut Findings) {
+fn string(check: Check, text: &str, path: &At<'_>, out: &mut Findings) {
     let value = shown(&Value::from(text));
     match check {
         Check::Net => rule_network(text, path, out),
@@ -156,7 +156,7 @@ fn string(check: Check, text: &str, path: &Path, out: &mut Findings) {
     }
 }
 
-fn one_of(values: &[&str], text: &str, path: &Path, out: &mut Findings) {
+fn one_of(values: &[&str], text: &str, path: &At<'_>, out: &mut Findings) {
     let message = format!("{} is not one of {}", shown(&Value::from(text)), values.join(", "));
     let finding = out.add(Stage::Validate, Id::Format, path, message);
     if let Some(near) = values.iter().find(|v| v.eq_ignore_ascii_case(text)) {
@@ -165,7 +165,7 @@ fn one_of(values: &[&str], text: &str, path: &Path, out: &mut Findings) {
 }
 
 /// `labels` of a template: Kubernetes' rules.
-fn labels(map: &serde_json::Map<String, Value>, path: &Path, out: &mut Findings) {
+fn labels(map: &serde_json::Map<String, Value>, path: &At<'_>, out: &mut Findings) {
     for (key, value) in map {
         let good = format::is_qualified_name(key) && value.as_str().is_none_or(format::is_label_value);
         if !good {
@@ -176,7 +176,7 @@ fn labels(map: &serde_json::Map<String, Value>, path: &Path, out: &mut Findings)
 }
 
 /// Shared with the passes that look at selectors elsewhere.
-pub(super) fn selector(text: &str, path: &Path, stage: Stage, out: &mut Findings) {
+pub(super) fn selector(text: &str, path: &At<'_>, stage: Stage, out: &mut Findings) {
     if let Err(error) = Selector::parse(text) {
         let message = format!("{} is not a selector: {}", shown(&Value::from(text)), error.message);
         let finding = out.add(stage, Id::Selector, path, message);
@@ -186,7 +186,7 @@ pub(super) fn selector(text: &str, path: &Path, stage: Stage, out: &mut Findings
 }
 
 /// A network of a rule (`net` and the scan in validateRule).
-fn rule_network(text: &str, path: &Path, out: &mut Findings) {
+fn rule_network(text: &str, path: &At<'_>, out: &mut Findings) {
     let value = shown(&Value::from(text));
     let suggestion = crate::net::Cidr::parse(text).err().and_then(|e| e.fix());
     let (id, message) = match format::go_net(text) {
@@ -204,7 +204,7 @@ fn rule_network(text: &str, path: &Path, out: &mut Findings) {
 }
 
 /// A network or an address, host bits tolerated (`cidr`).
-fn network(text: &str, path: &Path, out: &mut Findings) {
+fn network(text: &str, path: &At<'_>, out: &mut Findings) {
     if format::go_net(text).is_none() {
         out.add(
             Stage::Validate,
@@ -217,7 +217,7 @@ fn network(text: &str, path: &Path, out: &mut Findings) {
 }
 
 /// validatePort: a number or range starts at 1, a name is a Kubernetes port name.
-fn port(value: &Value, path: &Path, out: &mut Findings) {
+fn port(value: &Value, path: &At<'_>, out: &mut Findings) {
     match Port::from_json(value) {
         Some(Port::Range(0, _)) => {
             out.add(
@@ -234,7 +234,7 @@ fn port(value: &Value, path: &Path, out: &mut Findings) {
     }
 }
 
-fn port_name(name: &str, path: &Path, out: &mut Findings) {
+fn port_name(name: &str, path: &At<'_>, out: &mut Findings) {
     out.add(
         Stage::Validate,
         Id::PortName,
@@ -245,7 +245,7 @@ fn port_name(name: &str, path: &Path, out: &mut Findings) {
     .fix("use at most 15 lower-case letters, digits and dashes, with a letter");
 }
 
-fn protocol(value: &Value, path: &Path, out: &mut Findings) {
+fn protocol(value: &Value, path: &At<'_>, out: &mut Findings) {
     let good = match value {
         Value::String(name) => Protocol::NAMED.iter().any(|p| p.to_string() == *name),
         other => other.as_u64() != Some(0),

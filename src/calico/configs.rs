@@ -7,17 +7,17 @@ use super::cross::{given, items, text};
 use super::findings::{Findings, Stage, shown};
 use super::format::{self, go_net};
 use super::metadata;
-use super::path::Path;
+use super::path::At;
 use super::rules::Id;
 use crate::net::Family;
 
-pub(super) fn felix(spec: &Value, at: &Path, out: &mut Findings) {
+pub(super) fn felix(spec: &Value, at: &At<'_>, out: &mut Findings) {
     for (i, range) in items(spec, "kubeNodePortRanges").iter().enumerate() {
         if range.as_str().is_some_and(|r| !r.contains(':')) {
             out.add(
                 Stage::Validate,
                 Id::Format,
-                &at.key("kubeNodePortRanges").index(i),
+                &at.item("kubeNodePortRanges", i),
                 format!("{} is a port name", shown(range)),
             )
             .fix("write numbers and ranges");
@@ -28,7 +28,7 @@ pub(super) fn felix(spec: &Value, at: &Path, out: &mut Findings) {
             out.add(
                 Stage::Validate,
                 Id::Network,
-                &at.key("externalNodesList").index(i),
+                &at.item("externalNodesList", i),
                 format!("{} is not an IPv4 network", shown(cidr)),
             );
         }
@@ -51,9 +51,9 @@ pub(super) fn felix(spec: &Value, at: &Path, out: &mut Findings) {
     route_tables(spec, at, out);
 }
 
-fn timeout_overrides(spec: &Value, at: &Path, out: &mut Findings) {
+fn timeout_overrides(spec: &Value, at: &At<'_>, out: &mut Findings) {
     for (i, one) in items(spec, "healthTimeoutOverrides").iter().enumerate() {
-        let at = at.key("healthTimeoutOverrides").index(i);
+        let at = at.item("healthTimeoutOverrides", i);
         let name = one.get("name").and_then(Value::as_str).unwrap_or_default();
         if !format::is_timeout_name(name) {
             out.add(
@@ -74,7 +74,7 @@ fn timeout_overrides(spec: &Value, at: &Path, out: &mut Findings) {
     }
 }
 
-fn route_tables(spec: &Value, at: &Path, out: &mut Findings) {
+fn route_tables(spec: &Value, at: &At<'_>, out: &mut Findings) {
     let bound = |range: &Value, key: &str| range.get(key).and_then(Value::as_i64).unwrap_or(0);
     let mut tables: i64 = 0;
     for (i, range) in items(spec, "routeTableRanges").iter().enumerate() {
@@ -83,7 +83,7 @@ fn route_tables(spec: &Value, at: &Path, out: &mut Findings) {
             out.add(
                 Stage::Validate,
                 Id::RouteTables,
-                &at.key("routeTableRanges").index(i),
+                &at.item("routeTableRanges", i),
                 format!("{min} to {max} is not a range within 1 to 4294967295"),
             );
         }
@@ -103,7 +103,7 @@ fn route_tables(spec: &Value, at: &Path, out: &mut Findings) {
 pub(super) fn templates(spec: &Value, out: &mut Findings) {
     let null = Value::Null;
     let host_endpoint = spec.pointer("/controllers/node/hostEndpoint").unwrap_or(&null);
-    let at = Path::keys(&["spec", "controllers", "node", "hostEndpoint", "templates"]);
+    let at = At::Keys(&["spec", "controllers", "node", "hostEndpoint", "templates"]);
     let templates = items(host_endpoint, "templates");
     for (i, template) in templates.iter().enumerate() {
         let at = at.index(i);

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::cross::{given, is_true, items, text};
 use super::findings::{Findings, Stage, shown};
 use super::format::{self, go_net};
-use super::path::Path;
+use super::path::At;
 use super::rules::Id;
 use crate::net::Family;
 
@@ -19,12 +19,12 @@ const NO_START: &str = "Felix does not start on any node that reads it";
 pub(super) fn check(kind: &str, object: &Value, out: &mut Findings) {
     let null = Value::Null;
     let spec = object.get("spec").unwrap_or(&null);
-    let at = Path::keys(&["spec"]);
+    let at = At::Keys(&["spec"]);
     match kind {
         "GlobalNetworkPolicy" | "NetworkPolicy" => {
             for direction in ["ingress", "egress"] {
                 for (i, rule) in items(spec, direction).iter().enumerate() {
-                    self::rule(rule, &at.key(direction).index(i), out);
+                    self::rule(rule, &at.item(direction, i), out);
                 }
             }
         }
@@ -32,7 +32,7 @@ pub(super) fn check(kind: &str, object: &Value, out: &mut Findings) {
         "FelixConfiguration" => {
             for key in ["failsafeInboundHostPorts", "failsafeOutboundHostPorts"] {
                 for (i, entry) in items(spec, key).iter().enumerate() {
-                    failsafe(entry, &at.key(key).index(i), out);
+                    failsafe(entry, &at.item(key, i), out);
                 }
             }
             mark_masks(spec, &at, out);
@@ -43,7 +43,7 @@ pub(super) fn check(kind: &str, object: &Value, out: &mut Findings) {
     }
 }
 
-fn rule(rule: &Value, at: &Path, out: &mut Findings) {
+fn rule(rule: &Value, at: &At<'_>, out: &mut Findings) {
     let protocol = rule.get("protocol");
     let named = protocol
         .and_then(Value::as_str)
@@ -96,14 +96,14 @@ fn rule(rule: &Value, at: &Path, out: &mut Findings) {
     }
 }
 
-fn set(spec: &Value, at: &Path, out: &mut Findings) {
+fn set(spec: &Value, at: &At<'_>, out: &mut Findings) {
     for (i, net) in items(spec, "nets").iter().enumerate() {
         let written = net.as_str().unwrap_or_default();
         if written.is_empty() || is_mapped(written) {
             out.add(
                 Stage::Crash,
                 Id::SetEntry,
-                &at.key("nets").index(i),
+                &at.item("nets", i),
                 format!("{} in a network set", shown(net)),
             )
             .because("Felix panics once a rule uses the set")
@@ -121,7 +121,7 @@ fn is_mapped(text: &str) -> bool {
     text.contains(':') && go_net(text).is_some_and(|n| n.family == Some(Family::V4))
 }
 
-fn failsafe(entry: &Value, at: &Path, out: &mut Findings) {
+fn failsafe(entry: &Value, at: &At<'_>, out: &mut Findings) {
     let protocol = entry.get("protocol").and_then(Value::as_str).unwrap_or_default();
     if !protocol.eq_ignore_ascii_case("tcp") && !protocol.eq_ignore_ascii_case("udp") {
         let message = match protocol {
@@ -159,7 +159,7 @@ fn failsafe(entry: &Value, at: &Path, out: &mut Findings) {
 /// Bits Felix allocates (`felix/dataplane/driver.go`): accept, pass, drop and two scratch bits, one more for WireGuard.
 const MARK_BITS: u32 = 5;
 
-fn mark_masks(spec: &Value, at: &Path, out: &mut Findings) {
+fn mark_masks(spec: &Value, at: &At<'_>, out: &mut Findings) {
     let wireguard = is_true(spec, "wireguardEnabled") || is_true(spec, "wireguardEnabledV6");
     let needed = MARK_BITS + u32::from(wireguard);
     for key in ["iptablesMarkMask", "nftablesMarkMask"] {
@@ -184,7 +184,7 @@ const CARDS: [&str; 12] = [
     "bond0", "br0", "em1", "en0", "eno1", "enp0s3", "ens3", "eth0", "ib0", "lo", "team0", "wlan0",
 ];
 
-fn interface_prefix(spec: &Value, at: &Path, out: &mut Findings) {
+fn interface_prefix(spec: &Value, at: &At<'_>, out: &mut Findings) {
     let Some(prefixes) = text(spec, "interfacePrefix") else {
         return;
     };
@@ -209,7 +209,7 @@ fn interface_prefix(spec: &Value, at: &Path, out: &mut Findings) {
 }
 
 /// The rest of the parameters that the servers take and Felix does not.
-fn parameters(spec: &Value, at: &Path, out: &mut Findings) {
+fn parameters(spec: &Value, at: &At<'_>, out: &mut Findings) {
     if let Some(size) = spec.get("maxIpsetSize").and_then(Value::as_i64).filter(|n| *n < 2) {
         out.add(
             Stage::Crash,
@@ -236,7 +236,7 @@ fn parameters(spec: &Value, at: &Path, out: &mut Findings) {
         h.bytes()
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
     };
-    let mut refused: Vec<(Path, &Value)> = Vec::new();
+    let mut refused: Vec<(At<'_>, &Value)> = Vec::new();
     if text(spec, "metadataAddr").is_some_and(|h| !host(h)) {
         refused.push((at.key("metadataAddr"), &spec["metadataAddr"]));
     }
@@ -251,7 +251,7 @@ fn parameters(spec: &Value, at: &Path, out: &mut Findings) {
         // Joined and split again: an entry may itself be a list.
         let entries = net.as_str().unwrap_or_default().split(',').map(str::trim);
         if entries.filter(|n| !n.is_empty()).any(|n| go_net(n).is_none()) {
-            refused.push((at.key("externalNodesList").index(i), net));
+            refused.push((at.item("externalNodesList", i), net));
         }
     }
     for (place, value) in refused {

@@ -2,6 +2,7 @@
 //!
 //! Rules about several fields at once are in `cross.rs`.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
@@ -9,7 +10,7 @@ use serde_json::{Map, Value};
 use super::findings::{Findings, Stage, shown, shown_typed};
 use super::format::fits;
 use super::golang::canonical_number;
-use super::path::Path;
+use super::path::At;
 use super::rules::Id;
 use super::schema::{Field, Form, List, ListKind, Type};
 
@@ -45,17 +46,29 @@ fn pruned(field: &Field, raw: &Value) -> Value {
 }
 
 /// As a kube-apiserver stores it: whole numbers lose their fraction, so that `80.0` comes back as `80`.
-pub(super) fn stored(value: &Value) -> Value {
-    match value {
+pub(super) fn stored(value: &Value) -> Cow<'_, Value> {
+    if !has_fractions(value) {
+        return Cow::Borrowed(value); // almost all
+    }
+    Cow::Owned(match value {
         Value::Number(number) if number.is_f64() => Value::Number(canonical_number(number)),
-        Value::Array(items) => items.iter().map(stored).collect(),
-        Value::Object(map) => map.iter().map(|(k, v)| (k.clone(), stored(v))).collect(),
+        Value::Array(items) => items.iter().map(|item| stored(item).into_owned()).collect(),
+        Value::Object(map) => map.iter().map(|(k, v)| (k.clone(), stored(v).into_owned())).collect(),
         other => other.clone(),
+    })
+}
+
+fn has_fractions(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => number.is_f64(),
+        Value::Array(items) => items.iter().any(has_fractions),
+        Value::Object(map) => map.values().any(has_fractions),
+        _ => false,
     }
 }
 
 /// Checks an admitted object. `sets` asks for repeats in sets too, which Calico's own copy of this check leaves out.
-pub(super) fn check(field: &Field, value: &Value, path: &Path, stage: Stage, sets: bool, out: &mut Findings) {
+pub(super) fn check(field: &Field, value: &Value, path: &At<'_>, stage: Stage, sets: bool, out: &mut Findings) {
     Checker { stage, sets, out }.value(field, value, path);
 }
 
@@ -66,7 +79,7 @@ struct Checker<'a> {
 }
 
 impl Checker<'_> {
-    fn value(&mut self, field: &Field, value: &Value, path: &Path) {
+    fn value(&mut self, field: &Field, value: &Value, path: &At<'_>) {
         match (&field.ty, value) {
             (Type::Object(fields), Value::Object(map)) => self.object(fields, map, path),
             (Type::List(list), Value::Array(items)) => self.list(list, items, path),
@@ -90,19 +103,19 @@ impl Checker<'_> {
         }
     }
 
-    fn wrong_type(&mut self, value: &Value, wanted: &str, path: &Path) {
+    fn wrong_type(&mut self, value: &Value, wanted: &str, path: &At<'_>) {
         let message = format!("{} where {wanted} belongs", shown_typed(value));
         self.out
             .add(self.stage, Id::WrongType, path, message)
             .fix(format!("write {wanted}"));
     }
 
-    fn object(&mut self, fields: &[Field], map: &Map<String, Value>, path: &Path) {
+    fn object(&mut self, fields: &[Field], map: &Map<String, Value>, path: &At<'_>) {
         for field in fields {
             match map.get(field.name) {
                 // The CRDs say no more of metadata than that it is an object.
-                Some(value) if field.name == "metadata" && path.0.is_empty() && value.is_object() => {}
-                Some(value) if field.name == "metadata" && path.0.is_empty() => {
+                Some(value) if field.name == "metadata" && path.is_root() && value.is_object() => {}
+                Some(value) if field.name == "metadata" && path.is_root() => {
                     self.wrong_type(value, "an object", &path.key("metadata"));
                 }
                 Some(value) => self.value(field, value, &path.key(field.name)),
@@ -117,7 +130,7 @@ impl Checker<'_> {
         }
     }
 
-    fn list(&mut self, list: &List, items: &[Value], path: &Path) {
+    fn list(&mut self, list: &List, items: &[Value], path: &At<'_>) {
         if items.len() > list.most || items.len() < list.least {
             let message = match items.len() > list.most {
                 true => format!("{} entries where at most {} are allowed", items.len(), list.most),
@@ -147,7 +160,7 @@ impl Checker<'_> {
         }
     }
 
-    fn text(&mut self, longest: Option<usize>, form: Form, text: &str, path: &Path) {
+    fn text(&mut self, longest: Option<usize>, form: Form, text: &str, path: &At<'_>) {
         // The limit counts characters.
         if let Some(longest) = longest
             && text.chars().count() > longest
@@ -167,7 +180,7 @@ impl Checker<'_> {
         }
     }
 
-    fn choice(&mut self, allowed: &[i64], value: &Value, path: &Path) {
+    fn choice(&mut self, allowed: &[i64], value: &Value, path: &At<'_>) {
         if !allowed.iter().any(|n| value.as_f64() == Some(*n as f64)) {
             let listed = allowed.iter().map(i64::to_string).collect::<Vec<_>>().join(" or ");
             let message = format!("{} is not {listed}", shown(value));
@@ -177,7 +190,7 @@ impl Checker<'_> {
         }
     }
 
-    fn range(&mut self, value: &Value, least: i64, most: i64, path: &Path) {
+    fn range(&mut self, value: &Value, least: i64, most: i64, path: &At<'_>) {
         let inside = value
             .as_f64()
             .is_some_and(|n| (least as f64..=most as f64).contains(&n));

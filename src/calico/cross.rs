@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::checks::address_of;
 use super::findings::{Findings, Stage, shown};
-use super::path::Path;
+use super::path::At;
 use super::rules::Id;
 use crate::net::Family;
 
@@ -19,7 +19,7 @@ pub(super) fn check(kind: &str, object: &Value, stage: Stage, out: &mut Findings
         .pointer("/metadata/name")
         .and_then(Value::as_str)
         .unwrap_or_default();
-    let at = Path::keys(&["spec"]);
+    let at = At::Keys(&["spec"]);
     let mut rules = Cross { stage, out };
     match kind {
         "GlobalNetworkPolicy" => {
@@ -77,12 +77,12 @@ struct Cross<'a> {
 }
 
 impl Cross<'_> {
-    fn add(&mut self, id: Id, path: &Path, message: impl Into<String>) -> &mut super::findings::Finding {
+    fn add(&mut self, id: Id, path: &At<'_>, message: impl Into<String>) -> &mut super::findings::Finding {
         self.out.add(self.stage, id, path, message)
     }
 
     /// preDNAT, doNotTrack and applyOnForward.
-    fn stages(&mut self, spec: &Value, at: &Path) {
+    fn stages(&mut self, spec: &Value, at: &At<'_>) {
         let (pre, untracked) = (is_true(spec, "preDNAT"), is_true(spec, "doNotTrack"));
         if pre && untracked {
             self.add(
@@ -103,7 +103,7 @@ impl Cross<'_> {
         if pre && let Some(i) = items(spec, "types").iter().position(|t| t == "Egress") {
             self.add(
                 Id::PreDnatEgress,
-                &at.key("types").index(i),
+                &at.item("types", i),
                 "a preDNAT policy has type Egress",
             )
             .fix("write `types: [Ingress]`");
@@ -113,7 +113,7 @@ impl Cross<'_> {
             let place = if given(spec, "applyOnForward") {
                 at.key("applyOnForward")
             } else {
-                at.clone()
+                *at
             };
             self.add(
                 Id::ApplyOnForward,
@@ -125,7 +125,7 @@ impl Cross<'_> {
         }
     }
 
-    fn no_global(&mut self, value: &Value, keys: &[&str], at: &Path) {
+    fn no_global(&mut self, value: &Value, keys: &[&str], at: &At<'_>) {
         for key in keys {
             if let Some(selector) = text(value, key).filter(|s| s.contains("global(")) {
                 let message = format!("{} holds `global(`", shown(&Value::from(selector)));
@@ -135,15 +135,15 @@ impl Cross<'_> {
         }
     }
 
-    fn policy(&mut self, spec: &Value, at: &Path) {
+    fn policy(&mut self, spec: &Value, at: &At<'_>) {
         for direction in ["ingress", "egress"] {
             for (i, rule) in items(spec, direction).iter().enumerate() {
-                self.rule(rule, &at.key(direction).index(i));
+                self.rule(rule, &at.item(direction, i));
             }
         }
     }
 
-    fn rule(&mut self, rule: &Value, at: &Path) {
+    fn rule(&mut self, rule: &Value, at: &At<'_>) {
         let protocol = rule.get("protocol").filter(|p| !p.is_null());
         if given(rule, "http") {
             if protocol.is_some() && !is_protocol(protocol, "TCP", 6.0) {
@@ -181,7 +181,7 @@ impl Cross<'_> {
     }
 
     /// An expression that meets such a number fails, unless another part of it already holds.
-    fn unreadable_numbers(&mut self, rule: &Value, at: &Path) {
+    fn unreadable_numbers(&mut self, rule: &Value, at: &At<'_>) {
         let version = given(rule, "ipVersion");
         let compared = [
             ("protocol", given(rule, "http") || given(rule, "icmp") || version),
@@ -199,7 +199,7 @@ impl Cross<'_> {
         }
     }
 
-    fn fraction(&mut self, value: &Value, at: &Path) {
+    fn fraction(&mut self, value: &Value, at: &At<'_>) {
         self.add(
             Id::WrongType,
             at,
@@ -208,7 +208,7 @@ impl Cross<'_> {
         .fix("write it without a fraction");
     }
 
-    fn icmp(&mut self, rule: &Value, protocol: Option<&Value>, at: &Path) {
+    fn icmp(&mut self, rule: &Value, protocol: Option<&Value>, at: &At<'_>) {
         let is_icmp = |p: Option<&Value>| is_protocol(p, "ICMP", 1.0);
         let is_icmp6 = |p: Option<&Value>| is_protocol(p, "ICMPv6", 58.0);
         if given(rule, "icmp") && !is_icmp(protocol) && !is_icmp6(protocol) {
@@ -243,7 +243,7 @@ impl Cross<'_> {
         }
     }
 
-    fn entity(&mut self, entity: &Value, at: &Path) {
+    fn entity(&mut self, entity: &Value, at: &At<'_>) {
         self.no_global(entity, &["selector"], at);
         let Some(services) = entity.get("services").filter(|s| !s.is_null()) else {
             return;
@@ -263,7 +263,7 @@ impl Cross<'_> {
         }
     }
 
-    fn host_endpoint(&mut self, spec: &Value, at: &Path) {
+    fn host_endpoint(&mut self, spec: &Value, at: &At<'_>) {
         if text(spec, "interfaceName").is_none() && items(spec, "expectedIPs").is_empty() {
             self.add(
                 Id::EndpointTarget,
@@ -277,7 +277,7 @@ impl Cross<'_> {
         }
     }
 
-    fn tier(&mut self, name: &str, spec: &Value, at: &Path) {
+    fn tier(&mut self, name: &str, spec: &Value, at: &At<'_>) {
         let (order, action) = match name {
             "default" => (1_000_000.0, "Deny"),
             "kube-admin" => (1_000.0, "Pass"),
@@ -302,7 +302,7 @@ impl Cross<'_> {
         }
     }
 
-    fn felix(&mut self, name: &str, spec: &Value, at: &Path) {
+    fn felix(&mut self, name: &str, spec: &Value, at: &At<'_>) {
         if (name == "default" || name.starts_with("node.")) && given(spec, "nodeSelector") {
             self.add(
                 Id::ScopedConfig,
@@ -326,7 +326,7 @@ impl Cross<'_> {
             )
         };
         let ranges = items(spec, "routeTableRanges").iter().enumerate();
-        let ranges = ranges.map(|(i, range)| (range, at.key("routeTableRanges").index(i)));
+        let ranges = ranges.map(|(i, range)| (range, at.item("routeTableRanges", i)));
         for (range, at) in ranges.chain(
             spec.get("routeTableRange")
                 .map(|range| (range, at.key("routeTableRange"))),
@@ -348,7 +348,7 @@ impl Cross<'_> {
             if let (Some(min), Some(max)) = bounds(range)
                 && (min < 1.0 || min > max)
             {
-                let place = at.key("routeTableRanges").index(i);
+                let place = at.item("routeTableRanges", i);
                 self.add(
                     Id::RouteTables,
                     &place,

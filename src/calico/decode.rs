@@ -7,13 +7,13 @@ use serde_json::{Map, Number, Value};
 
 use super::findings::{Findings, Stage, shown_typed};
 use super::golang;
-use super::path::Path;
+use super::path::At;
 use super::rules::Id;
 use super::schema::{Field, Type, Width, Zero};
 
 /// Where reading fails a finding is added at `stage` and the value counts as not given.
 pub(super) fn decode(field: &Field, raw: &Value, stage: Stage, out: &mut Findings) -> Value {
-    Decoder { stage, out }.value(field, raw, &Path::default()).0
+    Decoder { stage, out }.value(field, raw, &At::Keys(&[])).0
 }
 
 struct Decoder<'a> {
@@ -23,7 +23,7 @@ struct Decoder<'a> {
 
 impl Decoder<'_> {
     /// The value, and whether it is Go's zero value.
-    fn value(&mut self, field: &Field, raw: &Value, path: &Path) -> (Value, bool) {
+    fn value(&mut self, field: &Field, raw: &Value, path: &At<'_>) -> (Value, bool) {
         match (&field.ty, raw) {
             (Type::Object(fields), Value::Object(map)) => self.object(fields, map, path),
             (Type::Object(fields), Value::Null) => self.object(fields, &Map::new(), path),
@@ -50,7 +50,7 @@ impl Decoder<'_> {
         }
     }
 
-    fn report(&mut self, problem: Problem, raw: &Value, path: &Path) {
+    fn report(&mut self, problem: Problem, raw: &Value, path: &At<'_>) {
         let value = shown_typed(raw);
         let (id, message, fix) = match problem {
             Problem::Type(wanted) => (
@@ -82,7 +82,7 @@ impl Decoder<'_> {
         }
     }
 
-    fn object(&mut self, fields: &[Field], map: &Map<String, Value>, path: &Path) -> (Value, bool) {
+    fn object(&mut self, fields: &[Field], map: &Map<String, Value>, path: &At<'_>) -> (Value, bool) {
         let (mut out, mut all_zero) = (Map::new(), true);
         for field in fields {
             let raw = map.get(field.name).unwrap_or(&Value::Null);
@@ -108,7 +108,7 @@ impl Decoder<'_> {
         (Value::Object(out), all_zero)
     }
 
-    fn map(&mut self, map: &Map<String, Value>, path: &Path) -> Value {
+    fn map(&mut self, map: &Map<String, Value>, path: &At<'_>) -> Value {
         let mut out = Map::new();
         for (key, value) in map {
             match value {
@@ -240,7 +240,7 @@ pub(super) fn ignoring_case(field: &Field, raw: &Value) -> Value {
 }
 
 /// Keys that are not in the tree, with the exact name where only the case differs.
-pub(super) fn unknown_keys(field: &Field, raw: &Value, path: &Path, found: &mut dyn FnMut(&Path, &[Field])) {
+pub(super) fn unknown_keys(field: &Field, raw: &Value, path: &At<'_>, found: &mut dyn FnMut(&At<'_>, &[Field])) {
     match (&field.ty, raw) {
         (Type::Object(fields), Value::Object(map)) => {
             for (key, value) in map {

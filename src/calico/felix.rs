@@ -9,7 +9,7 @@ use super::cross::{items, text};
 use super::findings::{Findings, Stage, shown};
 use super::format;
 use super::golang::Port;
-use super::path::Path;
+use super::path::At;
 use super::rules::Id;
 use super::validator::ports_are_allowed;
 use crate::selector::Selector;
@@ -21,7 +21,7 @@ const ENDPOINT: &str = "Felix treats the host endpoint as missing: the node is u
 pub(super) fn filter(kind: &str, object: &Value, out: &mut Findings) {
     let null = Value::Null;
     let spec = object.get("spec").unwrap_or(&null);
-    let at = Path::keys(&["spec"]);
+    let at = At::Keys(&["spec"]);
     match kind {
         "GlobalNetworkPolicy" => policy(spec, &at, out),
         "HostEndpoint" => host_endpoint(spec, &at, out),
@@ -29,7 +29,7 @@ pub(super) fn filter(kind: &str, object: &Value, out: &mut Findings) {
     }
 }
 
-fn policy(spec: &Value, at: &Path, out: &mut Findings) {
+fn policy(spec: &Value, at: &At<'_>, out: &mut Findings) {
     // The conversion drops selectors that do not parse from the combined text, and the filter reads that text.
     let selectors = [
         ("selector", ""),
@@ -55,13 +55,13 @@ fn policy(spec: &Value, at: &Path, out: &mut Findings) {
     joined(&combined, spec, &["selector"], at, out);
     for direction in ["ingress", "egress"] {
         for (i, rule) in items(spec, direction).iter().enumerate() {
-            self::rule(rule, &at.key(direction).index(i), out);
+            self::rule(rule, &at.item(direction, i), out);
         }
     }
 }
 
 /// Reports a combined text that does not parse: at the selector that is to blame, or at the parent.
-fn joined(combined: &str, parent: &Value, keys: &[&str], at: &Path, out: &mut Findings) {
+fn joined(combined: &str, parent: &Value, keys: &[&str], at: &At<'_>, out: &mut Findings) {
     if Selector::parse(combined).is_ok() {
         return;
     }
@@ -83,7 +83,7 @@ fn joined(combined: &str, parent: &Value, keys: &[&str], at: &Path, out: &mut Fi
     }
 }
 
-fn rule(rule: &Value, at: &Path, out: &mut Findings) {
+fn rule(rule: &Value, at: &At<'_>, out: &mut Findings) {
     let lower = |value: &Value| {
         value
             .as_str()
@@ -123,14 +123,14 @@ fn rule(rule: &Value, at: &Path, out: &mut Findings) {
                 .because(POLICY);
             }
             for (i, port) in ports.iter().enumerate() {
-                self::port(port, &at.key(key).index(i), POLICY, out);
+                self::port(port, &at.item(key, i), POLICY, out);
             }
         }
         entity_selectors(entity, &at, out);
     }
 }
 
-fn port(port: &Value, at: &Path, consequence: &str, out: &mut Findings) {
+fn port(port: &Value, at: &At<'_>, consequence: &str, out: &mut Findings) {
     match Port::from_json(port) {
         Some(Port::Range(0, _)) => {
             out.add(
@@ -155,7 +155,7 @@ fn port(port: &Value, at: &Path, consequence: &str, out: &mut Findings) {
 }
 
 /// `libcalico-go/lib/backend/syncersv1/updateprocessors/rules.go` getEndpointSelector, for a global policy.
-fn entity_selectors(entity: &Value, at: &Path, out: &mut Findings) {
+fn entity_selectors(entity: &Value, at: &At<'_>, out: &mut Findings) {
     for key in ["selector", "notSelector", "namespaceSelector"] {
         if let Some(selector) = text(entity, key) {
             super::checks::selector(selector, &at.key(key), Stage::Dropped, out);
@@ -213,7 +213,7 @@ fn service_accounts(accounts: &Value) -> String {
     }
 }
 
-fn host_endpoint(spec: &Value, at: &Path, out: &mut Findings) {
+fn host_endpoint(spec: &Value, at: &At<'_>, out: &mut Findings) {
     if let Some(name) = text(spec, "interfaceName").filter(|n| !format::is_interface(n)) {
         let message = format!("{} is not an interface name", shown(&Value::from(name)));
         out.add(Stage::Dropped, Id::Interface, &at.key("interfaceName"), message)
@@ -222,12 +222,12 @@ fn host_endpoint(spec: &Value, at: &Path, out: &mut Findings) {
     for (i, profile) in items(spec, "profiles").iter().enumerate() {
         if !profile.as_str().is_some_and(format::is_model_name) {
             let message = format!("{} is not a profile name", shown(profile));
-            out.add(Stage::Dropped, Id::ProfileName, &at.key("profiles").index(i), message)
+            out.add(Stage::Dropped, Id::ProfileName, &at.item("profiles", i), message)
                 .because(ENDPOINT);
         }
     }
     for (i, port) in items(spec, "ports").iter().enumerate() {
-        let at = at.key("ports").index(i);
+        let at = at.item("ports", i);
         let protocol = port.get("protocol").unwrap_or(&Value::Null);
         let known = protocol
             .as_str()

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::path::Path;
+use super::path::{At, Path};
 use super::rules::{Id, Rule};
 
 /// Where on its way an object is stopped. One stage per pass; a merged finding may have several.
@@ -82,12 +82,12 @@ pub(super) struct Findings {
 }
 
 impl Findings {
-    pub fn add(&mut self, stage: Stage, id: Id, path: &Path, message: impl Into<String>) -> &mut Finding {
+    pub fn add(&mut self, stage: Stage, id: Id, at: &At<'_>, message: impl Into<String>) -> &mut Finding {
         let index = self.list.len();
         self.list.push(Finding {
             id,
             stages: BTreeSet::from([stage]),
-            path: path.clone(),
+            path: at.path(),
             message: message.into(),
             consequence: None,
             fix: None,

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::cross::{given, is_true, items, text};
 use super::findings::{Findings, Stage, shown};
 use super::format::go_net;
-use super::path::Path;
+use super::path::At;
 use super::rules::Id;
 use crate::net::Family;
 use crate::selector::Selector;
@@ -14,7 +14,7 @@ use crate::selector::Selector;
 pub(super) fn check(kind: &str, object: &Value, out: &mut Findings) {
     let null = Value::Null;
     let spec = object.get("spec").unwrap_or(&null);
-    let at = Path::keys(&["spec"]);
+    let at = At::Keys(&["spec"]);
     match kind {
         "GlobalNetworkPolicy" => policy(spec, &at, true, out),
         "NetworkPolicy" => policy(spec, &at, false, out),
@@ -27,7 +27,7 @@ pub(super) fn check(kind: &str, object: &Value, out: &mut Findings) {
     }
 }
 
-fn policy(spec: &Value, at: &Path, global: bool, out: &mut Findings) {
+fn policy(spec: &Value, at: &At<'_>, global: bool, out: &mut Findings) {
     let host = global
         && ["preDNAT", "doNotTrack", "applyOnForward"]
             .iter()
@@ -41,7 +41,7 @@ fn policy(spec: &Value, at: &Path, global: bool, out: &mut Findings) {
     }
     for direction in ["ingress", "egress"] {
         for (i, rule) in items(spec, direction).iter().enumerate() {
-            let at = at.key(direction).index(i);
+            let at = at.item(direction, i);
             if host && given(rule, "http") {
                 pod_only(
                     &at.key("http"),
@@ -67,13 +67,13 @@ fn policy(spec: &Value, at: &Path, global: bool, out: &mut Findings) {
     }
 }
 
-fn pod_only(at: &Path, key: &str, consequence: &str, out: &mut Findings) {
+fn pod_only(at: &At<'_>, key: &str, consequence: &str, out: &mut Findings) {
     out.add(Stage::House, Id::PodOnly, at, format!("{key} in a policy for hosts"))
         .because(consequence)
         .fix(format!("remove `{key}`"));
 }
 
-fn nets(parent: &Value, key: &str, at: &Path, out: &mut Findings) {
+fn nets(parent: &Value, key: &str, at: &At<'_>, out: &mut Findings) {
     for (i, net) in items(parent, key).iter().enumerate() {
         let Some(text) = net.as_str() else { continue };
         let placeholder = text.contains("${") || text.contains('<') || text.contains("{{");
@@ -82,7 +82,7 @@ fn nets(parent: &Value, key: &str, at: &Path, out: &mut Findings) {
                 true => format!("{} is a placeholder", shown(net)),
                 false => format!("{} holds blanks or nothing", shown(net)),
             };
-            out.add(Stage::House, Id::Placeholder, &at.key(key).index(i), message)
+            out.add(Stage::House, Id::Placeholder, &at.item(key, i), message)
                 .because("Felix skips the entry; a list with no other entry then matches everybody")
                 .fix(if placeholder {
                     "replace it with its value"
@@ -94,7 +94,7 @@ fn nets(parent: &Value, key: &str, at: &Path, out: &mut Findings) {
 }
 
 /// A Deny whose networks are all of one family is not rendered for the other.
-fn one_family(rule: &Value, at: &Path, out: &mut Findings) {
+fn one_family(rule: &Value, at: &At<'_>, out: &mut Findings) {
     if rule.get("action").and_then(Value::as_str) != Some("Deny") || given(rule, "ipVersion") {
         return;
     }
@@ -127,14 +127,14 @@ fn one_family(rule: &Value, at: &Path, out: &mut Findings) {
     }
 }
 
-fn felix(spec: &Value, at: &Path, out: &mut Findings) {
+fn felix(spec: &Value, at: &At<'_>, out: &mut Findings) {
     for key in ["failsafeInboundHostPorts", "failsafeOutboundHostPorts"] {
         for (i, entry) in items(spec, key).iter().enumerate() {
             if entry.get("port").and_then(Value::as_f64) == Some(0.0) {
                 out.add(
                     Stage::House,
                     Id::FailsafePort,
-                    &at.key(key).index(i).key("port"),
+                    &at.item(key, i).key("port"),
                     "failsafe port 0",
                 )
                 .because("it opens nothing")
@@ -166,7 +166,7 @@ fn annotated(object: &Value, out: &mut Findings) {
             out.add(
                 Stage::Advice,
                 Id::AnnotatedConfig,
-                &Path::keys(&["metadata", "annotations", key]),
+                &At::Keys(&["metadata", "annotations", key]),
                 message,
             )
             .because("Felix takes the annotation's value, whatever the spec says")

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::cross::{is_true, items, text};
 use super::findings::{Findings, Stage, shown};
 use super::format;
-use super::path::Path;
+use super::path::At;
 use super::rules::Id;
 use super::schema::is_namespaced;
 
@@ -19,7 +19,7 @@ const LONGEST_TIER: usize = 63;
 pub(super) fn check_calico(kind: &str, object: &Value, out: &mut Findings) {
     let null = Value::Null;
     let metadata = object.get("metadata").unwrap_or(&null);
-    let at = Path::keys(&["metadata"]);
+    let at = At::Keys(&["metadata"]);
     let name = metadata.get("name").and_then(Value::as_str).unwrap_or_default();
     let (good, rule) = match kind {
         "GlobalNetworkPolicy" => (is_policy_name(name), "one DNS label, or two joined by one dot"),
@@ -54,7 +54,7 @@ fn is_policy_name(name: &str) -> bool {
 pub(super) fn check_kubernetes(kind: &str, object: &Value, stage: Stage, out: &mut Findings) {
     let null = Value::Null;
     let metadata = object.get("metadata").unwrap_or(&null);
-    let at = Path::keys(&["metadata"]);
+    let at = At::Keys(&["metadata"]);
     let name = metadata.get("name").and_then(Value::as_str).unwrap_or_default();
     report_name(
         name,
@@ -112,7 +112,7 @@ pub(super) fn check_kubernetes(kind: &str, object: &Value, stage: Stage, out: &m
 }
 
 /// Finalizers and owners; a list with an entry of another type is dropped as a whole before this check.
-fn references(metadata: &Value, at: &Path, stage: Stage, out: &mut Findings) {
+fn references(metadata: &Value, at: &At<'_>, stage: Stage, out: &mut Findings) {
     let finalizers = items(metadata, "finalizers");
     for (i, finalizer) in finalizers
         .iter()
@@ -121,7 +121,7 @@ fn references(metadata: &Value, at: &Path, stage: Stage, out: &mut Findings) {
     {
         if !finalizer.as_str().is_none_or(format::is_qualified_name) {
             let message = format!("finalizer {} is not allowed", shown(finalizer));
-            out.add(stage, Id::Label, &at.key("finalizers").index(i), message);
+            out.add(stage, Id::Label, &at.item("finalizers", i), message);
         }
     }
     let owners = items(metadata, "ownerReferences");
@@ -130,7 +130,7 @@ fn references(metadata: &Value, at: &Path, stage: Stage, out: &mut Findings) {
         .enumerate()
         .filter(|_| owners.iter().all(Value::is_object))
     {
-        let at = at.key("ownerReferences").index(i);
+        let at = at.item("ownerReferences", i);
         for key in ["apiVersion", "kind", "name", "uid"]
             .into_iter()
             .filter(|key| text(owner, key).is_none())
@@ -157,7 +157,7 @@ fn is_name_prefix(prefix: &str) -> bool {
     prefix.is_empty() || format::is_dns_subdomain(&masked)
 }
 
-fn report_name(name: &str, good: bool, rule: &str, longest: usize, at: &Path, stage: Stage, out: &mut Findings) {
+fn report_name(name: &str, good: bool, rule: &str, longest: usize, at: &At<'_>, stage: Stage, out: &mut Findings) {
     if !good {
         let finding = match name {
             "" => out.add(stage, Id::Missing, at, "`name` is missing"),
@@ -178,9 +178,10 @@ fn report_name(name: &str, good: bool, rule: &str, longest: usize, at: &Path, st
     }
 }
 
-fn labels(metadata: &Value, at: &Path, stage: Stage, out: &mut Findings) {
+fn labels(metadata: &Value, at: &At<'_>, stage: Stage, out: &mut Findings) {
     for (key, value) in metadata.get("labels").and_then(Value::as_object).into_iter().flatten() {
-        let at = at.key("labels").key(key);
+        let labels = at.key("labels");
+        let at = labels.key(key);
         if !format::is_qualified_name(key) {
             out.add(
                 stage,
@@ -203,7 +204,7 @@ fn labels(metadata: &Value, at: &Path, stage: Stage, out: &mut Findings) {
 }
 
 /// Keys in any case; the total size. Used for rules and templates too.
-pub(super) fn annotations(annotations: &Value, at: &Path, stage: Stage, out: &mut Findings) {
+pub(super) fn annotations(annotations: &Value, at: &At<'_>, stage: Stage, out: &mut Findings) {
     let mut size = 0;
     for (key, value) in annotations.as_object().into_iter().flatten() {
         size += key.len() + value.as_str().map_or(0, str::len);

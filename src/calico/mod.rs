@@ -28,6 +28,7 @@ mod verdict;
 
 pub use defaults::defaults;
 pub use findings::{Level, Violation};
+use path::At;
 pub use path::{Path, Step};
 pub use rules::{Gates, RULES, Rule};
 pub use schema::schema;
@@ -59,7 +60,7 @@ pub fn validate_text(parsed: &Parsed) -> Vec<Violation> {
     let mut out = Findings::default();
     for path in &parsed.duplicates {
         let message = format!("`{path}` is given twice");
-        out.add(Stage::Strict, Id::DuplicateKey, path, message)
+        out.add(Stage::Strict, Id::DuplicateKey, &At::Path(path), message)
             .because("the last one wins")
             .fix("remove one of them");
     }
@@ -80,7 +81,7 @@ fn kind_of(object: &Value) -> String {
 /// Whether the object is one that can be checked at all.
 fn known(object: &Value, kind: &str, out: &mut Findings) -> bool {
     let version = object.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
-    let root = Path::default();
+    let root = At::Keys(&[]);
     if !object.is_object() {
         out.add(
             Stage::House,

@@ -16,21 +16,17 @@ pub enum Step {
 pub struct Path(pub Vec<Step>);
 
 impl Path {
-    /// A path of keys only.
-    pub fn keys(keys: &[&str]) -> Self {
-        Path(keys.iter().map(|k| Step::Key(k.to_string())).collect())
-    }
-
     pub fn key(&self, key: &str) -> Self {
-        let mut steps = self.0.clone();
-        steps.push(Step::Key(key.to_string()));
-        Path(steps)
+        self.clone().with(Step::Key(key.to_string()))
     }
 
     pub fn index(&self, index: usize) -> Self {
-        let mut steps = self.0.clone();
-        steps.push(Step::Index(index));
-        Path(steps)
+        self.clone().with(Step::Index(index))
+    }
+
+    fn with(mut self, step: Step) -> Self {
+        self.0.push(step);
+        self
     }
 
     /// One step up; the root stays the root.
@@ -44,6 +40,48 @@ impl Path {
             Step::Key(key) => value.get(key),
             Step::Index(index) => value.get(index),
         })
+    }
+}
+
+/// A path on the way down. Most lead nowhere worth telling of, so they are put together only once something is found.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum At<'a> {
+    /// Keys from the root; none of them is the root.
+    Keys(&'a [&'a str]),
+    Key(&'a At<'a>, &'a str),
+    Index(&'a At<'a>, usize),
+    /// Of the list with that key.
+    Item(&'a At<'a>, &'a str, usize),
+    /// Put together already.
+    Path(&'a Path),
+}
+
+impl<'a> At<'a> {
+    pub fn key(&'a self, key: &'a str) -> At<'a> {
+        At::Key(self, key)
+    }
+
+    pub fn index(&'a self, index: usize) -> At<'a> {
+        At::Index(self, index)
+    }
+
+    /// An item of the list with that key.
+    pub fn item(&'a self, key: &'a str, index: usize) -> At<'a> {
+        At::Item(self, key, index)
+    }
+
+    pub fn is_root(&self) -> bool {
+        matches!(self, At::Keys([]))
+    }
+
+    pub fn path(&self) -> Path {
+        match self {
+            At::Keys(keys) => Path(keys.iter().map(|key| Step::Key(key.to_string())).collect()),
+            At::Key(above, key) => above.path().with(Step::Key(key.to_string())),
+            At::Index(above, index) => above.path().with(Step::Index(*index)),
+            At::Item(above, key, index) => above.key(key).path().with(Step::Index(*index)),
+            At::Path(path) => (*path).clone(),
+        }
     }
 }
 
@@ -69,17 +107,15 @@ mod tests {
 
     #[test]
     fn a_path_prints_as_people_write_it_and_finds_its_value() {
-        let path = Path::keys(&["spec", "ingress"])
-            .index(0)
-            .key("source")
-            .key("nets")
-            .index(1);
+        let spec = At::Keys(&["spec"]);
+        let source = spec.item("ingress", 0);
+        let path = source.key("source").item("nets", 1).path();
         assert_eq!(path.to_string(), "spec.ingress[0].source.nets[1]");
         let object = serde_json::json!({"spec": {"ingress": [{"source": {"nets": [1, 2]}}]}});
         assert_eq!(path.find(&object), Some(&serde_json::json!(2)));
         assert_eq!(path.key("x").find(&object), None);
         assert_eq!(
-            Path::keys(&["metadata", "labels", "a.b/c"]).to_string(),
+            At::Keys(&["metadata", "labels", "a.b/c"]).path().to_string(),
             r#"metadata.labels["a.b/c"]"#
         );
         assert_eq!(Path::default().parent(), Path::default());

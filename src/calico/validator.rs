@@ -9,7 +9,7 @@ use super::configs;
 use super::cross::{items, text};
 use super::findings::{Findings, Stage, shown};
 use super::format::go_net;
-use super::path::Path;
+use super::path::At;
 use super::rules::Id;
 use super::schema::is_namespaced;
 use crate::net::Family;
@@ -19,7 +19,7 @@ use crate::selector::Selector;
 pub(super) fn check(kind: &str, object: &Value, out: &mut Findings) {
     let null = Value::Null;
     let spec = object.get("spec").unwrap_or(&null);
-    let at = Path::keys(&["spec"]);
+    let at = At::Keys(&["spec"]);
     match kind {
         "GlobalNetworkPolicy" | "NetworkPolicy" => policy(kind, spec, &at, out),
         "HostEndpoint" => endpoint_ports(spec, &at, out),
@@ -32,7 +32,7 @@ pub(super) fn check(kind: &str, object: &Value, out: &mut Findings) {
         out.add(
             Stage::Create,
             Id::OnlyDefault,
-            &Path::keys(&["metadata", "name"]),
+            &At::Keys(&["metadata", "name"]),
             "the name is not `default`",
         )
         .because("kube-controllers ignores it")
@@ -42,7 +42,7 @@ pub(super) fn check(kind: &str, object: &Value, out: &mut Findings) {
         out.add(
             Stage::Validate,
             Id::Revision,
-            &Path::keys(&["metadata", "resourceVersion"]),
+            &At::Keys(&["metadata", "resourceVersion"]),
             "resourceVersion is given",
         )
         .fix("remove `resourceVersion`");
@@ -55,21 +55,21 @@ pub(super) fn check(kind: &str, object: &Value, out: &mut Findings) {
         out.add(
             Stage::Validate,
             Id::Namespace,
-            &Path::keys(&["metadata"]),
+            &At::Keys(&["metadata"]),
             "`namespace` is missing",
         )
         .fix("add `namespace`");
     }
 }
 
-fn policy(kind: &str, spec: &Value, at: &Path, out: &mut Findings) {
+fn policy(kind: &str, spec: &Value, at: &At<'_>, out: &mut Findings) {
     let types = items(spec, "types");
     for (i, one) in types.iter().enumerate() {
         if types[..i].contains(one) {
             out.add(
                 Stage::Validate,
                 Id::TypesRepeated,
-                &at.key("types").index(i),
+                &at.item("types", i),
                 format!("{} is listed twice", shown(one)),
             )
             .fix("remove the repeat");
@@ -77,7 +77,7 @@ fn policy(kind: &str, spec: &Value, at: &Path, out: &mut Findings) {
     }
     for direction in ["ingress", "egress"] {
         for (i, rule) in items(spec, direction).iter().enumerate() {
-            let at = at.key(direction).index(i);
+            let at = at.item(direction, i);
             ports_need_protocol(rule, &at, out);
             families(rule, &at, out);
             namespace_selectors(rule, &at, out);
@@ -115,7 +115,7 @@ pub(super) fn ports_are_allowed(protocol: Option<&Value>, ports: &[Value]) -> bo
     }
 }
 
-fn ports_need_protocol(rule: &Value, at: &Path, out: &mut Findings) {
+fn ports_need_protocol(rule: &Value, at: &At<'_>, out: &mut Findings) {
     let protocol = rule.get("protocol");
     for side in SIDES {
         for key in ["ports", "notPorts"] {
@@ -135,7 +135,7 @@ fn ports_need_protocol(rule: &Value, at: &Path, out: &mut Findings) {
 }
 
 /// validateRule's scan of the four net lists.
-fn families(rule: &Value, at: &Path, out: &mut Findings) {
+fn families(rule: &Value, at: &At<'_>, out: &mut Findings) {
     let version = rule.get("ipVersion").and_then(Value::as_i64);
     let mut seen: BTreeSet<Family> = BTreeSet::new();
     for side in SIDES {
@@ -152,7 +152,8 @@ fn families(rule: &Value, at: &Path, out: &mut Findings) {
                 else {
                     continue;
                 };
-                let place = at.key(side).key(key).index(i);
+                let side = at.key(side);
+                let place = side.item(key, i);
                 if key == "notNets" && (text == "0.0.0.0/0" || family == Family::V6 && net.everything && net.masked) {
                     out.add(
                         Stage::Validate,
@@ -190,7 +191,7 @@ fn families(rule: &Value, at: &Path, out: &mut Findings) {
 }
 
 /// validateEntityRule: `global()` stands alone.
-fn namespace_selectors(rule: &Value, at: &Path, out: &mut Findings) {
+fn namespace_selectors(rule: &Value, at: &At<'_>, out: &mut Findings) {
     for side in SIDES {
         let Some(selector) = rule.get(side).and_then(|s| text(s, "namespaceSelector")) else {
             continue;
@@ -210,12 +211,13 @@ fn namespace_selectors(rule: &Value, at: &Path, out: &mut Findings) {
     }
 }
 
-fn services(kind: &str, direction: &str, rule: &Value, at: &Path, out: &mut Findings) {
+fn services(kind: &str, direction: &str, rule: &Value, at: &At<'_>, out: &mut Findings) {
     for side in SIDES {
         let Some(services) = rule.get(side).and_then(|s| s.get("services")) else {
             continue;
         };
-        let place = at.key(side).key("services");
+        let at = at.key(side);
+        let place = at.key("services");
         let allowed = if direction == "ingress" {
             "source"
         } else {
@@ -241,7 +243,7 @@ fn services(kind: &str, direction: &str, rule: &Value, at: &Path, out: &mut Find
     }
 }
 
-fn http(direction: &str, rule: &Value, at: &Path, out: &mut Findings) {
+fn http(direction: &str, rule: &Value, at: &At<'_>, out: &mut Findings) {
     let Some(http) = rule.get("http") else { return };
     let at = at.key("http");
     if direction == "egress" {
@@ -254,7 +256,7 @@ fn http(direction: &str, rule: &Value, at: &Path, out: &mut Findings) {
             out.add(
                 Stage::Validate,
                 Id::HttpMatch,
-                &at.key("methods").index(i),
+                &at.item("methods", i),
                 format!("method {} is listed twice", shown(method)),
             )
             .fix("remove the repeat");
@@ -272,13 +274,13 @@ fn http(direction: &str, rule: &Value, at: &Path, out: &mut Findings) {
             }
             _ => continue,
         };
-        out.add(Stage::Validate, Id::HttpMatch, &at.key("paths").index(i), message);
+        out.add(Stage::Validate, Id::HttpMatch, &at.item("paths", i), message);
     }
 }
 
-fn endpoint_ports(spec: &Value, at: &Path, out: &mut Findings) {
+fn endpoint_ports(spec: &Value, at: &At<'_>, out: &mut Findings) {
     for (i, port) in items(spec, "ports").iter().enumerate() {
-        let at = at.key("ports").index(i);
+        let at = at.item("ports", i);
         if let Some(protocol) = port.get("protocol").filter(|p| !supports_ports(p)) {
             out.add(
                 Stage::Validate,
@@ -299,7 +301,7 @@ fn reserved_label(object: &Value, out: &mut Findings) {
     const LABEL: &str = "projectcalico.org/namespace";
     let labels = object.pointer("/metadata/labels").unwrap_or(&Value::Null);
     if labels.get(LABEL).is_some() {
-        let path = Path::keys(&["metadata", "labels", LABEL]);
+        let path = At::Keys(&["metadata", "labels", LABEL]);
         out.add(
             Stage::Validate,
             Id::ReservedLabel,

@@ -1,5 +1,6 @@
 //! What each gate does with an object, in one run of all passes.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use serde_json::Value;
@@ -7,7 +8,7 @@ use serde_json::Value;
 use super::decode::{decode, ignoring_case, unknown_keys};
 use super::findings::{Findings, Stage};
 use super::golang::same_but_case;
-use super::path::{Path, Step};
+use super::path::{At, Step};
 use super::rules::Id;
 use super::schema::{Field, schema};
 use super::{checks, crash, crd, cross, defaults, felix, kind_of, metadata, validator};
@@ -119,7 +120,7 @@ fn judge(kind: &str, object: &Value, tiers: Option<&BTreeSet<String>>) -> GateVe
 /// All passes but hostguard's own.
 pub(super) fn run(kind: &str, object: &Value, tiers: Option<&BTreeSet<String>>, out: &mut Findings) {
     let Some(field) = schema(kind) else { return };
-    let root = Path::default();
+    let root = At::Keys(&[]);
     report_unknown_keys(field, object, out);
 
     let mut read = decode(field, object, Stage::Decode, out);
@@ -145,10 +146,10 @@ pub(super) fn run(kind: &str, object: &Value, tiers: Option<&BTreeSet<String>>, 
 }
 
 /// The stored form has no resourceVersion; the check for one needs what was sent.
-fn with_revision(read: &Value, object: &Value) -> Value {
-    let mut out = read.clone();
+fn with_revision<'a>(read: &'a Value, object: &Value) -> Cow<'a, Value> {
+    let mut out = Cow::Borrowed(read);
     if let Some(revision) = object.pointer("/metadata/resourceVersion").filter(|r| r.is_string())
-        && let Some(metadata) = out.get_mut("metadata").and_then(Value::as_object_mut)
+        && let Some(metadata) = out.to_mut().get_mut("metadata").and_then(Value::as_object_mut)
     {
         metadata.insert("resourceVersion".to_string(), revision.clone());
     }
@@ -165,7 +166,7 @@ fn tier_exists(kind: &str, read: &Value, tiers: Option<&BTreeSet<String>>, out: 
         out.add(
             Stage::Create,
             Id::TierExists,
-            &Path::keys(&["spec", "tier"]),
+            &At::Keys(&["spec", "tier"]),
             format!("tier `{tier}` does not exist"),
         )
         .because("where nothing checks it, the policy is enforced after all others, with a deny at the end")
@@ -186,7 +187,8 @@ const OTHER_NAMES: [(&str, &str); 8] = [
 ];
 
 fn report_unknown_keys(field: &Field, object: &Value, out: &mut Findings) {
-    unknown_keys(field, object, &Path::default(), &mut |path, fields| {
+    unknown_keys(field, object, &At::Keys(&[]), &mut |path, fields| {
+        let path = path.path();
         let Some(Step::Key(key)) = path.0.last() else { return };
         let exact = fields.iter().find(|f| same_but_case(f.name, key));
         let message = match exact {
@@ -197,7 +199,7 @@ fn report_unknown_keys(field: &Field, object: &Value, out: &mut Findings) {
             .0
             .iter()
             .any(|step| matches!(step, Step::Key(k) if k == "ingress" || k == "egress"));
-        let finding = out.add(Stage::Strict, Id::UnknownKey, path, message);
+        let finding = out.add(Stage::Strict, Id::UnknownKey, &At::Path(&path), message);
         finding.because(match in_rule {
             true => "Kubernetes drops it: the rule lacks this condition and matches more than it says",
             false => "Kubernetes drops it: it has no effect",
@@ -227,8 +229,8 @@ fn meant(key: &str, fields: &[Field]) -> Option<&'static str> {
 
 fn reads_more(field: &Field, object: &Value) -> bool {
     let mut any = false;
-    unknown_keys(field, object, &Path::default(), &mut |path, fields| {
-        if let Some(Step::Key(key)) = path.0.last() {
+    unknown_keys(field, object, &At::Keys(&[]), &mut |path, fields| {
+        if let Some(Step::Key(key)) = path.path().0.last() {
             any |= fields.iter().any(|f| same_but_case(f.name, key));
         }
     });

@@ -2,7 +2,7 @@
 //!
 //! The same rules as for plans. An object that every gate let through and Felix ignores fails open, and nobody is told.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::calico::{self, Gates, Level};
 use crate::changes::Finding;
@@ -25,7 +25,7 @@ pub(super) fn live(state: &State) -> Vec<Finding> {
     for kind in LOOKED_AT {
         let Ok(objects) = state.list(kind) else { continue };
         for (key, object) in objects {
-            for violation in calico::validate(&as_written(object.into_owned())) {
+            for violation in calico::validate(&as_written(&object)) {
                 let matters =
                     violation.rule.gates.contains(Gates::FELIX) || violation.rule.gates.contains(Gates::HOSTGUARD);
                 if violation.level == Level::Error && matters {
@@ -44,14 +44,20 @@ pub(super) fn live(state: &State) -> Vec<Finding> {
 }
 
 /// Without what only the server writes: the rules are about objects as people send them.
-fn as_written(mut object: Value) -> Value {
-    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-        for name in SET_BY_SERVER {
-            metadata.remove(name);
-        }
+fn as_written(object: &Value) -> Value {
+    let Some(object) = object.as_object() else {
+        return object.clone();
+    };
+    let but = |map: &Map<String, Value>, names: &[&str]| -> Value {
+        let kept = map.iter().filter(|(name, _)| !names.contains(&name.as_str()));
+        kept.map(|(name, value)| (name.clone(), value.clone())).collect()
+    };
+    let mut written = but(object, &["metadata", "status"]);
+    if let Some(metadata) = object.get("metadata") {
+        written["metadata"] = match metadata.as_object() {
+            Some(metadata) => but(metadata, &SET_BY_SERVER),
+            None => metadata.clone(),
+        };
     }
-    if let Some(map) = object.as_object_mut() {
-        map.remove("status");
-    }
-    object
+    written
 }
