@@ -12,7 +12,7 @@ use super::facts::{Facts, PodFacts};
 use super::host_endpoint::HostEndpointFacts;
 use super::kubernetes::{self, NodeRead, Slice};
 use crate::calico::{self, Felix};
-use crate::resource::Key;
+use crate::resource::{Key, Kind};
 use crate::state::{Object, Pod};
 
 /// What was read of objects, by where they are kept. The objects are held, so that no other takes their place.
@@ -77,6 +77,11 @@ impl Reading {
     /// `None` if Felix drops it.
     pub(super) fn of_endpoint(&self, object: &Object) -> Option<Arc<HostEndpointFacts>> {
         self.endpoints.of(object, || host_endpoint(&object.open()))
+    }
+
+    /// Whether Felix makes anything of a policy that is stored so.
+    pub fn keeps_policy(&self, policy: &Object) -> bool {
+        self.of(Kind::GlobalNetworkPolicy.name(), policy, |_| None).is_some()
     }
 
     /// The object as Felix reads it, made into one of Calico's first; `None` if Felix drops it. An object is read as one

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::footprint::{Footprint, sides};
 use crate::changes::{Change, Op};
-use crate::exposure::felix_keeps;
+use crate::exposure::{Reading, felix_keeps};
 use crate::resource::{Key, Kind};
 use crate::state::State;
 
@@ -53,18 +53,18 @@ impl Like {
 pub struct Company(BTreeMap<Like, usize>);
 
 impl Company {
-    pub fn of(state: &State) -> Company {
+    pub fn of(state: &State, reading: &Reading) -> Company {
         let mut company = Company::default();
-        for (_, policy) in state.list(Kind::GlobalNetworkPolicy).into_iter().flatten() {
-            company.comes(&policy);
+        for policy in state.shared(Kind::GlobalNetworkPolicy).into_iter().flatten() {
+            company.comes(&policy.open(), || reading.keeps_policy(policy));
         }
         company
     }
 
-    fn comes(&mut self, policy: &Value) {
-        // One that Felix drops brings nothing.
+    /// One that Felix drops brings nothing.
+    fn comes(&mut self, policy: &Value, kept: impl FnOnce() -> bool) {
         if let Some(like) = Like::of(policy)
-            && felix_keeps(Kind::GlobalNetworkPolicy.name(), policy)
+            && kept()
         {
             *self.0.entry(like).or_default() += 1;
         }
@@ -82,12 +82,13 @@ impl Company {
             return;
         }
         let sides = sides(step);
+        let kept = |policy| felix_keeps(Kind::GlobalNetworkPolicy.name(), policy);
         match (&step.op, sides.as_slice()) {
-            (Op::Create { .. }, [after]) => self.comes(after),
+            (Op::Create { .. }, [after]) => self.comes(after, || kept(after)),
             (Op::Delete { .. }, [before]) => self.goes(before),
             (Op::Update { .. }, [before, after]) => {
                 self.goes(before);
-                self.comes(after);
+                self.comes(after, || kept(after));
             }
             _ => {}
         }

@@ -134,7 +134,7 @@ impl Sequence {
             .in_leaps(&around)
             .run(&start);
         Some(steps.map(|mut steps| {
-            together(&mut steps, &around, Company::of(state));
+            together(&mut steps, &around, Company::of(state, &ends.reading));
             Sequence::of(steps)
         }))
     }

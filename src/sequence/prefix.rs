@@ -123,6 +123,11 @@ impl Prefix {
         prefix
     }
 
+    /// What was read of objects so far.
+    pub fn reading(&self) -> &Reading {
+        &self.shared.reading
+    }
+
     pub fn state(&self) -> &Rc<State> {
         self.written.state.get().expect("what is written is there")
     }

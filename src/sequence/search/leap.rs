@@ -72,7 +72,7 @@ impl Search<'_> {
 
     /// The longest start of what would be taken one by one in which no flow meets two steps.
     fn apart(&self, frame: &Frame, candidates: &[usize], most: usize) -> Vec<usize> {
-        let mut batch = Batch::new(Company::of(frame.prefix.state()));
+        let mut batch = Batch::new(Company::of(frame.prefix.state(), frame.prefix.reading()));
         let (mut done, mut leap) = (frame.done.clone(), Vec::new());
         let mut next: VecDeque<usize> = candidates.iter().copied().collect();
         while leap.len() < most
