@@ -97,7 +97,7 @@ fn wrong(code: Code, file: &str, sort: &Sort, wanted: &str, more: &str) -> Error
 /// Why a file is no plan, where it is something else of hostguard's.
 pub(super) fn for_plan(file: &str, bytes: &[u8]) -> Option<Error> {
     // most files are plans, and need not be read twice
-    if !bytes.trim_ascii_start().starts_with(b"{") {
+    if !holds(bytes, "hostguard_snapshot") && !is_change_set(bytes) {
         return None;
     }
     let sort = Sort::of(file, bytes)?;
