@@ -19,7 +19,7 @@ pub use cloud::{CloudScope, aws_instance};
 pub use labels::{Labels, labels_of};
 pub use listing::Listing;
 pub use moved::Moved;
-pub use object::Object;
+pub use object::{Object, Whole};
 pub use pods::{ContainerPort, Pod};
 pub use settled::{CONTROLLERS, CREATED_BY};
 
@@ -357,11 +357,11 @@ impl State {
         }
     }
 
-    /// Every object in API shape, by kind and name.
-    pub fn objects(&self) -> impl Iterator<Item = (&Key, Cow<'_, Value>)> {
+    /// Every object by kind and name.
+    pub fn objects(&self) -> impl Iterator<Item = (&Key, Whole<'_>)> {
         let kept = self.shelves.values().flat_map(|shelf| shelf.iter());
-        let pods = self.pods.iter().map(|(key, pod)| (key, Cow::Owned(pod.object(key))));
-        kept.map(|(key, object)| (key, object.open())).chain(pods)
+        let pods = self.pods.iter().map(|(key, pod)| (key, Whole::Pod(key, pod)));
+        kept.map(|(key, object)| (key, Whole::Object(object))).chain(pods)
     }
 
     /// How many objects there are.

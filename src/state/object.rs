@@ -10,11 +10,15 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use crate::resource::Kind;
+use super::Pod;
+use crate::resource::{Key, Kind};
 
 /// An object in API shape. Cheap to clone: what it holds is shared.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Object(Form);
+#[derive(Clone)]
+pub struct Object {
+    form: Form,
+    version: u64,
+}
 
 #[derive(Clone, PartialEq, Eq)]
 enum Form {
@@ -24,15 +28,23 @@ enum Form {
 
 impl Object {
     pub fn new(kind: Kind, value: Value) -> Object {
-        Object(match kind {
+        let version = value.pointer("/metadata/resourceVersion").and_then(Value::as_str);
+        let version = version.and_then(|text| text.parse().ok()).unwrap_or(0);
+        let form = match kind {
             // Maps are written in the order of their keys: equal objects are equal texts.
             Kind::Node | Kind::HostEndpoint | Kind::EndpointSlice => Form::Text(Arc::from(value.to_string())),
             _ => Form::Open(Arc::new(value)),
-        })
+        };
+        Object { form, version }
+    }
+
+    /// The number of its version; 0 where it has none that is a number.
+    pub fn version(&self) -> u64 {
+        self.version
     }
 
     pub fn open(&self) -> Cow<'_, Value> {
-        match &self.0 {
+        match &self.form {
             Form::Open(value) => Cow::Borrowed(value),
             Form::Text(text) => Cow::Owned(serde_json::from_str(text).expect("the text of a value")),
         }
@@ -40,7 +52,7 @@ impl Object {
 
     /// To be kept apart from the state.
     pub fn shared(&self) -> Arc<Value> {
-        match &self.0 {
+        match &self.form {
             Form::Open(value) => Arc::clone(value),
             Form::Text(_) => Arc::new(self.open().into_owned()),
         }
@@ -53,14 +65,36 @@ impl Object {
 
     /// Where it is kept, for as long as somebody has it.
     pub fn place(&self) -> *const u8 {
-        match &self.0 {
+        match &self.form {
             Form::Open(value) => Arc::as_ptr(value).cast(),
             Form::Text(text) => text.as_ptr(),
         }
     }
 }
 
-impl Serialize for Object {
+impl PartialEq for Object {
+    fn eq(&self, other: &Object) -> bool {
+        self.form == other.form
+    }
+}
+
+/// Any object of a state, pods among them; put into API shape when it is looked at.
+#[derive(Clone, Copy, Debug)]
+pub enum Whole<'a> {
+    Object(&'a Object),
+    Pod(&'a Key, &'a Pod),
+}
+
+impl<'a> Whole<'a> {
+    pub fn open(self) -> Cow<'a, Value> {
+        match self {
+            Whole::Object(object) => object.open(),
+            Whole::Pod(key, pod) => Cow::Owned(pod.object(key)),
+        }
+    }
+}
+
+impl Serialize for Whole<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         self.open().serialize(to)
     }

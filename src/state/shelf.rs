@@ -59,7 +59,7 @@ impl Shelf {
     }
 
     pub fn insert(&mut self, key: Key, object: Object) {
-        let (old, new) = (self.get(&key).map_or(0, version), version(&object));
+        let (old, new) = (self.get(&key).map_or(0, Object::version), object.version());
         match self.objects.get_mut(&key) {
             Some(place) => *place = object,
             None => {
@@ -74,14 +74,14 @@ impl Shelf {
 
     pub fn remove(&mut self, key: &Key) {
         if let Some(object) = self.objects.remove(key)
-            && version(&object) == self.highest
+            && object.version() == self.highest
         {
             self.find_highest();
         }
     }
 
     fn find_highest(&mut self) {
-        self.highest = self.objects.values().map(version).max().unwrap_or(0);
+        self.highest = self.objects.values().map(Object::version).max().unwrap_or(0);
     }
 }
 
@@ -95,11 +95,4 @@ impl FromIterator<(Key, Object)> for Shelf {
         shelf.find_highest();
         shelf
     }
-}
-
-/// Versions that are no numbers count as none.
-fn version(object: &Object) -> u64 {
-    let object = object.open();
-    let text = object.pointer("/metadata/resourceVersion").and_then(Value::as_str);
-    text.and_then(|text| text.parse().ok()).unwrap_or(0)
 }

@@ -137,7 +137,7 @@ fn wrong(predicted: &State, live: &State) -> Vec<String> {
     let held = |state: &State| -> BTreeMap<String, (Kind, Value)> {
         let all = state.objects().filter(|(key, _)| key.kind != Kind::EndpointSlice);
         all.map(|(key, object)| {
-            let mut object = object.into_owned();
+            let mut object = object.open().into_owned();
             if let Some(metadata) = object["metadata"].as_object_mut() {
                 metadata.retain(|name, _| ["name", "namespace", "labels"].contains(&name.as_str()));
             }

@@ -106,7 +106,7 @@ struct Known {
 fn print_of(state: &State, books: bool, mut hasher: DefaultHasher) -> u64 {
     for (key, object) in state.objects() {
         if !key.kind.bookkeeping() || books && key.kind == Kind::ConfigMap {
-            (key.kind.name(), &key.namespace, &key.name, &*object).hash(&mut hasher);
+            (key.kind.name(), &key.namespace, &key.name, &*object.open()).hash(&mut hasher);
         }
     }
     hasher.finish()
@@ -385,7 +385,7 @@ fn orphan(state: &State, record: Option<&Inventory>) -> Option<String> {
     };
     let objects = state
         .objects()
-        .filter(|(key, object)| !key.kind.bookkeeping() && labelled(object));
+        .filter(|(key, object)| !key.kind.bookkeeping() && labelled(&object.open()));
     objects
         .map(|(key, _)| key)
         .find(|key| !record.is_some_and(|record| record.entry(key).is_some_and(|entry| entry.created)))

@@ -128,7 +128,7 @@ pub fn content(state: &State) -> Vec<(String, Value)> {
         .filter(|(key, _)| !matches!(key.kind, Kind::Run | Kind::Lease));
     of_interest
         .map(|(key, object)| {
-            let mut object = object.into_owned();
+            let mut object = object.open().into_owned();
             if let Some(metadata) = object["metadata"].as_object_mut() {
                 metadata.remove("resourceVersion");
                 metadata.remove("uid");
