@@ -36,7 +36,7 @@ pub(super) struct Region {
 }
 
 /// Ports of one protocol on which every source fares alike.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Cell {
     pub protocol: Protocol,
     /// Empty for protocols without.

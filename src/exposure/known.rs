@@ -98,6 +98,8 @@ struct Found {
 #[derive(Default)]
 pub(super) struct Kept {
     found: RefCell<BTreeMap<Met, Found>>,
+    /// All cells that were found, each once: most pairs find the same.
+    pool: RefCell<BTreeSet<Rc<Vec<Cell>>>>,
     /// On which ports what was taken over may differ.
     changed: RefCell<Ports>,
     clients: OnceCell<BTreeMap<Client, usize>>,
@@ -129,7 +131,7 @@ impl Kept {
             }
             None => work_out(None),
         };
-        let cells = Rc::new(cells);
+        let cells = self.once(cells);
         let (client, target) = pair();
         let found = Found {
             client,
@@ -138,6 +140,18 @@ impl Kept {
             stale: false,
         };
         self.found.borrow_mut().insert(met, found);
+        cells
+    }
+}
+
+impl Kept {
+    fn once(&self, cells: Vec<Cell>) -> Rc<Vec<Cell>> {
+        let mut pool = self.pool.borrow_mut();
+        if let Some(known) = pool.get(&cells) {
+            return known.clone();
+        }
+        let cells = Rc::new(cells);
+        pool.insert(cells.clone());
         cells
     }
 }

@@ -156,7 +156,7 @@ impl Memory {
             return Rc::clone(known);
         }
         let ends: Rc<[End]> = walk().into();
-        self.arrivals.borrow_mut().insert(arrival, Rc::clone(&ends));
+        remember(&mut self.arrivals.borrow_mut(), arrival, Rc::clone(&ends));
         ends
     }
 
@@ -187,7 +187,18 @@ impl Memory {
             return known.iter().map(again).collect();
         }
         let pieces = ask();
-        self.known.borrow_mut().insert(question, pieces.as_slice().into());
+        remember(&mut self.known.borrow_mut(), question, pieces.as_slice().into());
         pieces
     }
+}
+
+/// So many are remembered, some tens of megabytes. Where every node has rules of its own, most questions are asked once
+/// and there are millions; those that are asked again are mostly asked soon.
+const MOST: usize = 1 << 16;
+
+fn remember<K: Ord, V>(known: &mut BTreeMap<K, V>, key: K, value: V) {
+    if known.len() == MOST {
+        known.clear();
+    }
+    known.insert(key, value);
 }

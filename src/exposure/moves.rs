@@ -13,7 +13,7 @@ use super::cells::{Client, Ports};
 use super::compare::{Found, Raw, Sides};
 use super::coverage::{Census, Name};
 use super::difference::{From, Nodes, Subject, nodes_of, witness};
-use super::inside::{client_pairs, meeting, target};
+use super::inside::{Unmoved, client_pairs, meeting, target};
 use super::known::Known;
 use super::verdict::{Origin, Packet, Verdict};
 use super::world::World;
@@ -147,9 +147,13 @@ fn from_inside(sides: &Sides<'_>, only: Option<&Ports>) -> Vec<Move> {
         .iter()
         .map(|pair| Arc::new(nodes_of(&pair.places)))
         .collect();
+    let unmoved = Unmoved::new(sides, &census);
     for (sender, senders) in census.senders.iter().enumerate() {
         let all: Arc<BTreeSet<Name>> = Arc::new(senders.iter().cloned().collect());
         for (place, nodes) in nodes.iter().enumerate() {
+            if translated.is_empty() && unmoved.both(sender, place) {
+                continue;
+            }
             for same in [true, false] {
                 let Some((from, clients, one)) = meeting(sides, &census, sender, place, same) else {
                     continue;
