@@ -58,8 +58,8 @@ pub fn unsettled(state: &State) -> Vec<String> {
     }
     let keys = |state: &State| -> BTreeSet<Key> {
         state
-            .list(Kind::HostEndpoint)
-            .map_or_else(|_| BTreeSet::new(), |all| all.map(|(key, _)| key.clone()).collect())
+            .keys(Kind::HostEndpoint)
+            .map_or_else(|_| BTreeSet::new(), |all| all.cloned().collect())
     };
     let (there, wanted) = (keys(state), keys(&settled));
     for key in wanted.difference(&there) {

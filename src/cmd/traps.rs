@@ -20,10 +20,10 @@ pub(super) fn look(plan: &Plan, groups: &BTreeMap<String, Vec<String>>, after: &
 
 /// Groups whose labels policies select by, and that leave nodes out.
 fn labels_by_hand(plan: &Plan, groups: &BTreeMap<String, Vec<String>>, after: &State) -> Vec<Note> {
-    let Ok(nodes) = after.list(Kind::Node) else {
+    let Ok(nodes) = after.keys(Kind::Node) else {
         return Vec::new();
     };
-    let nodes: BTreeSet<&str> = nodes.map(|(key, _)| key.name.as_str()).collect();
+    let nodes: BTreeSet<&str> = nodes.map(|key| key.name.as_str()).collect();
     let selectors: Vec<_> = plan.policies.values().filter_map(Policy::selector).collect();
     let used: BTreeSet<&str> = selectors.iter().flat_map(|selector| selector.label_names()).collect();
     let note = |(name, group): (&String, &NodeGroup)| {

@@ -269,10 +269,8 @@ fn picked(
 
 /// Nodes, other than these, that a group is on.
 fn others_in(builder: &Builder, group: &str, but: &[String], all: &[Interface]) -> Vec<String> {
-    let nodes = builder.state.list(Kind::Node).into_iter().flatten();
-    let names = nodes
-        .map(|(key, _)| key.name.clone())
-        .filter(|name| !but.contains(name));
+    let nodes = builder.state.keys(Kind::Node).into_iter().flatten();
+    let names = nodes.map(|key| key.name.clone()).filter(|name| !but.contains(name));
     let has = |name: &String| {
         let own = interfaces_of(builder, name, all).unwrap_or_default();
         own.iter()

@@ -135,19 +135,19 @@ pub(super) fn must_exist(builder: &mut Builder, key: &Key, section: &str, span: 
 
 /// The nodes of a group, by name. Groups that hold no node are errors: they would protect nothing.
 fn nodes_of(builder: &mut Builder, group_name: &str, group: &NodeGroup) -> Vec<String> {
-    let Ok(nodes) = builder.state.list(Kind::Node) else {
+    let state = builder.state;
+    let (Ok(names), Ok(nodes)) = (state.keys(Kind::Node), state.list(Kind::Node)) else {
         return unreadable_nodes(builder, group_name, group);
     };
     match &group.select {
-        Select::All => nodes.map(|(key, _)| key.name.clone()).collect(),
+        Select::All => names.map(|key| key.name.clone()).collect(),
         Select::MatchLabels(labels) => {
-            let mut seen = 0;
             let found: Vec<String> = nodes
-                .inspect(|_| seen += 1)
                 .filter(|(_, node)| has_labels(node, labels))
                 .map(|(key, _)| key.name.clone())
                 .collect();
             if found.is_empty() {
+                let seen = names.count();
                 let text: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
                 let message = format!("nodes.{group_name}: no node has the labels {}", text.join(", "));
                 builder.error(Error::failed(codes::EMPTY_GROUP, message).at(group.span).fix(format!(
@@ -156,9 +156,9 @@ fn nodes_of(builder: &mut Builder, group_name: &str, group: &NodeGroup) -> Vec<S
             }
             found
         }
-        Select::Names(names) => {
-            let nodes: BTreeSet<&str> = nodes.map(|(key, _)| key.name.as_str()).collect();
-            for name in names {
+        Select::Names(wanted) => {
+            let nodes: BTreeSet<&str> = names.map(|key| key.name.as_str()).collect();
+            for name in wanted {
                 if !nodes.contains(name.value.as_str()) {
                     let error = Error::failed(
                         codes::NO_SUCH_NODE,
@@ -170,7 +170,7 @@ fn nodes_of(builder: &mut Builder, group_name: &str, group: &NodeGroup) -> Vec<S
                     builder.error(error.fix(fix));
                 }
             }
-            names
+            wanted
                 .iter()
                 .map(|name| name.value.clone())
                 .filter(|name| nodes.contains(name.as_str()))

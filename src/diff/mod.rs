@@ -9,6 +9,7 @@ mod owners;
 mod record;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -18,7 +19,7 @@ use crate::error::{Error, Kind as ErrorKind, codes};
 use crate::graph::Placed;
 use crate::inventory::{Entry, PLAN_LABEL, Recorded};
 use crate::resource::{FieldPath, Key, Kind, Origin, Target, Want, fields_of};
-use crate::state::{Object, Observed, State};
+use crate::state::{Observed, State};
 
 pub use between::{Altered, Between, End, between};
 pub use record::Record;
@@ -79,11 +80,11 @@ impl<'a> Differ<'a> {
                 self.keep_entry(key);
             }
             (Want::Object(fields), Ok(None)) => self.create(placed, fields),
-            (Want::Object(fields), Ok(Some(object))) => self.update(placed, object, fields, true),
-            (Want::Fields(fields), Ok(Some(object))) => self.update(placed, object, fields, false),
+            (Want::Object(fields), Ok(Some(object))) => self.update(placed, &object.shared(), fields, true),
+            (Want::Fields(fields), Ok(Some(object))) => self.update(placed, &object.shared(), fields, false),
             (Want::Fields(_), Ok(None)) => self.note(key, "is gone, so there is nothing to give back"),
             (Want::Absent, Ok(None)) => {}
-            (Want::Absent, Ok(Some(object))) => self.delete(placed, object),
+            (Want::Absent, Ok(Some(object))) => self.delete(placed, &object.shared()),
         }
     }
 
@@ -150,9 +151,8 @@ impl<'a> Differ<'a> {
         self.push(placed, Op::Create { object }, changes);
     }
 
-    fn delete(&mut self, placed: Placed<'_>, kept: &Object) {
+    fn delete(&mut self, placed: Placed<'_>, object: &Arc<Value>) {
         let key = &placed.resource().key;
-        let object = &*kept.open();
         if !carries_label(object) {
             let mark = if key.kind.cloud() { "tag" } else { "label" };
             self.note(
@@ -185,7 +185,8 @@ impl<'a> Differ<'a> {
             after: None,
             taken_from: None,
         });
-        self.push(placed, Op::Delete { before: kept.shared() }, fields.collect());
+        let before = object.clone();
+        self.push(placed, Op::Delete { before }, fields.collect());
     }
 
     /// Fields of an object that hostguard created which no longer hold what was written.
@@ -203,9 +204,8 @@ impl<'a> Differ<'a> {
             .collect()
     }
 
-    fn update(&mut self, placed: Placed<'_>, kept: &Object, fields: &BTreeMap<FieldPath, Target>, whole: bool) {
+    fn update(&mut self, placed: Placed<'_>, object: &Arc<Value>, fields: &BTreeMap<FieldPath, Target>, whole: bool) {
         let resource = placed.resource();
-        let object = &*kept.open();
         let key = &resource.key;
         let others_created = self
             .compiled
@@ -243,7 +243,7 @@ impl<'a> Differ<'a> {
             self.after.push((key.clone(), entry));
         }
         if !changes.is_empty() {
-            let update = Change::update(key.clone(), kept.shared(), changes, resource.origin.clone());
+            let update = Change::update(key.clone(), object.clone(), changes, resource.origin.clone());
             self.push(placed, update.op, update.fields);
         }
     }

@@ -275,7 +275,7 @@ impl Resolver<'_> {
     fn node(&self, name: &str) -> Result<String, Nobody> {
         match self.end.present(&Key::cluster(Kind::Node, name)) {
             Some(_) => Ok(name.to_string()),
-            None => match self.end.list(Kind::Node) {
+            None => match self.end.keys(Kind::Node) {
                 Ok(_) => Err(Nobody::NoNode(name.to_string())),
                 Err(why) => Err(Nobody::Unread(Kind::Node, why.clone())),
             },

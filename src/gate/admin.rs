@@ -18,10 +18,10 @@ const PORTS: &[(u16, &str, bool)] = &[
 ];
 
 pub fn look(looked: &Looked<'_>) -> Vec<Finding> {
-    let Ok(nodes) = looked.end.list(Kind::Node) else {
+    let Ok(nodes) = looked.end.keys(Kind::Node) else {
         return Vec::new();
     };
-    let nodes: BTreeSet<String> = nodes.map(|(key, _)| key.name.clone()).collect();
+    let nodes: BTreeSet<String> = nodes.map(|key| key.name.clone()).collect();
     let closing = |port| closing(looked, port);
     if !looked.firewall && PORTS.iter().all(|(port, ..)| closing(*port).is_empty()) {
         return Vec::new();

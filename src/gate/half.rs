@@ -22,10 +22,10 @@ pub fn look(looked: &Looked<'_>) -> Vec<Finding> {
     if untracked.is_empty() {
         return Vec::new();
     }
-    let Ok(nodes) = looked.end.list(Kind::Node) else {
+    let Ok(nodes) = looked.end.keys(Kind::Node) else {
         return Vec::new();
     };
-    let nodes: BTreeSet<String> = nodes.map(|(key, _)| key.name.clone()).collect();
+    let nodes: BTreeSet<String> = nodes.map(|key| key.name.clone()).collect();
     let world = World::of_state(&without_interfaces(looked.end));
     let flows = Flows::new(&world);
     untracked

@@ -58,10 +58,10 @@ pub fn look(looked: &Looked<'_>) -> Vec<Finding> {
 /// Services that the steps put at ports, where these let the internet through before and after.
 fn behind_new_services(looked: &Looked<'_>) -> Vec<(Open, BTreeSet<String>)> {
     let mut found = Vec::new();
-    let Ok(nodes) = looked.end.list(Kind::Node) else {
+    let Ok(nodes) = looked.end.keys(Kind::Node) else {
         return found;
     };
-    let nodes: BTreeSet<String> = nodes.map(|(key, _)| key.name.clone()).collect();
+    let nodes: BTreeSet<String> = nodes.map(|key| key.name.clone()).collect();
     let made = looked.steps.iter().filter(|step| step.key.kind == Kind::Service);
     let made: Vec<&Change> = made.filter(|step| !matches!(step.op, Op::Delete { .. })).collect();
     if made.is_empty() {

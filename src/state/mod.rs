@@ -327,7 +327,14 @@ impl State {
         Ok(self.shelf(kind).map(|(key, object)| (key, object.open())))
     }
 
-    /// The same as they are kept: equal places are equal objects.
+    /// Which there are, by name.
+    pub fn keys(&self, kind: Kind) -> Result<impl Iterator<Item = &Key>, &Unreadable> {
+        self.listed_or_why(kind)?;
+        self.kept_whole(kind)?;
+        Ok(self.shelf(kind).map(|(key, _)| key))
+    }
+
+    /// All objects of a kind as they are kept: equal places are equal objects.
     pub fn shared(&self, kind: Kind) -> Result<impl Iterator<Item = &Object>, &Unreadable> {
         self.listed_or_why(kind)?;
         self.kept_whole(kind)?;
