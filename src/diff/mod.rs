@@ -19,7 +19,7 @@ use crate::error::{Error, Kind as ErrorKind, codes};
 use crate::graph::Placed;
 use crate::inventory::{Entry, PLAN_LABEL, Recorded};
 use crate::resource::{FieldPath, Key, Kind, Origin, Target, Want, fields_of};
-use crate::state::{Observed, State};
+use crate::state::{Ahead, Observed, State};
 
 pub use between::{Altered, Between, End, between};
 pub use record::Record;
@@ -46,6 +46,7 @@ pub fn diff(compiled: &Compiled, state: &State, options: &Options) -> Difference
     let mut differ = Differ {
         compiled,
         state,
+        ahead: Ahead::new(state),
         options,
         set: ChangeSet::default(),
         after: Vec::new(),
@@ -61,6 +62,8 @@ pub fn diff(compiled: &Compiled, state: &State, options: &Options) -> Difference
 struct Differ<'a> {
     compiled: &'a Compiled,
     state: &'a State,
+    /// Steps mostly come in the order of keys.
+    ahead: Ahead<'a>,
     options: &'a Options,
     set: ChangeSet,
     /// The record's entries once everything is done.
@@ -74,7 +77,7 @@ impl<'a> Differ<'a> {
     fn resource(&mut self, placed: Placed<'_>) {
         let resource = placed.resource();
         let key = &resource.key;
-        match (&resource.want, self.state.look(key)) {
+        match (&resource.want, self.ahead.look(key)) {
             (_, Err(why)) => {
                 self.set.unreadable.push((key.clone(), why.to_string()));
                 self.keep_entry(key);

@@ -4,6 +4,7 @@
 //! Calico's controllers make of it). Those two are the only meaning of a change and of a controller: the snapshot
 //! provider, the prediction and the tests all use them. Knows nothing of plans or of providers.
 
+mod ahead;
 mod cloud;
 mod endpoints;
 mod labels;
@@ -15,6 +16,7 @@ mod redact;
 mod settled;
 mod shelf;
 
+pub use ahead::Ahead;
 pub use cloud::{CloudScope, aws_instance};
 pub use labels::{Labels, labels_of};
 pub use listing::Listing;

@@ -5,7 +5,7 @@
 //! when they are looked at.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde::{Serialize, Serializer};
 use serde_json::Value;
@@ -20,10 +20,22 @@ pub struct Object {
     version: u64,
 }
 
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 enum Form {
     Open(Arc<Value>),
-    Text(Arc<str>),
+    Text(Arc<Text>),
+}
+
+/// Closed, and open too once somebody keeps it open.
+struct Text {
+    json: Box<str>,
+    open: OnceLock<Arc<Value>>,
+}
+
+impl Text {
+    fn parse(&self) -> Value {
+        serde_json::from_str(&self.json).expect("the text of a value")
+    }
 }
 
 impl Object {
@@ -32,7 +44,10 @@ impl Object {
         let version = version.and_then(|text| text.parse().ok()).unwrap_or(0);
         let form = match kind {
             // Maps are written in the order of their keys: equal objects are equal texts.
-            Kind::Node | Kind::HostEndpoint | Kind::EndpointSlice => Form::Text(Arc::from(value.to_string())),
+            Kind::Node | Kind::HostEndpoint | Kind::EndpointSlice => Form::Text(Arc::new(Text {
+                json: value.to_string().into(),
+                open: OnceLock::new(),
+            })),
             _ => Form::Open(Arc::new(value)),
         };
         Object { form, version }
@@ -46,15 +61,18 @@ impl Object {
     pub fn open(&self) -> Cow<'_, Value> {
         match &self.form {
             Form::Open(value) => Cow::Borrowed(value),
-            Form::Text(text) => Cow::Owned(serde_json::from_str(text).expect("the text of a value")),
+            Form::Text(text) => match text.open.get() {
+                Some(value) => Cow::Borrowed(value),
+                None => Cow::Owned(text.parse()),
+            },
         }
     }
 
-    /// To be kept apart from the state.
+    /// To be kept: from now on it is open for everybody.
     pub fn shared(&self) -> Arc<Value> {
         match &self.form {
             Form::Open(value) => Arc::clone(value),
-            Form::Text(_) => Arc::new(self.open().into_owned()),
+            Form::Text(text) => Arc::clone(text.open.get_or_init(|| Arc::new(text.parse()))),
         }
     }
 
@@ -67,14 +85,18 @@ impl Object {
     pub fn place(&self) -> *const u8 {
         match &self.form {
             Form::Open(value) => Arc::as_ptr(value).cast(),
-            Form::Text(text) => text.as_ptr(),
+            Form::Text(text) => Arc::as_ptr(text).cast(),
         }
     }
 }
 
 impl PartialEq for Object {
     fn eq(&self, other: &Object) -> bool {
-        self.form == other.form
+        match (&self.form, &other.form) {
+            (Form::Open(a), Form::Open(b)) => a == b,
+            (Form::Text(a), Form::Text(b)) => a.json == b.json,
+            _ => false,
+        }
     }
 }
 

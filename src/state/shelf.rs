@@ -2,6 +2,8 @@
 //! shares all others with it, and all of the kinds that did not change.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Range;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -27,6 +29,11 @@ impl PartialEq for Shelf {
 impl Shelf {
     pub fn get(&self, key: &Key) -> Option<&Object> {
         self.objects.get(key)
+    }
+
+    /// Those after a key.
+    pub fn after(&self, key: &Key) -> Range<'_, Arc<Key>, Object> {
+        self.objects.range::<Key, _>((Bound::Excluded(key), Bound::Unbounded))
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&Key, &Object)> {
