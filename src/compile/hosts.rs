@@ -133,7 +133,7 @@ pub(super) fn must_exist(builder: &mut Builder, key: &Key, section: &str, span: 
     }
 }
 
-/// The nodes of a group, by name. Groups that hold no node are errors: they would protect nothing.
+/// The nodes of a group, by name. One that finds none by labels, names or pick is an error: it would protect nothing.
 fn nodes_of(builder: &mut Builder, group_name: &str, group: &NodeGroup) -> Vec<String> {
     let state = builder.state;
     let (Ok(names), Ok(nodes)) = (state.keys(Kind::Node), state.list(Kind::Node)) else {

@@ -19,7 +19,7 @@ use crate::error::{Error, Kind as ErrorKind, codes};
 use crate::graph::Placed;
 use crate::inventory::{Entry, PLAN_LABEL, Recorded};
 use crate::resource::{FieldPath, Key, Kind, Origin, Target, Want, fields_of};
-use crate::state::{Ahead, Observed, State};
+use crate::state::{Ahead, Object, Observed, State};
 
 pub use between::{Altered, Between, End, between};
 pub use record::Record;
@@ -83,8 +83,8 @@ impl<'a> Differ<'a> {
                 self.keep_entry(key);
             }
             (Want::Object(fields), Ok(None)) => self.create(placed, fields),
-            (Want::Object(fields), Ok(Some(object))) => self.update(placed, &object.shared(), fields, true),
-            (Want::Fields(fields), Ok(Some(object))) => self.update(placed, &object.shared(), fields, false),
+            (Want::Object(fields), Ok(Some(object))) => self.update(placed, object, fields, true),
+            (Want::Fields(fields), Ok(Some(object))) => self.update(placed, object, fields, false),
             (Want::Fields(_), Ok(None)) => self.note(key, "is gone, so there is nothing to give back"),
             (Want::Absent, Ok(None)) => {}
             (Want::Absent, Ok(Some(object))) => self.delete(placed, &object.shared()),
@@ -207,8 +207,10 @@ impl<'a> Differ<'a> {
             .collect()
     }
 
-    fn update(&mut self, placed: Placed<'_>, object: &Arc<Value>, fields: &BTreeMap<FieldPath, Target>, whole: bool) {
+    fn update(&mut self, placed: Placed<'_>, kept: &Object, fields: &BTreeMap<FieldPath, Target>, whole: bool) {
         let resource = placed.resource();
+        let opened = kept.open();
+        let object = &*opened;
         let key = &resource.key;
         let others_created = self
             .compiled
@@ -246,7 +248,7 @@ impl<'a> Differ<'a> {
             self.after.push((key.clone(), entry));
         }
         if !changes.is_empty() {
-            let update = Change::update(key.clone(), object.clone(), changes, resource.origin.clone());
+            let update = Change::update(key.clone(), kept.stay_open(opened), changes, resource.origin.clone());
             self.push(placed, update.op, update.fields);
         }
     }

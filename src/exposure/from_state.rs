@@ -1,6 +1,7 @@
 //! A world from what was read of a cluster.
 //!
-//! A kind that was not read is never taken for one without objects: what is made of it is `None`, and the reason is kept.
+//! A kind that was not read is never taken for one without objects: the reason is kept, and answers that depend on it
+//! are unknown.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -49,7 +50,7 @@ struct Lists<'a> {
 
 impl<'a> Lists<'a> {
     fn of(&mut self, kind: Kind) -> Option<Vec<&'a Object>> {
-        let objects = self.state.shared(kind);
+        let objects = self.state.kept(kind);
         self.read(kind, objects.map(Iterator::collect))
     }
 

@@ -26,11 +26,13 @@ fn address(value: &Value) -> Option<IpAddr> {
     value.as_str()?.split('/').next()?.parse().ok()
 }
 
-const TUNNEL_ADDRESSES: [&str; 4] = [
+const TUNNEL_ADDRESSES: [&str; 6] = [
     "projectcalico.org/IPv4IPIPTunnelAddr",
     "projectcalico.org/IPv4VXLANTunnelAddr",
     "projectcalico.org/IPv6VXLANTunnelAddr",
     "projectcalico.org/IPv4WireguardInterfaceAddr",
+    "projectcalico.org/IPv6WireguardInterfaceAddr",
+    "projectcalico.org/WireguardInterfaceAddr",
 ];
 
 /// A node, and what its object says besides.

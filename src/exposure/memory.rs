@@ -146,7 +146,7 @@ impl Memory {
         }
         let near = [Some(picking.node), picking.sender];
         let picked: Rc<[usize]> = self.sorts.one_of_each(picking.service, all(), near).into();
-        self.picked.borrow_mut().insert(picking, Rc::clone(&picked));
+        remember(&mut self.picked.borrow_mut(), picking, Rc::clone(&picked));
         picked
     }
 

@@ -43,6 +43,7 @@ impl<'w> Sameness<'w> {
             policies: policies.collect(),
             applied: RefCell::default(),
             settings: before.unread == after.unread
+                && before.environment_read == after.environment_read
                 && before.pod_ranges == after.pod_ranges
                 && before.pools == after.pools
                 && before.places == after.places
@@ -171,6 +172,7 @@ impl<'w> Sameness<'w> {
         star && interfaces
             && a.felix == b.felix
             && a.addresses == b.addresses
+            && a.external == b.external
             && self.governed((old, Port::Outward), (new, Port::Outward), part)
             && self.governed((old, Port::Loopback), (new, Port::Loopback), part)
     }

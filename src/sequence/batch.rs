@@ -55,7 +55,7 @@ pub struct Company(BTreeMap<Like, usize>);
 impl Company {
     pub fn of(state: &State, reading: &Reading) -> Company {
         let mut company = Company::default();
-        for policy in state.shared(Kind::GlobalNetworkPolicy).into_iter().flatten() {
+        for policy in state.kept(Kind::GlobalNetworkPolicy).into_iter().flatten() {
             company.comes(&policy.open(), || reading.keeps_policy(policy));
         }
         company

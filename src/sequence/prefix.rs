@@ -220,7 +220,7 @@ impl Prefix {
 
 /// Host endpoints as they are; none where they could not be read, which controllers leave as they are.
 fn endpoints(state: &State) -> Vec<&Object> {
-    state.shared(Kind::HostEndpoint).into_iter().flatten().collect()
+    state.kept(Kind::HostEndpoint).into_iter().flatten().collect()
 }
 
 /// The state's world; the one before if nothing that decides differs.

@@ -250,6 +250,9 @@ impl State {
     pub fn merge(&mut self, other: State) {
         self.looked_up.extend(other.looked_up);
         for (kind, why) in other.coverage {
+            if kind == Kind::Pod {
+                self.pods = other.pods.clone();
+            }
             self.shelves.remove(&kind);
             if let Some(shelf) = other.shelves.get(&kind) {
                 self.shelves.insert(kind, shelf.clone());
@@ -337,7 +340,7 @@ impl State {
     }
 
     /// All objects of a kind as they are kept: equal places are equal objects.
-    pub fn shared(&self, kind: Kind) -> Result<impl Iterator<Item = &Object>, &Unreadable> {
+    pub fn kept(&self, kind: Kind) -> Result<impl Iterator<Item = &Object>, &Unreadable> {
         self.listed_or_why(kind)?;
         self.kept_whole(kind)?;
         Ok(self.shelf(kind).map(|(_, object)| object))

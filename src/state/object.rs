@@ -2,7 +2,7 @@
 //!
 //! A map of `serde_json` takes over 600 bytes however few its entries are, and an object in API shape has four maps and
 //! more. Kinds of which a cluster has one for each node are kept as the text of their JSON, a sixth of that, and opened
-//! when they are looked at.
+//! when they are looked at; those that a step changes stay open.
 
 use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
@@ -70,9 +70,14 @@ impl Object {
 
     /// To be kept: from now on it is open for everybody.
     pub fn shared(&self) -> Arc<Value> {
+        self.stay_open(self.open())
+    }
+
+    /// The same with what [`Object::open`] gave.
+    pub fn stay_open(&self, opened: Cow<'_, Value>) -> Arc<Value> {
         match &self.form {
             Form::Open(value) => Arc::clone(value),
-            Form::Text(text) => Arc::clone(text.open.get_or_init(|| Arc::new(text.parse()))),
+            Form::Text(text) => Arc::clone(text.open.get_or_init(|| Arc::new(opened.into_owned()))),
         }
     }
 
@@ -92,11 +97,12 @@ impl Object {
 
 impl PartialEq for Object {
     fn eq(&self, other: &Object) -> bool {
-        match (&self.form, &other.form) {
-            (Form::Open(a), Form::Open(b)) => a == b,
-            (Form::Text(a), Form::Text(b)) => a.json == b.json,
-            _ => false,
-        }
+        self.is(other)
+            || match (&self.form, &other.form) {
+                (Form::Open(a), Form::Open(b)) => a == b,
+                (Form::Text(a), Form::Text(b)) => a.json == b.json,
+                _ => false,
+            }
     }
 }
 
