@@ -47,15 +47,19 @@ fn pruned(field: &Field, raw: &Value) -> Value {
 
 /// As a kube-apiserver stores it: whole numbers lose their fraction, so that `80.0` comes back as `80`.
 pub(super) fn stored(value: &Value) -> Cow<'_, Value> {
-    if !has_fractions(value) {
-        return Cow::Borrowed(value); // almost all
+    match has_fractions(value) {
+        false => Cow::Borrowed(value), // almost all
+        true => Cow::Owned(without_fractions(value)),
     }
-    Cow::Owned(match value {
+}
+
+fn without_fractions(value: &Value) -> Value {
+    match value {
         Value::Number(number) if number.is_f64() => Value::Number(canonical_number(number)),
-        Value::Array(items) => items.iter().map(|item| stored(item).into_owned()).collect(),
-        Value::Object(map) => map.iter().map(|(k, v)| (k.clone(), stored(v).into_owned())).collect(),
+        Value::Array(items) => items.iter().map(without_fractions).collect(),
+        Value::Object(map) => map.iter().map(|(k, v)| (k.clone(), without_fractions(v))).collect(),
         other => other.clone(),
-    })
+    }
 }
 
 fn has_fractions(value: &Value) -> bool {

@@ -88,6 +88,11 @@ impl<'w> Sides<'w> {
         }
     }
 
+    /// Whether what clients send, before and after, fares alike until it leaves their nodes.
+    pub fn same_on_leaving(&self, clients: [Option<Client>; 2]) -> bool {
+        matches!(clients, [Some(old), Some(new)] if self.same.on_leaving(old, new))
+    }
+
     /// What is found before and after.
     pub fn compare(&self, pair: &Pair, only: Option<&Ports>) -> Vec<(Subject, Found)> {
         self.compare_from(From::Outside, [Some(Client::Outside); 2], pair, only)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::build::texts;
+use super::build::{name_of, texts};
 use super::members::PortName;
 use super::rules::protocol_number;
 use crate::net::Cidr;
@@ -39,7 +39,7 @@ impl HostEndpointFacts {
             })
         };
         HostEndpointFacts {
-            name: text(&object["metadata"]["name"]),
+            name: name_of(object).to_string(),
             node: text(&spec["node"]),
             interface: text(&spec["interfaceName"]),
             expected: texts(&spec["expectedIPs"])

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::cells::{Client, Prober};
+use super::cells::{Client, Ports, Prober};
 use super::compare::{Answers, Pair, Place, Sides};
 use super::coverage::{Census, Coverage, Covered, Name};
 use super::difference::{Answer, From, Movement, Reach, Row, answer, movement, subject};
@@ -122,17 +122,17 @@ pub fn difference_inside(before: &World, after: &World) -> Option<Vec<Row>> {
     let census = Census::new(client_pairs(&sides), places, vec![after, before]);
     let mut coverage: Coverage<Answers> = Coverage::default();
     let mut walks = 0;
-    let unmoved = Unmoved::new(&sides, &census);
+    let unmoved = Unmoved::new(&sides, &census, &translated);
     for sender in 0..census.senders.len() {
         for place in 0..sides.pairs.len() {
-            if translated.is_empty() && unmoved.both(sender, place) {
+            if unmoved.between(sender, place) {
                 continue;
             }
             for same in [true, false] {
                 let Some((from, clients, one)) = meeting(&sides, &census, sender, place, same) else {
                     continue;
                 };
-                let unchanged = matches!(clients, [Some(old), Some(new)] if sides.same.on_leaving(old, new));
+                let unchanged = sides.same_on_leaving(clients);
                 // What is the same on both ways can differ only in what happens to packets that are sent on.
                 let only = (unchanged && sides.same_on_arrival(&one)).then_some(&translated);
                 walks += only.map_or_else(
@@ -167,37 +167,45 @@ pub fn difference_inside(before: &World, after: &World) -> Option<Vec<Row>> {
     Some(rows)
 }
 
-/// Which classes of clients and of places nothing differs for: between two of these packets can only fare differently
-/// where they are sent on.
+/// Classes of clients and of places that nothing differs for, where no port's packets are sent on to what differs:
+/// between two of these nothing moves.
 pub(super) struct Unmoved {
     senders: Vec<bool>,
     places: Vec<bool>,
 }
 
 impl Unmoved {
-    pub fn new(sides: &Sides<'_>, census: &Census<'_>) -> Unmoved {
-        let leaves_alike = |name: &Name| {
-            // The census has the later world first.
-            let clients = [census.client(1, name), census.client(0, name)];
-            matches!(clients, [Some(old), Some(new)] if sides.same.on_leaving(old, new))
-        };
-        let arrives_alike = |place: &Place| {
-            let [before, after] = [sides.before.0, sides.after.0].map(|world| target(world, place));
-            matches!((before, after), (Some(before), Some(after)) if sides.same.on_arrival(before, after))
-        };
+    pub fn new(sides: &Sides<'_>, census: &Census<'_>, translated: &Ports) -> Unmoved {
+        let none = translated.is_empty();
+        let leaves_alike = |name: &Name| sides.same_on_leaving(both(census, name));
+        let arrives_alike = |place: &Place| sides.same_on_arrival(&alone(sides, place));
+        let senders = census.senders.iter();
         let pairs = sides.pairs.iter();
         Unmoved {
-            senders: census
-                .senders
-                .iter()
-                .map(|class| class.iter().all(leaves_alike))
+            senders: senders.map(|class| none && class.iter().all(leaves_alike)).collect(),
+            places: pairs
+                .map(|pair| none && pair.places.iter().all(arrives_alike))
                 .collect(),
-            places: pairs.map(|pair| pair.places.iter().all(arrives_alike)).collect(),
         }
     }
 
-    pub fn both(&self, sender: usize, place: usize) -> bool {
+    pub fn between(&self, sender: usize, place: usize) -> bool {
         self.senders[sender] && self.places[place]
+    }
+}
+
+/// The client of that name before and after.
+fn both(census: &Census<'_>, name: &Name) -> [Option<Client>; 2] {
+    // The census has the later world first.
+    [census.client(1, name), census.client(0, name)]
+}
+
+/// One place in both worlds.
+fn alone(sides: &Sides<'_>, place: &Place) -> Pair {
+    Pair {
+        before: target(sides.before.0, place),
+        after: target(sides.after.0, place),
+        places: vec![place.clone()],
     }
 }
 
@@ -238,8 +246,7 @@ pub(super) fn meeting(
     let worlds = [sides.before.0, sides.after.0];
     let pair = &sides.pairs[place];
     census.senders[sender].iter().find_map(|name| {
-        // The census has the later world first.
-        let clients = [census.client(1, name), census.client(0, name)];
+        let clients = both(census, name);
         let home = |side: usize| Some(&worlds[side].nodes[clients[side]?.home(worlds[side])?].name);
         let homes: BTreeSet<&String> = [home(0), home(1)].into_iter().flatten().collect();
         let place = if same {
@@ -247,11 +254,7 @@ pub(super) fn meeting(
         } else {
             pair.places.iter().find(|(node, _)| !homes.contains(node))
         }?;
-        let one = Pair {
-            before: target(worlds[0], place),
-            after: target(worlds[1], place),
-            places: vec![place.clone()],
-        };
+        let one = alone(sides, place);
         let mut sends = [one.before, one.after].into_iter().enumerate();
         let client = sends.find_map(|(side, target)| {
             let client = clients[side]?;

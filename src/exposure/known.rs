@@ -142,9 +142,7 @@ impl Kept {
         self.found.borrow_mut().insert(met, found);
         cells
     }
-}
 
-impl Kept {
     fn once(&self, cells: Vec<Cell>) -> Rc<Vec<Cell>> {
         let mut pool = self.pool.borrow_mut();
         if let Some(known) = pool.get(&cells) {

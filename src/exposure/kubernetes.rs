@@ -12,7 +12,7 @@ use super::facts::{Backend, NamedPort, NodeFacts, PodFacts, ServiceFacts};
 use super::rules::protocol_number;
 use crate::net::Cidr;
 use crate::resource::Key;
-use crate::state::{ContainerPort, Pod, aws_instance, labels_of};
+use crate::state::{ContainerPort, Pod, TUNNEL_ADDRESSES, aws_instance, labels_of};
 
 fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
     object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
@@ -25,15 +25,6 @@ fn list<'a>(object: &'a Value, pointer: &str) -> impl Iterator<Item = &'a Value>
 fn address(value: &Value) -> Option<IpAddr> {
     value.as_str()?.split('/').next()?.parse().ok()
 }
-
-const TUNNEL_ADDRESSES: [&str; 6] = [
-    "projectcalico.org/IPv4IPIPTunnelAddr",
-    "projectcalico.org/IPv4VXLANTunnelAddr",
-    "projectcalico.org/IPv6VXLANTunnelAddr",
-    "projectcalico.org/IPv4WireguardInterfaceAddr",
-    "projectcalico.org/IPv6WireguardInterfaceAddr",
-    "projectcalico.org/WireguardInterfaceAddr",
-];
 
 /// A node, and what its object says besides.
 pub(super) struct NodeRead {

@@ -147,18 +147,18 @@ fn from_inside(sides: &Sides<'_>, only: Option<&Ports>) -> Vec<Move> {
         .iter()
         .map(|pair| Arc::new(nodes_of(&pair.places)))
         .collect();
-    let unmoved = Unmoved::new(sides, &census);
+    let unmoved = Unmoved::new(sides, &census, &translated);
     for (sender, senders) in census.senders.iter().enumerate() {
         let all: Arc<BTreeSet<Name>> = Arc::new(senders.iter().cloned().collect());
         for (place, nodes) in nodes.iter().enumerate() {
-            if translated.is_empty() && unmoved.both(sender, place) {
+            if unmoved.between(sender, place) {
                 continue;
             }
             for same in [true, false] {
                 let Some((from, clients, one)) = meeting(sides, &census, sender, place, same) else {
                     continue;
                 };
-                let unchanged = matches!(clients, [Some(old), Some(new)] if sides.same.on_leaving(old, new));
+                let unchanged = sides.same_on_leaving(clients);
                 // What is the same on both ways can differ only in what happens to packets that are sent on.
                 let moves_nothing = translated.is_empty() && unchanged && sides.same_on_arrival(&one);
                 if moves_nothing || sides.alike(clients, &one) {

@@ -23,7 +23,7 @@ pub use listing::Listing;
 pub use moved::Moved;
 pub use object::{Object, Whole};
 pub use pods::{ContainerPort, Pod};
-pub use settled::{CONTROLLERS, CREATED_BY};
+pub use settled::{CONTROLLERS, CREATED_BY, TUNNEL_ADDRESSES};
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};

@@ -19,10 +19,10 @@ pub const CONTROLLERS: &str = "calico-kube-controllers";
 /// Overrides `autoCreate` when set on kube-controllers.
 pub const AUTO_HOST_ENDPOINTS: &str = "AUTO_HOST_ENDPOINTS";
 
-/// Annotations with a node's Calico addresses, in the order the controller adds them; the first two carry a mask.
-const ADDRESS_ANNOTATIONS: [&str; 8] = [
-    "projectcalico.org/IPv4Address",
-    "projectcalico.org/IPv6Address",
+/// Annotations with a node's Calico addresses, in the order the controller adds them. These carry a mask.
+const OWN_ADDRESSES: [&str; 2] = ["projectcalico.org/IPv4Address", "projectcalico.org/IPv6Address"];
+/// Those of its tunnels, which come after.
+pub const TUNNEL_ADDRESSES: [&str; 6] = [
     "projectcalico.org/IPv4IPIPTunnelAddr",
     "projectcalico.org/IPv4VXLANTunnelAddr",
     "projectcalico.org/IPv6VXLANTunnelAddr",
@@ -372,8 +372,8 @@ pub fn addresses(node: &Value) -> Vec<String> {
         }
     };
     let annotations = node.pointer("/metadata/annotations");
-    for name in ADDRESS_ANNOTATIONS {
-        if let Some(text) = annotations.and_then(|map| map.get(name)).and_then(Value::as_str) {
+    for name in OWN_ADDRESSES.iter().chain(&TUNNEL_ADDRESSES) {
+        if let Some(text) = annotations.and_then(|map| map.get(*name)).and_then(Value::as_str) {
             add(text);
         }
     }
